@@ -1,0 +1,13 @@
+"""xdomain: cross-domain recommendation in JAX.
+
+base        the words: Ratings, Pair, Split (host); Rows, Arrays (device);
+            Stage, Model, Queries
+data/       files -> Dataset -> Split -> Arrays and Queries
+ops/        array in, array out: sparse rows, losses, reversal, sampling
+models/     one file a method: `Hyper` and `model(sizes, **settings)`
+train       one loop for every method, alone or as a sweep
+evaluate    scores -> errors and ranks -> measures with intervals
+checkpoint, results, report    what a run leaves behind
+"""
+
+__version__ = '0.1.0'

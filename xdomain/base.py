@@ -1,0 +1,253 @@
+"""The words of xdomain, and the letters its shapes are written in.
+
+Letters: U users, S and T items of the source and the target domain, B batch,
+K candidates, Q queries, L entries of one row, P entries of one batch, E events,
+W runs of a sweep. `_s` and `_t` mark source and target.
+
+Host (numpy): `Table`, `Pair`, `Dataset`, `HeldOut`, `Split`.
+Device (jax): `Rows`, `Domain`, `Arrays`, `Queries`.
+Methods: `Stage`, `Model`, `Sizes`.
+"""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xdomain.ops import sparse
+
+Array = jax.Array
+Tree = Any
+
+# --- Host -------------------------------------------------------------------
+
+
+class Ratings(NamedTuple):
+  """The events of one domain; ids are dense, `0..n-1`."""
+
+  user: np.ndarray  # [E] int32
+  item: np.ndarray  # [E] int32
+  value: np.ndarray  # [E] float32
+  time: np.ndarray  # [E] int64, or [0] where no time is known
+  n_users: int
+  n_items: int
+
+
+class Table(NamedTuple):
+  """One domain as it was read: ratings, and the raw ids behind the integers.
+
+  A table holds each (user, item) at most once: readers keep the last rating by
+  time, else by order, and count the others in `duplicates`.
+  """
+
+  ratings: Ratings
+  users: Sequence[str]  # [n_users]
+  items: Sequence[str]  # [n_items]
+  origin: str  # the file or archive it came from, for messages
+  duplicates: int = 0
+
+
+class Pair(NamedTuple):
+  """Two domains over the same people: user `u` is one person in both."""
+
+  source: Ratings
+  target: Ratings
+  side: np.ndarray | None = None  # [U, A] auxiliary user vectors
+
+
+class Ids(NamedTuple):
+  """The raw ids of a pair."""
+
+  users: np.ndarray  # [U] str
+  source: np.ndarray  # [S] str
+  target: np.ndarray  # [T] str
+
+
+class Dataset(NamedTuple):
+  """A pair that is ready to be split, and how it came to be."""
+
+  name: str
+  pair: Pair
+  ids: Ids
+  scale: tuple[float, float]  # lowest and highest rating
+  trail: tuple[tuple[str, dict[str, int]], ...]  # (step, counts after it)
+
+
+class HeldOut(NamedTuple):
+  """Events of one domain that were taken out of training."""
+
+  user: np.ndarray  # [Q] int32
+  item: np.ndarray  # [Q] int32
+  value: np.ndarray  # [Q] float32
+  negatives: np.ndarray | None = None  # [Q, 99], drawn under the split's seed
+
+
+class Held(NamedTuple):
+  """What was held out of each domain."""
+
+  source: HeldOut
+  target: HeldOut
+
+
+class Split(NamedTuple):
+  train: Pair
+  valid: Held
+  test: Held
+
+
+# --- Device -----------------------------------------------------------------
+
+
+class Lengths:
+  """Row lengths as a static value: equal and hashable by content."""
+
+  def __init__(self, lengths: np.ndarray):
+    self.falling = np.sort(np.asarray(lengths))[::-1]  # [R]
+    self._digest = hashlib.sha256(self.falling.tobytes()).hexdigest()
+
+  def __eq__(self, other):
+    return isinstance(other, Lengths) and self._digest == other._digest
+
+  def __hash__(self):
+    return hash(self._digest)
+
+  def __repr__(self):
+    return f'Lengths({self.falling.size} rows, {self.falling.sum()} entries)'
+
+
+@functools.partial(
+  jax.tree_util.register_dataclass,
+  data_fields=('start', 'row', 'column', 'value', 'order'),
+  meta_fields=('n_columns', 'lengths'),
+)
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """A sparse matrix by rows (CSR), on the device.
+
+  Row id `n_rows` is allowed everywhere and means an empty row: batches are
+  padded with it.
+  """
+
+  start: Array  # [R + 1] int32, where each row's entries begin
+  row: Array  # [E] int32, sorted
+  column: Array  # [E] int32
+  value: Array  # [E] float32
+  order: Array  # [R] int32, rows by falling length
+  n_columns: int
+  lengths: Lengths
+
+  @property
+  def n_rows(self) -> int:
+    return self.start.shape[0] - 1
+
+  @property
+  def n_entries(self) -> int:
+    return self.column.shape[0]
+
+  @property
+  def density(self) -> float:
+    """Share of the cells that are observed; known while tracing."""
+    return self.n_entries / max(1, self.n_rows * self.n_columns)
+
+  @property
+  def length(self) -> Array:
+    """`[R]` observed entries of each row."""
+    return self.start[1:] - self.start[:-1]
+
+  def mean(self) -> Array:
+    """The mean observed value."""
+    return jnp.sum(self.value) / max(1, self.n_entries)
+
+  def entries(self, rows, capacity: int) -> sparse.Entries:
+    """The entries of `rows` `[B]`, flat and padded to `capacity` `[P]`."""
+    return sparse.flatten_rows(
+      self.start, self.column, self.value, rows, capacity
+    )
+
+  def everything(self) -> sparse.Entries:
+    """All entries `[E]`, a segment a row."""
+    weight = jnp.ones_like(self.value)
+    return sparse.Entries(self.row, self.column, self.value, weight)
+
+  def dense(self, rows, capacity: int) -> tuple[Array, Array]:
+    """Values and 0/1 mask of `rows`, both `[B, n_columns]`."""
+    entries = self.entries(rows, capacity)
+    return sparse.densify(entries, rows.shape[0], self.n_columns)
+
+
+class Domain(NamedTuple):
+  """The training ratings of one domain, readable from either side."""
+
+  by_user: Rows  # [U, items]
+  by_item: Rows  # [items, U]
+
+
+class Arrays(NamedTuple):
+  """A pair of domains on the device: what models train on and predict from."""
+
+  source: Domain
+  target: Domain
+  side: Array | None = None  # [U, A]
+
+
+class Queries(NamedTuple):
+  """Questions to a model: `K` candidates for each of `Q` users."""
+
+  user: Array  # [Q] int32
+  item: Array  # [Q, K] int32
+  gain: Array  # [Q, K] float32: the rating, or 1 for the held-out item
+  mask: Array  # [Q, K] bool: which candidates are real
+
+
+# --- Methods ----------------------------------------------------------------
+
+
+class Sizes(NamedTuple):
+  users: int
+  source: int
+  target: int
+
+
+Score = Callable[[Array, Array], Array]  # users [B], items [B, K] -> [B, K]
+Predict = Callable[[Tree, Arrays], Score]
+
+
+class Stage(NamedTuple):
+  """One phase of training. Its three functions are traced, never stateful.
+
+  A stage with a `predict` keeps its best epoch on the validation ratings of
+  `domain`; one without keeps its last.
+  """
+
+  init: Callable[..., Tree]  # (key, data, hyper, previous states) -> state
+  epoch: Callable[..., Tree]  # (key, data) -> visits, leaves [N, ...]
+  step: Callable[..., tuple]  # (state, visit, data, key, hyper) -> state, dict
+  predict: Predict | None = None
+  domain: str = 'target'
+  name: str = 'fit'
+
+
+def everything_trained(data, users, items):
+  """A model that has a sensible prediction for every pair."""
+  del data, users
+  return jnp.ones(items.shape, bool)
+
+
+class Model(NamedTuple):
+  """A method: stages that follow one another, and what comes of them.
+
+  `predict` takes the state the last stage ended in. `trained` says which
+  predictions rest on training data of their own; the others are replaced by
+  the evaluation's fallback. `predict_source` scores the source domain, for
+  methods that can.
+  """
+
+  stages: tuple[Stage, ...]
+  predict: Predict
+  trained: Callable[..., Array] = everything_trained
+  predict_source: Predict | None = None
