@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdomain.ops import sparse
+from xdomain.ops import sampling, sparse
 
 Array = jax.Array
 Tree = Any
@@ -163,21 +163,32 @@ class Rows:
     """The mean observed value."""
     return jnp.sum(self.value) / max(1, self.n_entries)
 
-  def entries(self, rows, capacity: int) -> sparse.Entries:
-    """The entries of `rows` `[B]`, flat and padded to `capacity` `[P]`."""
+  def batches(self, key, batch: int) -> Array:
+    """`[N, B]` row ids: every row once, in balanced random batches."""
+    return sampling.balanced_batches(key, self.order, batch)
+
+  def entries(self, rows) -> sparse.Entries:
+    """The entries of a batch from `batches`, `[B]`, flat and padded."""
+    capacity = sampling.capacity(self.lengths.falling, rows.shape[0])
     return sparse.flatten_rows(
       self.start, self.column, self.value, rows, capacity
     )
 
-  def everything(self) -> sparse.Entries:
-    """All entries `[E]`, a segment a row."""
-    weight = jnp.ones_like(self.value)
-    return sparse.Entries(self.row, self.column, self.value, weight)
+  def expected(self, rows) -> Array:
+    """How many entries as many rows as a padded batch `[B]` has on average.
 
-  def dense(self, rows, capacity: int) -> tuple[Array, Array]:
-    """Values and 0/1 mask of `rows`, both `[B, n_columns]`."""
-    entries = self.entries(rows, capacity)
-    return sparse.densify(entries, rows.shape[0], self.n_columns)
+    Dividing a batch's sum by it makes the loss's expectation the mean over all
+    entries, whatever the batch size.
+    """
+    share = jnp.sum(rows < self.n_rows) / self.n_rows
+    return max(1, self.n_entries) * share
+
+  def for_all(self, function, batch: int = 256) -> Array:
+    """`function(rows [B]) -> [B, ...]` of every row, `[R, ...]`."""
+    blocks = sampling.in_order(self.order, batch)  # [N, B]
+    values = jax.lax.map(function, blocks)
+    result = jnp.zeros((self.n_rows, *values.shape[2:]), values.dtype)
+    return result.at[blocks].set(values, mode='drop')
 
 
 class Domain(NamedTuple):
@@ -186,6 +197,10 @@ class Domain(NamedTuple):
   by_user: Rows  # [U, items]
   by_item: Rows  # [items, U]
 
+  def along(self, axis: str) -> Rows:
+    """The rows of 'user' or 'item' methods."""
+    return {'user': self.by_user, 'item': self.by_item}[axis]
+
 
 class Arrays(NamedTuple):
   """A pair of domains on the device: what models train on and predict from."""
@@ -193,6 +208,10 @@ class Arrays(NamedTuple):
   source: Domain
   target: Domain
   side: Array | None = None  # [U, A]
+
+  def mirrored(self) -> 'Arrays':
+    """The same pair seen from the other domain."""
+    return Arrays(self.target, self.source, self.side)
 
 
 class Queries(NamedTuple):
@@ -230,6 +249,26 @@ class Stage(NamedTuple):
   predict: Predict | None = None
   domain: str = 'target'
   name: str = 'fit'
+  inspect: Callable[..., dict] | None = None  # (state, data) -> scalars to log
+
+
+def oriented(axis: str, rate) -> Score:
+  """The score of a method whose rows are users or items.
+
+  Args:
+    axis: 'user' or 'item'.
+    rate: `(rows, columns) -> ratings`, over arrays that broadcast.
+  """
+  if axis == 'user':
+    return lambda users, items: rate(users[:, None], items)
+  return lambda users, items: rate(items, users[:, None])
+
+
+def column_trained(axis: str, data, users, items):
+  """Whether the column of a U- or I- method has training ratings."""
+  if axis == 'user':
+    return data.target.by_item.length[items] > 0
+  return jnp.broadcast_to(data.target.by_user.length[users] > 0, items.shape)
 
 
 def everything_trained(data, users, items):

@@ -1,0 +1,54 @@
+"""Pairs and held-out events on the device."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from xdomain import base
+
+
+def rows(row, column, value, n_rows, n_columns) -> base.Rows:
+  """A sparse matrix by rows, from events in any order."""
+  by_row = np.lexsort((column, row))
+  lengths = np.bincount(row, minlength=n_rows)
+  start = np.concatenate([[0], np.cumsum(lengths)])
+  return base.Rows(
+    start=jnp.asarray(start, jnp.int32),
+    row=jnp.asarray(row[by_row], jnp.int32),
+    column=jnp.asarray(column[by_row], jnp.int32),
+    value=jnp.asarray(value[by_row], jnp.float32),
+    order=jnp.asarray(np.argsort(-lengths, kind='stable'), jnp.int32),
+    n_columns=n_columns,
+    lengths=base.Lengths(lengths),
+  )
+
+
+def domain(ratings: base.Ratings) -> base.Domain:
+  """One domain's events, readable by user and by item."""
+  user, item, value = ratings.user, ratings.item, ratings.value
+  users, items = ratings.n_users, ratings.n_items
+  return base.Domain(
+    rows(user, item, value, users, items), rows(item, user, value, items, users)
+  )
+
+
+def put(pair: base.Pair) -> base.Arrays:
+  """A pair on the device."""
+  side = None if pair.side is None else jnp.asarray(pair.side, jnp.float32)
+  return base.Arrays(domain(pair.source), domain(pair.target), side)
+
+
+def sizes(pair: base.Pair) -> base.Sizes:
+  """What a model needs to know of a pair before it sees it."""
+  return base.Sizes(
+    pair.target.n_users, pair.source.n_items, pair.target.n_items
+  )
+
+
+def rating_queries(held: base.HeldOut) -> base.Queries:
+  """One candidate a query: what would this user rate this item?"""
+  return base.Queries(
+    user=jnp.asarray(held.user, jnp.int32),
+    item=jnp.asarray(held.item, jnp.int32)[:, None],
+    gain=jnp.asarray(held.value, jnp.float32)[:, None],
+    mask=jnp.ones((held.user.size, 1), bool),
+  )

@@ -1,0 +1,1 @@
+"""One file a method: `Hyper` and `model(sizes, **settings) -> Model`."""

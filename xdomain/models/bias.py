@@ -1,0 +1,69 @@
+"""Global mean + user bias + item bias: the floor that anything must beat.
+
+`yhat_ui = mean + b_u + b_i`, ridge-regularised: the minimiser of
+`SSE + penalty * (sum b_u^2 + sum b_i^2)` over the target's training ratings
+(rating.md 2.5; Koren 2010, eq. 1). An epoch is one sweep of exact alternating
+minimisation, first items, then users.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xdomain import base
+
+
+class Hyper(NamedTuple):
+  penalty: float = 5.0  # added to the count of a user's or an item's ratings
+
+
+class Biases(NamedTuple):
+  mean: base.Array  # []
+  user: base.Array  # [U]
+  item: base.Array  # [T]
+
+
+@functools.cache
+def model(sizes: base.Sizes) -> base.Model:
+  """The bias model; it has no settings."""
+
+  def init(key, data, hyper, previous):
+    del key, hyper, previous
+    mean = data.target.by_user.mean()
+    return Biases(mean, jnp.zeros(sizes.users), jnp.zeros(sizes.target))
+
+  def epoch(key, data):
+    del key, data
+    return jnp.zeros((1, 0))  # One step, which needs nothing.
+
+  def step(state, visit, data, key, hyper):
+    del visit, key
+    by_user, by_item = data.target.by_user, data.target.by_item
+    item = _ridge(by_item, state.mean + state.user, hyper.penalty)
+    user = _ridge(by_user, state.mean + item, hyper.penalty)
+    state = Biases(state.mean, user, item)
+    error = _rate(state, by_user.row, by_user.column) - by_user.value
+    loss = jnp.mean(error**2)
+    return state, {'loss': loss, 'ratings': jnp.float32(error.size)}
+
+  def predict(state, data):
+    del data
+    return lambda users, items: _rate(state, users[:, None], items)
+
+  stage = base.Stage(init, epoch, step, predict)
+  return base.Model((stage,), predict)
+
+
+def _ridge(rows, offset, penalty):
+  """`[R]` biases of the rows, given what the columns already explain."""
+  rest = rows.value - offset[rows.column]
+  total = jax.ops.segment_sum(
+    rest, rows.row, rows.n_rows, indices_are_sorted=True
+  )
+  return total / jnp.maximum(rows.length + penalty, 1e-6)
+
+
+def _rate(state, users, items):
+  return state.mean + state.user[users] + state.item[items]

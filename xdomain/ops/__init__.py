@@ -1,0 +1,1 @@
+"""Pure mathematics of arrays: no data, no networks, no settings."""

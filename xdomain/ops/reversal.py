@@ -1,0 +1,28 @@
+"""Gradient reversal (Ganin and Lempitsky 2015; DARec eq. 5)."""
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.custom_vjp
+def reverse_gradient(x, strength):
+  """Identity going forward; gradients come back times `-strength`.
+
+  Args:
+    x: an array or a tree of arrays.
+    strength: a scalar, which may be traced; DARec's mu.
+  """
+  del strength  # Only the backward pass uses it.
+  return x
+
+
+def _forward(x, strength):
+  return x, strength
+
+
+def _backward(strength, gradient):
+  reversed_ = jax.tree.map(lambda g: -strength * g, gradient)
+  return reversed_, jnp.zeros_like(strength)
+
+
+reverse_gradient.defvjp(_forward, _backward)

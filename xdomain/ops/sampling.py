@@ -1,0 +1,50 @@
+"""Which rows or events a step visits."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def balanced_batches(key, order, batch):
+  """Visits every row once, in batches with nearly equal numbers of entries.
+
+  The rows, by falling length, are cut into `batch` strata of `N` neighbours;
+  each stratum is shuffled on its own, and batch `i` takes the `i`-th of each.
+  A batch is thus a stratified sample: its loss is as unbiased as a uniform
+  batch's, with less variance, and it holds at most `capacity` entries however
+  long the longest row is.
+
+  Args:
+    key: a random key.
+    order: `[R]` row ids by falling length.
+    batch: rows a batch, B.
+
+  Returns:
+    `[N, B]` row ids, `N = ceil(R / B)`. Missing rows are padded with id `R`.
+  """
+  strata = in_order(order, batch).T
+  return jax.random.permutation(key, strata, axis=1, independent=True).T
+
+
+def in_order(order, batch):
+  """The same `[N, B]` batches without the shuffling."""
+  chex.assert_rank(order, 1)
+  rows = order.shape[0]
+  n = n_batches(rows, batch)
+  padding = jnp.full((n * batch - rows,), rows, order.dtype)
+  return jnp.concatenate([order, padding]).reshape(batch, n).T
+
+
+def n_batches(rows: int, batch: int) -> int:
+  """How many batches `balanced_batches` makes."""
+  return max(1, -(-rows // batch))
+
+
+def capacity(falling: np.ndarray, batch: int) -> int:
+  """The most entries that a balanced batch can hold, at least 1.
+
+  The sum of every stratum's longest row; never more than an average batch's
+  entries plus the longest row of all.
+  """
+  return max(1, int(falling[:: n_batches(falling.size, batch)].sum()))

@@ -1,0 +1,348 @@
+"""One loop for every method, for one setting or a stack of them.
+
+`fit` compiles one epoch of each stage, a `lax.scan` of steps, and loops over
+epochs in Python. Leaves of `hyper` are scalars, or `[W]` for a sweep of W runs
+that share keys and batches, so that a difference is the hyper-parameter's.
+
+Keys are folded from (stage, epoch): any epoch can be run again, and a run that
+goes on from a `Progress` ends as the unbroken one would have.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from xdomain import base
+
+
+class Trained(NamedTuple):
+  """The state of a gradient stage."""
+
+  params: base.Tree
+  frozen: base.Tree
+  moments: base.Tree
+
+
+def gradient_stage(
+  init, loss, epoch, *, tx=None, predict=None, domain='target', name='fit',
+  inspect=None,
+) -> base.Stage:  # fmt: skip
+  """A stage that follows the gradient of a loss; its rate is `hyper.lr`.
+
+  Args:
+    init: `(key, data, hyper, previous) -> (params, frozen)`.
+    loss: `(params, frozen, visit, data, key, hyper) -> (scalar, metrics)`.
+    epoch: `(key, data) -> visits`, leaves `[N, ...]`.
+    tx: an optax scaling without a rate; Adam's by default.
+    predict: `(params, frozen, data) -> score`.
+    domain: the domain whose validation ratings select the epoch.
+    name: what the stage is called in logs.
+    inspect: `(params, frozen, data) -> scalars` to log after an epoch.
+  """
+  tx = optax.scale_by_adam() if tx is None else tx
+
+  def start(key, data, hyper, previous):
+    params, frozen = init(key, data, hyper, previous)
+    return Trained(params, frozen, tx.init(params))
+
+  def step(state, visit, data, key, hyper):
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    (value, metrics), gradients = gradient(
+      state.params, state.frozen, visit, data, key, hyper
+    )
+    updates, moments = tx.update(gradients, state.moments, state.params)
+    params = jax.tree.map(lambda p, u: p - hyper.lr * u, state.params, updates)
+    return Trained(params, state.frozen, moments), {'loss': value, **metrics}
+
+  def of_params(function):
+    if function is None:
+      return None
+    return lambda state, data: function(state.params, state.frozen, data)
+
+  return base.Stage(
+    start, epoch, step, of_params(predict), domain, name, of_params(inspect)
+  )
+
+
+class Progress(NamedTuple):
+  """Where a run stands after an epoch: all that it needs to go on.
+
+  Leaves that differ between the members of a sweep lead with `[W]`.
+  """
+
+  stage: int
+  epoch: int  # epochs of this stage that are done
+  state: base.Tree
+  best: base.Tree  # the state at the best validation so far
+  best_value: base.Array  # [] or [W]
+  best_epoch: base.Array  # [] or [W]
+  failed: base.Array  # [] or [W], diverged
+  done: tuple  # the states the stages before ended in
+
+
+class Report(NamedTuple):
+  """What an epoch came to, on the host."""
+
+  stage: str
+  epoch: int
+  epochs: int
+  metrics: dict[str, np.ndarray]  # means over the steps, [] or [W]
+  value: np.ndarray | None  # validation error of this epoch, [] or [W]
+  best_value: np.ndarray
+  best_epoch: np.ndarray
+  seconds: float
+
+
+class Diverged(ArithmeticError):
+  """A loss that is not finite."""
+
+
+Measure = Callable[[base.Score, base.Arrays, base.Queries], base.Array]
+
+
+def fit(
+  model: base.Model,
+  key: base.Array,
+  data: base.Arrays,
+  hyper: Any,
+  *,
+  epochs: int | tuple[int, ...],
+  valid: Any = None,
+  measure: Measure | None = None,
+  patience: int | None = None,
+  every: int = 1,
+  progress: Progress | None = None,
+  watch: Callable[[Report, Progress], None] = lambda report, progress: None,
+) -> Progress:
+  """Trains all stages of a model.
+
+  Args:
+    model: what to train.
+    key: a random key; members of a sweep share it.
+    data: the training data.
+    hyper: the model's `Hyper`; leaves `[]`, or `[W]` for a sweep.
+    epochs: at most so many, for every stage or for each.
+    valid: queries as `.source` and `.target`; without, last epochs are kept.
+    measure: `(score, data, queries) -> []`, lower is better. The evaluated
+      domain is always `data.target`: a stage that is validated on the source
+      is measured on the mirrored pair.
+    patience: a member stops after so many epochs without a better value.
+    every: validate after every so many epochs, and after the last.
+    progress: where to go on from.
+    watch: called after every epoch.
+
+  Returns:
+    Where the last stage ended; its `best` is what `model.predict` takes.
+
+  Raises:
+    Diverged: the loss is not finite, in every member where there are several.
+  """
+  hyper = jax.tree.map(jnp.asarray, hyper)
+  limits = _per_stage(epochs, model.stages)
+  if progress is None:
+    progress = begin(model, key, data, hyper, 0, ())
+  while True:
+    stage, limit = model.stages[progress.stage], limits[progress.stage]
+    selects = valid is not None and stage.predict is not None
+    while progress.epoch < limit and not _all_stopped(progress, patience):
+      started = time.perf_counter()
+      progress, metrics = _train(stage, progress, key, data, hyper)
+      if stage.inspect is not None:
+        metrics |= _inspect(stage, progress, data)
+      value = None
+      if selects and (progress.epoch % every == 0 or progress.epoch == limit):
+        progress, value = _select(
+          stage, measure, progress, data, valid, patience
+        )
+      watch(_report(stage, limit, progress, metrics, value, started), progress)
+    if not selects:
+      progress = progress._replace(best=progress.state)
+    if progress.stage + 1 == len(model.stages):
+      return progress
+    done = (*progress.done, progress.best)
+    progress = begin(model, key, data, hyper, progress.stage + 1, done)
+
+
+def begin(model, key, data, hyper, stage, done) -> Progress:
+  """The progress of a stage before its first epoch."""
+  across = _across(hyper)
+  key = jax.random.fold_in(jax.random.fold_in(key, stage), 0)
+  state = _init(model.stages[stage], across, key, data, hyper, done)
+  members = np.shape(jax.tree.leaves(hyper)[0])
+  return Progress(
+    stage,
+    0,
+    state,
+    jax.tree.map(jnp.copy, state),
+    jnp.full(members, jnp.inf),
+    jnp.zeros(members, jnp.int32),
+    jnp.zeros(members, bool),
+    done,
+  )
+
+
+def abstract(model, key, data, hyper, stage) -> Progress:
+  """Shapes and dtypes of a stage's progress, to restore a checkpoint into."""
+  done = ()
+  for index in range(stage):
+    done = (*done, abstract(model, key, data, hyper, index).best)
+
+  def arrays(key, data, hyper, done):
+    progress = begin(model, key, data, hyper, stage, done)
+    return progress._replace(stage=None, epoch=None)
+
+  shapes = jax.eval_shape(arrays, key, data, hyper, done)
+  return shapes._replace(stage=stage, epoch=0)
+
+
+def _train(stage, progress, key, data, hyper):
+  """One epoch: the progress after it, and its mean metrics on the host."""
+  epoch = progress.epoch + 1
+  key = jax.random.fold_in(jax.random.fold_in(key, progress.stage), epoch)
+  state, metrics, broken = _epoch(
+    stage, _across(hyper), progress.state, key, data, hyper
+  )
+  metrics, broken = jax.device_get((metrics, broken))
+  failed = progress.failed | (broken >= 0)
+  if np.all(failed):
+    raise Diverged(
+      f'stage {stage.name}: the loss is not finite in epoch {epoch}, step'
+      f' {int(np.max(broken)) + 1}; try a smaller learning rate'
+      ' (--config.hyper.lr)'
+    )
+  return progress._replace(epoch=epoch, state=state, failed=failed), metrics
+
+
+def _inspect(stage, progress, data):
+  across = _across(progress.failed)
+  return jax.device_get(_inspected(stage, across, progress.state, data))
+
+
+def _select(stage, measure, progress, data, valid, patience):
+  """Validates, and keeps the state where it is the best so far."""
+  across = _across(progress.failed)
+  value = _validate(stage, across, measure, progress.state, data, valid)
+  # The epoch that has just ended is not counted as waiting.
+  before = progress._replace(epoch=progress.epoch - 1)
+  running = ~_stopped(before, patience) & ~progress.failed
+  better = (value < progress.best_value) & running
+  if np.any(better):
+    progress = progress._replace(
+      best=_choose(better, progress.state, progress.best),
+      best_value=jnp.where(better, value, progress.best_value),
+      best_epoch=jnp.where(better, progress.epoch, progress.best_epoch),
+    )
+  return progress, np.asarray(value)
+
+
+def _report(stage, limit, progress, metrics, value, started):
+  return Report(
+    stage.name,
+    progress.epoch,
+    limit,
+    metrics,
+    value,
+    np.asarray(progress.best_value),
+    np.asarray(progress.best_epoch),
+    time.perf_counter() - started,
+  )
+
+
+def _stopped(progress, patience):
+  """Which members have waited too long for a better value."""
+  if patience is None:
+    return jnp.zeros_like(progress.failed)
+  return progress.epoch - progress.best_epoch >= patience
+
+
+def _all_stopped(progress, patience):
+  return bool(np.all(_stopped(progress, patience) | progress.failed))
+
+
+def _per_stage(epochs, stages):
+  epochs = (epochs,) * len(stages) if isinstance(epochs, int) else tuple(epochs)
+  if len(epochs) != len(stages):
+    names = ', '.join(stage.name for stage in stages)
+    raise ValueError(
+      f'{len(epochs)} numbers of epochs for {len(stages)} stages ({names});'
+      ' give one number, or one for each'
+    )
+  return epochs
+
+
+def _across(members):
+  """How members, `[]` or `[W]`, are run: one by one is faster on a CPU."""
+  if np.ndim(jax.tree.leaves(members)[0]) == 0:
+    return 'single'
+  return 'map' if jax.default_backend() == 'cpu' else 'vmap'
+
+
+def _each(function, across, *mapped):
+  """`function(*mapped)`, or the same for each member of a sweep."""
+  if across == 'single':
+    return function(*mapped)
+  if across == 'vmap':
+    return jax.vmap(function)(*mapped)
+  return jax.lax.map(lambda member: function(*member), mapped)
+
+
+@functools.partial(jax.jit, static_argnames=('stage', 'across'))
+def _init(stage, across, key, data, hyper, done):
+  def init(hyper, done):
+    return stage.init(key, data, hyper, done)
+
+  return _each(init, across, hyper, done)
+
+
+@functools.partial(
+  jax.jit, static_argnames=('stage', 'across'), donate_argnames='state'
+)
+def _epoch(stage, across, state, key, data, hyper):
+  """All steps of one epoch: state, mean metrics, first broken step or -1."""
+  key_visits, key_steps = jax.random.split(key)
+  visits = stage.epoch(key_visits, data)
+  n = jax.tree.leaves(visits)[0].shape[0]
+
+  def epoch(state, hyper):
+    def step(state, numbered):
+      number, visit = numbered
+      key = jax.random.fold_in(key_steps, number)
+      return stage.step(state, visit, data, key, hyper)
+
+    state, metrics = jax.lax.scan(step, state, (jnp.arange(n), visits))
+    wrong = ~jnp.isfinite(metrics['loss'])
+    broken = jnp.where(jnp.any(wrong), jnp.argmax(wrong), -1)
+    return state, jax.tree.map(jnp.mean, metrics), broken
+
+  return _each(epoch, across, state, hyper)
+
+
+@functools.partial(jax.jit, static_argnames=('stage', 'across'))
+def _inspected(stage, across, state, data):
+  return _each(lambda state: stage.inspect(state, data), across, state)
+
+
+@functools.partial(jax.jit, static_argnames=('stage', 'across', 'measure'))
+def _validate(stage, across, measure, state, data, valid):
+  queries = getattr(valid, stage.domain)
+  facing = data.mirrored() if stage.domain == 'source' else data
+
+  def value(state):
+    return measure(stage.predict(state, data), facing, queries)
+
+  return _each(value, across, state)
+
+
+@functools.partial(jax.jit, donate_argnames='otherwise')
+def _choose(better, state, otherwise):
+  def choose(new, old):
+    shape = better.shape + (1,) * (new.ndim - better.ndim)
+    return jnp.where(better.reshape(shape), new, old)
+
+  return jax.tree.map(choose, state, otherwise)
