@@ -1,0 +1,430 @@
+import numpy as np
+import pytest
+
+from xdomain.base import Pair, Ratings, Table
+from xdomain.data import pairs, synthetic
+from xdomain.data.tables import DataError
+
+
+def table(events, origin='toy.csv', duplicates=0):
+  """A table from (user, item, value) rows; ids in order of appearance."""
+  users = list(dict.fromkeys(user for user, _, _ in events))
+  items = list(dict.fromkeys(item for _, item, _ in events))
+  ratings = Ratings(
+    np.array([users.index(user) for user, _, _ in events], np.int32),
+    np.array([items.index(item) for _, item, _ in events], np.int32),
+    np.array([value for _, _, value in events], np.float32),
+    np.arange(len(events), dtype=np.int64),
+    len(users),
+    len(items),
+  )
+  return Table(ratings, users, items, origin, duplicates)
+
+
+BOOKS = table(
+  [
+    ('ann', 'emma', 5),
+    ('bob', 'emma', 1),
+    ('cat', 'dune', 4),
+    ('ann', 'ulysses', 2),
+    ('dan', 'hamlet', 3),
+  ],
+  'books.csv',
+  duplicates=3,
+)
+FILMS = table(
+  [
+    ('eve', 'heat', 5),
+    ('cat', 'alien', 4),
+    ('ann', 'heat', 3),
+    ('cat', 'jaws', 2),
+    ('ann', 'alien', 1),
+    ('eve', 'fargo', 1),
+  ],
+  'films.csv',
+)
+
+
+def aligned():
+  return pairs.align(BOOKS, FILMS, name='books-films')
+
+
+def events(ratings, users, items):
+  """What was rated, in raw ids, in order."""
+  return [
+    (str(users[u]), str(items[i]), float(value))
+    for u, i, value in zip(ratings.user, ratings.item, ratings.value)
+  ]
+
+
+def assert_same(left, right):
+  for a, b in zip(left, right, strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+# --- Align ------------------------------------------------------------------
+
+
+def test_only_the_events_of_shared_users_are_left_in_their_order():
+  dataset = aligned()
+  users, source, target = dataset.ids
+  assert events(dataset.pair.source, users, source) == [
+    ('ann', 'emma', 5),
+    ('cat', 'dune', 4),
+    ('ann', 'ulysses', 2),
+  ]
+  assert events(dataset.pair.target, users, target) == [
+    ('cat', 'alien', 4),
+    ('ann', 'heat', 3),
+    ('cat', 'jaws', 2),
+    ('ann', 'alien', 1),
+  ]
+
+
+def test_users_are_numbered_by_the_target_and_items_by_their_own_domain():
+  dataset = aligned()
+  assert dataset.ids.users.tolist() == ['cat', 'ann']
+  assert dataset.ids.source.tolist() == ['emma', 'dune', 'ulysses']
+  assert dataset.ids.target.tolist() == ['alien', 'heat', 'jaws']
+  assert dataset.pair.target.user.tolist() == [0, 1, 0, 1]
+  assert dataset.pair.source.user.tolist() == [1, 0, 1]
+
+
+def test_items_that_nobody_shared_has_rated_are_dropped():
+  assert 'hamlet' not in aligned().ids.source
+  assert 'fargo' not in aligned().ids.target
+  assert aligned().pair.source.n_items == aligned().pair.target.n_items == 3
+
+
+def test_types_and_times_survive_alignment():
+  ratings = aligned().pair.target
+  assert ratings.user.dtype == ratings.item.dtype == np.int32
+  assert ratings.value.dtype == np.float32
+  assert ratings.time.tolist() == [1, 2, 3, 4]
+
+
+def test_tables_without_times_align():
+  untimed = BOOKS._replace(
+    ratings=BOOKS.ratings._replace(time=np.zeros(0, int))
+  )
+  assert pairs.align(untimed, FILMS, name='x').pair.source.time.size == 0
+
+
+def test_raw_ids_may_be_a_list_an_array_or_a_tuple():
+  for kind in (np.array, tuple):
+    films = FILMS._replace(users=kind(FILMS.users), items=kind(FILMS.items))
+    dataset = pairs.align(BOOKS, films, name='x')
+    assert pairs.digest(dataset) == pairs.digest(aligned())
+    assert dataset.ids.users.tolist() == ['cat', 'ann']
+
+
+def test_the_trail_begins_with_both_domains_as_they_were_read():
+  (step, read), (_, shared) = aligned().trail
+  assert 'books.csv' in step and 'films.csv' in step
+  assert read == {
+    'users': 5,
+    'source_users': 4,
+    'source_items': 4,
+    'source_ratings': 5,
+    'source_duplicates': 3,
+    'target_users': 3,
+    'target_items': 4,
+    'target_ratings': 6,
+    'target_duplicates': 0,
+    'shared_users': 2,
+  }
+  assert shared == {
+    'users': 2,
+    'source_users': 2,
+    'source_items': 3,
+    'source_ratings': 3,
+    'target_users': 2,
+    'target_items': 3,
+    'target_ratings': 4,
+    'shared_users': 2,
+  }
+
+
+def test_no_shared_user_is_an_error_that_shows_an_id_of_each_side():
+  books = table([('u12', 'emma', 5)], 'books.csv')
+  films = table([('12', 'heat', 5), ('13', 'heat', 5)], 'films.csv')
+  with pytest.raises(DataError, match=r"1 in books\.csv, such as 'u12'.*2 in "):
+    pairs.align(books, films, name='x')
+
+
+def test_a_user_who_is_listed_but_rated_nothing_is_not_shared():
+  ratings = FILMS.ratings._replace(n_users=4)
+  films = FILMS._replace(ratings=ratings, users=[*FILMS.users, 'bob'])
+  dataset = pairs.align(BOOKS, films, name='x')
+  assert sorted(dataset.ids.users) == ['ann', 'cat']
+
+
+def test_a_rating_off_the_scale_is_an_error_that_shows_it():
+  films = table([('ann', 'heat', 4), ('cat', 'jaws', 10)], 'films.csv')
+  with pytest.raises(
+    DataError, match=r"films\.csv: 1 of 2 .* 10 of user 'cat'"
+  ):
+    pairs.align(BOOKS, films, name='x')
+  assert pairs.align(BOOKS, films, scale=(1, 10), name='x').scale == (1, 10)
+
+
+def test_a_rating_that_is_not_a_number_is_off_the_scale():
+  films = table([('ann', 'heat', float('nan'))])
+  with pytest.raises(DataError, match='1 of 1 ratings'):
+    pairs.align(BOOKS, films, name='x')
+
+
+# --- Filter -----------------------------------------------------------------
+
+
+def test_a_floor_per_domain_keeps_who_has_enough_in_each():
+  dataset = pairs.at_least(aligned(), source=2, target=2)
+  assert dataset.ids.users.tolist() == ['ann']
+  assert dataset.ids.source.tolist() == ['emma', 'ulysses']
+  assert dataset.ids.target.tolist() == ['heat', 'alien']
+  assert dataset.pair.target.user.tolist() == [0, 0]
+  assert dataset.pair.target.value.tolist() == [3, 1]
+
+
+def test_a_floor_in_total_counts_both_domains_together():
+  assert pairs.at_least_in_total(aligned(), 3).ids.users.size == 2
+  assert pairs.at_least_in_total(aligned(), 4).ids.users.tolist() == ['ann']
+
+
+def test_a_filter_keeps_every_event_of_those_it_keeps():
+  before = synthetic.pair(0)
+  after = pairs.at_least(before, 15, 15)
+  assert 0 < after.ids.users.size < before.ids.users.size
+  for domain in ('source', 'target'):
+    old, new = getattr(before.pair, domain), getattr(after.pair, domain)
+    expected = [
+      event
+      for event in events(old, before.ids.users, getattr(before.ids, domain))
+      if event[0] in after.ids.users
+    ]
+    assert expected == events(new, after.ids.users, getattr(after.ids, domain))
+    assert np.bincount(new.user).min() >= 15
+    assert np.bincount(new.item, minlength=new.n_items).min() >= 1
+
+
+def test_a_floor_of_one_changes_nothing_after_align():
+  assert pairs.digest(pairs.at_least(aligned(), 1, 1)) == pairs.digest(
+    aligned()
+  )
+
+
+def test_every_filter_is_in_the_trail():
+  dataset = pairs.at_least(aligned(), source=2, target=2)
+  assert dataset.trail[:-1] == aligned().trail
+  step, count = dataset.trail[-1]
+  assert step == 'users with at least 2 source and 2 target ratings'
+  assert count['users'] == 1
+  assert count['target_ratings'] == 2
+
+
+def test_side_vectors_follow_their_users():
+  dataset = aligned()
+  side = np.array([[1.0], [2.0]])  # cat, ann
+  dataset = dataset._replace(pair=dataset.pair._replace(side=side))
+  assert pairs.at_least(dataset, 2, 2).pair.side.tolist() == [[2.0]]
+
+
+def test_a_floor_that_nobody_reaches_is_an_error_with_counts():
+  with pytest.raises(DataError, match=r'none of 2 users .* 0 have .* 2 in the'):
+    pairs.at_least(aligned(), source=5, target=2)
+  with pytest.raises(DataError, match=r'none of 2 users .* the most is 4'):
+    pairs.at_least_in_total(aligned(), 5)
+
+
+GENRES = {
+  'heat': ['Action', 'Crime'],
+  'alien': ['Action', 'Drama'],
+  'jaws': ['Drama'],
+  'fargo': ['Crime'],
+}
+
+
+def test_an_item_of_both_kinds_of_genre_is_in_neither_domain():
+  action, drama = pairs.by_genre(FILMS, GENRES, ['Action'], ['Drama'])
+  assert events(action.ratings, action.users, action.items) == [
+    ('eve', 'heat', 5),
+    ('ann', 'heat', 3),
+  ]
+  assert events(drama.ratings, drama.users, drama.items) == [('cat', 'jaws', 2)]
+  assert (action.ratings.n_users, action.ratings.n_items) == (2, 1)
+
+
+def test_the_origin_of_a_genre_says_what_was_left_out():
+  action, _ = pairs.by_genre(FILMS, GENRES, ['Action'], ['Drama'])
+  assert action.origin == 'films.csv: Action, not Drama (1 of 4 items)'
+
+
+def test_genres_that_cannot_be_split_are_errors():
+  with pytest.raises(DataError, match='no item has the genre Acton'):
+    pairs.by_genre(FILMS, GENRES, ['Acton'], ['Drama'])
+  with pytest.raises(DataError, match=r"genres of 1 rated items .* 'fargo'"):
+    known = {item: genres for item, genres in GENRES.items() if item != 'fargo'}
+    pairs.by_genre(FILMS, known, ['Action'], ['Drama'])
+  with pytest.raises(DataError, match='no rated item is Action and not'):
+    pairs.by_genre(FILMS, GENRES, ['Action'], ['Drama', 'Crime'])
+
+
+# --- Other views ------------------------------------------------------------
+
+
+def test_merging_puts_target_items_first():
+  both = pairs.merged(aligned().pair)
+  assert both.user.tolist() == [0, 1, 0, 1, 1, 0, 1]
+  assert both.item.tolist() == [0, 1, 2, 0, 3, 4, 5]
+  assert both.value.tolist() == [4, 3, 2, 1, 5, 4, 2]
+  assert (both.n_users, both.n_items) == (2, 6)
+  assert both.item.dtype == np.int32
+  assert both.time.size == 7
+
+
+def test_merging_with_a_domain_without_times_has_no_times():
+  pair = aligned().pair
+  untimed = pair.source._replace(time=np.zeros(0, np.int64))
+  assert pairs.merged(pair._replace(source=untimed)).time.size == 0
+
+
+def test_alone_empties_the_source_and_keeps_its_size():
+  pair = aligned().pair
+  source, target, _ = pairs.alone(pair)
+  assert source.user.size == source.time.size == 0
+  assert source.user.dtype == np.int32
+  assert (source.n_users, source.n_items) == (2, 3)
+  assert target is pair.target
+
+
+def test_swapping_twice_is_the_pair():
+  pair = aligned().pair
+  assert pairs.swapped(pair).source is pair.target
+  assert pairs.swapped(pairs.swapped(pair)) == pair
+
+
+# --- Describe ---------------------------------------------------------------
+
+
+def test_density_is_ratings_over_cells():
+  assert pairs.density(aligned().pair.source) == 3 / (2 * 3)
+  assert pairs.density(FILMS.ratings) == 6 / (3 * 4)
+
+
+def test_the_description_shows_every_step_within_80_columns():
+  dataset = pairs.at_least(aligned(), source=2, target=2)
+  lines = pairs.describe(dataset)
+  text = '\n'.join(lines)
+  assert lines[0] == 'books-films'
+  assert max(map(len, lines)) <= 80
+  assert all(step in text for step, _ in dataset.trail)
+  assert text.count('users in both') == 1 + len(dataset.trail)
+  assert '31.250% dense' in text  # 5 of 4 x 4
+  assert 'repeated ratings dropped: 3 and 0' in text
+
+
+# --- Keep -------------------------------------------------------------------
+
+
+def test_a_saved_pair_comes_back_whole(tmp_path):
+  dataset = aligned()
+  side = np.array([[1.0, 2.0], [3.0, 4.0]])
+  for pair in (dataset.pair, dataset.pair._replace(side=side)):
+    path = tmp_path / 'made' / 'pair.npz'
+    pairs.save(dataset._replace(pair=pair), path)
+    back = pairs.load(path)
+    assert_same(back.pair.source, pair.source)
+    assert_same(back.pair.target, pair.target)
+    np.testing.assert_array_equal(back.pair.side, pair.side)
+    assert_same(back.ids, dataset.ids)
+    assert (back.name, back.scale, back.trail) == (
+      dataset.name,
+      dataset.scale,
+      dataset.trail,
+    )
+    assert [file.name for file in path.parent.iterdir()] == ['pair.npz']
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+  path = tmp_path / 'pair.npz'
+  pairs.save(aligned(), path)
+  before = path.read_bytes()
+
+  def fails(file, **arrays):
+    del arrays
+    file.write(b'half')
+    raise OSError('disk full')
+
+  monkeypatch.setattr(np, 'savez', fails)
+  with pytest.raises(OSError, match='disk full'):
+    pairs.save(aligned(), path)
+  assert path.read_bytes() == before
+  assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('damage', ['cut', 'empty', 'text', 'flipped', 'other'])
+def test_a_damaged_file_is_an_error_that_names_it(tmp_path, damage):
+  path = tmp_path / 'pair.npz'
+  pairs.save(aligned(), path)
+  whole = path.read_bytes()
+  flipped = bytearray(whole)
+  flipped[whole.index(b'\x93NUMPY') + 130] ^= 1
+  np.savez(tmp_path / 'other.npz', a=np.zeros(3))
+  path.write_bytes(
+    {
+      'cut': whole[: len(whole) // 2],
+      'empty': b'',
+      'text': b'user,item\n1,2\n',
+      'flipped': bytes(flipped),
+      'other': (tmp_path / 'other.npz').read_bytes(),
+    }[damage]
+  )
+  with pytest.raises(DataError, match=r'pair\.npz .*Delete it'):
+    pairs.load(path)
+
+
+def test_a_missing_file_is_just_missing(tmp_path):
+  with pytest.raises(FileNotFoundError):
+    pairs.load(tmp_path / 'pair.npz')
+
+
+def test_the_digest_is_of_the_numbers_and_not_of_the_names():
+  dataset = aligned()
+  renamed = dataset._replace(
+    name='other',
+    trail=(),
+    ids=dataset.ids._replace(users=np.array(['x', 'y'])),
+  )
+  assert pairs.digest(renamed) == pairs.digest(dataset)
+  assert len(pairs.digest(dataset)) == 64
+
+
+def test_the_digest_sees_every_number():
+  dataset = aligned()
+  pair = dataset.pair
+  value = pair.target.value.copy()
+  value[2] = 3
+  other_value = pair._replace(target=pair.target._replace(value=value))
+  other_size = pair._replace(source=pair.source._replace(n_items=4))
+  other_side = pair._replace(side=np.zeros((2, 1)))
+  others = [
+    dataset._replace(pair=each)
+    for each in (other_value, other_size, other_side, pairs.swapped(pair))
+  ]
+  others.append(dataset._replace(scale=(0, 5)))
+  digests = {pairs.digest(each) for each in (dataset, *others)}
+  assert len(digests) == 6
+
+
+def test_a_digest_is_the_same_on_every_machine():
+  ratings = Ratings(
+    np.array([0, 1], np.int32),
+    np.array([1, 0], np.int32),
+    np.array([4, 2.5], np.float32),
+    np.zeros(0, np.int64),
+    2,
+    2,
+  )
+  assert pairs.sha256(Pair(ratings, ratings)) == (
+    '6977fb3f80f4e2713636b37e347dd9c435eb9a07278246141053f483a2de321c'
+  )

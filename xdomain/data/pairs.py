@@ -1,0 +1,446 @@
+"""Two tables become a pair: align, filter, describe, keep.
+
+Every step that leaves something out says so in the dataset's trail.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import textwrap
+import zipfile
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from xdomain.base import Dataset, Ids, Pair, Ratings, Table
+from xdomain.data.tables import DataError
+
+# What numpy raises on a file that is cut short, altered or something else.
+_DAMAGED = (zipfile.BadZipFile, EOFError, ValueError, KeyError, TypeError)
+
+# --- Align and filter -------------------------------------------------------
+
+
+def align(source: Table, target: Table, *, scale=(1, 5), name) -> Dataset:
+  """The people who rated in both domains, under one numbering.
+
+  Users are numbered by their first event in the target, items by their first
+  event that is left; an item nobody shared has rated goes.
+
+  Args:
+    source: a domain as it was read.
+    target: the domain to recommend from.
+    scale: lowest and highest rating of both.
+    name: what the pair is called in records.
+
+  Raises:
+    DataError: the tables share no user, or a rating is off the scale.
+  """
+  _check_scale(source, scale)
+  _check_scale(target, scale)
+  users_s, users_t = _shared_users(source, target)
+  ratings_s, items_s = _events_of(source.ratings, users_s)
+  ratings_t, items_t = _events_of(target.ratings, users_t)
+  pair = Pair(ratings_s, ratings_t)
+  ids = Ids(
+    _pick(target.users, users_t),
+    _pick(source.items, items_s),
+    _pick(target.items, items_t),
+  )
+  trail = (
+    (
+      f'as read: {source.origin} -> {target.origin}',
+      _counts_as_read(source, target, len(users_t)),
+    ),
+    ('users in both domains', counts(pair)),
+  )
+  return Dataset(name, pair, ids, scale, trail)
+
+
+def at_least(dataset: Dataset, source=5, target=5) -> Dataset:
+  """Keeps users with so many ratings in each domain; empty items go.
+
+  A floor per domain keeps the same people before and after the domains are
+  intersected, since no item is removed that still has a rating.
+  """
+  pair = dataset.pair
+  enough_s = _per_user(pair.source) >= source
+  enough_t = _per_user(pair.target) >= target
+  step = f'users with at least {source} source and {target} target ratings'
+  keep = enough_s & enough_t
+  if not keep.any():
+    raise DataError(
+      f'{dataset.name}: none of {keep.size:,} users is left after "{step}": '
+      f'{enough_s.sum():,} have enough in the source, {enough_t.sum():,} in '
+      f'the target (the most are {_per_user(pair.source).max()} and '
+      f'{_per_user(pair.target).max()}). Lower the floor.'
+    )
+  return _keep(dataset, keep, step)
+
+
+def at_least_in_total(dataset: Dataset, ratings) -> Dataset:
+  """Keeps users with so many ratings in both domains together.
+
+  The other reading of DARec's "at least 5 ratings" (section 4.1 leaves open
+  which is meant).
+  """
+  total = _per_user(dataset.pair.source) + _per_user(dataset.pair.target)
+  keep = total >= ratings
+  step = f'users with at least {ratings} ratings in total'
+  if not keep.any():
+    raise DataError(
+      f'{dataset.name}: none of {keep.size:,} users is left after "{step}": '
+      f'the most is {total.max()}. Lower the floor.'
+    )
+  return _keep(dataset, keep, step)
+
+
+def by_genre(
+  table: Table,
+  genres: Mapping[str, Collection[str]],
+  source=('Action',),
+  target=('Comedy', 'Drama', 'Fantasy', 'Romance'),
+) -> tuple[Table, Table]:
+  """Two domains of one table: items of either set of genres, none in both.
+
+  Args:
+    table: for instance MovieLens.
+    genres: the genres of each raw item id.
+    source: an item of the source has any of these and none of `target`.
+    target: an item of the target has any of these and none of `source`.
+
+  Raises:
+    DataError: a genre that no item has, or an item whose genres are unknown.
+  """
+  known = set().union(*genres.values())
+  if unknown := sorted({*source, *target} - known):
+    raise DataError(
+      f'{table.origin}: no item has the genre {", ".join(unknown)}. '
+      f'There are {", ".join(sorted(known))}.'
+    )
+  if missing := [item for item in table.items if item not in genres]:
+    raise DataError(
+      f'{table.origin}: the genres of {len(missing)} rated items are unknown, '
+      f'for example of {missing[0]!r}.'
+    )
+  in_source, in_target = (
+    np.array([not wanted.isdisjoint(genres[item]) for item in table.items])
+    for wanted in (set(source), set(target))
+  )
+  return (
+    _items_of(table, in_source & ~in_target, source, target),
+    _items_of(table, in_target & ~in_source, target, source),
+  )
+
+
+# --- Other views of a pair --------------------------------------------------
+
+
+def swapped(pair: Pair) -> Pair:
+  """The same people with the domains exchanged."""
+  return pair._replace(source=pair.target, target=pair.source)
+
+
+def alone(pair: Pair) -> Pair:
+  """The pair with an empty source of the same size."""
+  return pair._replace(source=take(pair.source, slice(0)))
+
+
+def merged(pair: Pair) -> Ratings:
+  """Both domains as one, target items first so that their ids stay."""
+  source, target = pair.source, pair.target
+  timed = source.time.size == source.user.size
+  timed &= target.time.size == target.user.size
+  return Ratings(
+    np.concatenate([target.user, source.user]),
+    np.concatenate([target.item, source.item + np.int32(target.n_items)]),
+    np.concatenate([target.value, source.value]),
+    np.concatenate([target.time, source.time]) if timed else np.zeros(0, int),
+    target.n_users,
+    target.n_items + source.n_items,
+  )
+
+
+# --- Describe ---------------------------------------------------------------
+
+
+def density(ratings: Ratings) -> float:
+  """The share of the cells that are observed."""
+  return ratings.user.size / max(1, ratings.n_users * ratings.n_items)
+
+
+def counts(pair: Pair) -> dict[str, int]:
+  """What the trail says of a pair; users of a domain have a rating there."""
+  in_source, in_target = _per_user(pair.source) > 0, _per_user(pair.target) > 0
+  return {
+    'users': pair.target.n_users,
+    'source_users': int(in_source.sum()),
+    'source_items': pair.source.n_items,
+    'source_ratings': pair.source.user.size,
+    'target_users': int(in_target.sum()),
+    'target_items': pair.target.n_items,
+    'target_ratings': pair.target.user.size,
+    'shared_users': int((in_source & in_target).sum()),
+  }
+
+
+def describe(dataset: Dataset) -> list[str]:
+  """Lines of text: what every step of the trail left of both domains."""
+  lines = [dataset.name]
+  for step, count in dataset.trail:
+    lines += textwrap.wrap(
+      step, 80, initial_indent='  ', subsequent_indent='  '
+    )
+    lines += [_line(domain, count) for domain in ('source', 'target')]
+    both = f'    {count["shared_users"]:,} users in both'
+    if 'source_duplicates' in count:
+      both += (
+        f'; repeated ratings dropped: {count["source_duplicates"]:,} and '
+        f'{count["target_duplicates"]:,}'
+      )
+    lines.append(both)
+  return lines
+
+
+def _line(domain, count):
+  users, items, ratings = (
+    count[f'{domain}_{what}'] for what in ('users', 'items', 'ratings')
+  )
+  return (
+    f'    {domain} {users:>9,} users {items:>9,} items {ratings:>11,} ratings '
+    f'{ratings / max(1, users * items):>8.3%} dense'
+  )
+
+
+def _counts_as_read(source, target, n_shared):
+  read = {'users': len(source.users) + len(target.users) - n_shared}
+  for domain, table in (('source', source), ('target', target)):
+    read |= {
+      f'{domain}_users': len(table.users),
+      f'{domain}_items': len(table.items),
+      f'{domain}_ratings': table.ratings.user.size,
+      f'{domain}_duplicates': int(table.duplicates),
+    }
+  return read | {'shared_users': n_shared}
+
+
+# --- Keep -------------------------------------------------------------------
+
+
+def save(dataset: Dataset, path) -> None:
+  """Writes one `.npz` beside `path`, then renames: never half a file."""
+  pair = dataset.pair
+  arrays = {
+    f'{domain}_{field}': value
+    for domain in ('source', 'target')
+    for field, value in getattr(pair, domain)._asdict().items()
+  }
+  arrays |= {f'ids_{field}': v for field, v in dataset.ids._asdict().items()}
+  if pair.side is not None:
+    arrays['side'] = pair.side
+  about = json.dumps([dataset.name, dataset.scale, dataset.trail])
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  beside = path.with_name(f'{path.name}.{os.getpid()}.part')
+  try:
+    with beside.open('wb') as file:
+      np.savez(file, about=np.array(about), **arrays)
+    beside.replace(path)
+  finally:
+    beside.unlink(missing_ok=True)
+
+
+def load(path) -> Dataset:
+  """The dataset that `save` wrote.
+
+  Raises:
+    DataError: the file is damaged, or something else.
+    FileNotFoundError: there is none.
+  """
+  try:
+    # Opened here, since numpy leaves a damaged file open.
+    with open(path, 'rb') as raw, np.load(raw, allow_pickle=False) as file:
+      name, scale, trail = json.loads(str(file['about']))
+      source, target = (
+        Ratings(
+          *(file[f'{domain}_{field}'] for field in Ratings._fields[:4]),
+          *(int(file[f'{domain}_{field}']) for field in Ratings._fields[4:]),
+        )
+        for domain in ('source', 'target')
+      )
+      ids = Ids(*(file[f'ids_{field}'] for field in Ids._fields))
+      side = file.get('side')
+  except _DAMAGED as error:
+    raise DataError(
+      f'{path} is not a pair that this version saved, or it is damaged '
+      f'({error}). Delete it; the raw files will be read again.'
+    ) from error
+  trail = tuple((step, count) for step, count in trail)
+  return Dataset(name, Pair(source, target, side), ids, tuple(scale), trail)
+
+
+def digest(dataset: Dataset) -> str:
+  """SHA-256 of the numbers a model can see: events, sizes, side, scale.
+
+  Raw ids stay out, so two sources of the same ratings have one digest.
+  """
+  return sha256((dataset.pair, np.asarray(dataset.scale, np.float64)))
+
+
+def sha256(tree) -> str:
+  """SHA-256 of the arrays and integers in nested tuples."""
+  hasher = hashlib.sha256()
+  _feed(hasher, tree)
+  return hasher.hexdigest()
+
+
+def _feed(hasher, tree):
+  if isinstance(tree, tuple):
+    for leaf in tree:
+      _feed(hasher, leaf)
+  elif tree is None:
+    hasher.update(b'none')
+  else:
+    array = np.ascontiguousarray(tree)
+    hasher.update(f'{array.dtype.str}{array.shape}'.encode())
+    hasher.update(array)
+
+
+# --- Numbering --------------------------------------------------------------
+
+
+def take(ratings: Ratings, chosen) -> Ratings:
+  """The `chosen` events (a mask, places or a slice); the sizes stay."""
+  return ratings._replace(
+    user=ratings.user[chosen],
+    item=ratings.item[chosen],
+    value=ratings.value[chosen],
+    time=ratings.time[chosen] if ratings.time.size else ratings.time,
+  )
+
+
+def _per_user(ratings):
+  """`[U]` ratings of each user."""
+  return np.bincount(ratings.user, minlength=ratings.n_users)
+
+
+def _first_seen(ids, n):
+  """`[n]` place of each id's first event; `len(ids)` where it has none."""
+  first = np.full(n, ids.size)
+  first[ids[::-1]] = np.arange(ids.size)[::-1]  # The last write stays.
+  return first
+
+
+def _places(ids, n):
+  """`[n]` the place of each id in `ids`; -1 where it is not among them."""
+  places = np.full(n, -1, np.int32)
+  places[ids] = np.arange(len(ids))
+  return places
+
+
+def _events_of(ratings, users):
+  """The events of `users` `[n]`, now `0..n-1`, and the items they rated."""
+  user = _places(users, ratings.n_users)[ratings.user]
+  kept = take(ratings, user >= 0)
+  first = _first_seen(kept.item, ratings.n_items)
+  items = np.argsort(first, kind='stable')[: (first < kept.item.size).sum()]
+  events = kept._replace(
+    user=user[user >= 0],
+    item=_places(items, ratings.n_items)[kept.item],
+    n_users=len(users),
+    n_items=len(items),
+  )
+  return events, items
+
+
+def _keep(dataset, keep, step):
+  """The dataset of the users in `keep` `[U]`, and `step` in its trail."""
+  pair = dataset.pair
+  keep = keep & (_per_user(pair.source) > 0) & (_per_user(pair.target) > 0)
+  users = np.flatnonzero(keep)
+  source, items_s = _events_of(pair.source, users)
+  target, items_t = _events_of(pair.target, users)
+  side = None if pair.side is None else pair.side[users]
+  pair = Pair(source, target, side)
+  ids = Ids(
+    dataset.ids.users[users],
+    dataset.ids.source[items_s],
+    dataset.ids.target[items_t],
+  )
+  trail = (*dataset.trail, (step, counts(pair)))
+  return dataset._replace(pair=pair, ids=ids, trail=trail)
+
+
+def _shared_users(source, target):
+  """Numbers `[n]` in each table of those who rated in both."""
+  import polars  # Millions of raw ids: a join, not a dictionary.
+
+  left, right = (
+    polars.DataFrame(
+      {'id': polars.Series(table.users, dtype=polars.String)}
+    ).with_row_index(domain)
+    for domain, table in (('source', source), ('target', target))
+  )
+  both = left.join(right, on='id')
+  users_s = both['source'].to_numpy()
+  users_t = both['target'].to_numpy()
+  events_s, events_t = source.ratings.user, target.ratings.user
+  seen_s = _first_seen(events_s, len(source.users))[users_s]
+  seen_t = _first_seen(events_t, len(target.users))[users_t]
+  rated = (seen_s < events_s.size) & (seen_t < events_t.size)
+  if not rated.any():
+    raise DataError(_nobody_shared(source, target))
+  order = np.argsort(seen_t[rated])
+  return users_s[rated][order], users_t[rated][order]
+
+
+def _nobody_shared(source, target):
+  seen = [
+    f'{len(table.users):,} in {table.origin}, such as {table.users[0]!r}'
+    if len(table.users)
+    else f'none in {table.origin}'
+    for table in (source, target)
+  ]
+  return (
+    f'No user rated in both domains. Users: {"; ".join(seen)}. '
+    'A person needs the same id in both.'
+  )
+
+
+def _check_scale(table, scale):
+  ratings = table.ratings
+  off = ~((ratings.value >= scale[0]) & (ratings.value <= scale[1]))
+  if off.any():
+    k = int(np.argmax(off))
+    raise DataError(
+      f'{table.origin}: {off.sum():,} of {off.size:,} ratings are not between '
+      f'{scale[0]} and {scale[1]}, for example {ratings.value[k]:g} of user '
+      f'{table.users[ratings.user[k]]!r} for item '
+      f'{table.items[ratings.item[k]]!r}. Declare the scale they have.'
+    )
+
+
+def _items_of(table, chosen, genres, others):
+  """The part of `table` that rates the items in `chosen` `[n_items]`."""
+  kept = chosen[table.ratings.item]
+  if not kept.any():
+    raise DataError(
+      f'{table.origin}: no rated item is {"/".join(genres)} and not '
+      f'{"/".join(others)}.'
+    )
+  part = take(table.ratings, kept)
+  users = np.flatnonzero(_per_user(part))
+  events, items = _events_of(part, users)
+  return table._replace(
+    ratings=events,
+    users=_pick(table.users, users),
+    items=_pick(table.items, items),
+    origin=f'{table.origin}: {"/".join(genres)}, not {"/".join(others)} '
+    f'({items.size:,} of {len(table.items):,} items)',
+  )
+
+
+def _pick(ids, places):
+  """`[n]` the raw ids at `places`."""
+  return np.array([ids[k] for k in places.tolist()], str)

@@ -1,0 +1,130 @@
+"""Pairs with a planted taste, for tests, quick runs and benchmarks."""
+
+import numpy as np
+
+from xdomain.base import Dataset, Ids, Pair, Ratings
+from xdomain.data import pairs
+from xdomain.data.tables import DataError
+
+
+def pair(
+  seed,
+  *,
+  users=60,
+  source=40,
+  target=50,
+  source_ratings=1200,
+  target_ratings=1200,
+  taste=4,
+  noise=0.3,
+  zipf=1.0,
+  scale=(1, 5),
+  integers=True,
+) -> Dataset:
+  """A pair whose people have one taste in both domains.
+
+  A rating is the middle of the scale plus biases of user and item, plus the
+  product of the user's taste with the item's, plus noise, clipped to the scale.
+  Who rates what follows activity and popularity only. Every user rates in both
+  domains, and every item is rated where there are enough ratings.
+
+  Args:
+    seed: decides everything.
+    users: people, the same in both domains.
+    source: items of the source.
+    target: items of the target.
+    source_ratings: distinct (user, item) events of the source, exactly.
+    target_ratings: the same for the target.
+    taste: factors of a user's taste.
+    noise: standard deviation, in quarters of the scale: stars if it is 1 to 5.
+    zipf: popularity of an item falls as rank to this power.
+    scale: lowest and highest rating.
+    integers: whether ratings are rounded.
+
+  Raises:
+    DataError: more ratings than cells, or fewer than users.
+  """
+  rng = np.random.default_rng([seed, 0])
+  people = rng.normal(size=(users, taste)), rng.normal(size=users)
+
+  def domain(k, items, n):
+    rng = np.random.default_rng([seed, k])
+    user, item = _events(rng, users, items, n, zipf)
+    stars = _opinions(rng, people, items, user, item)
+    value = _on_scale(stars + noise * rng.normal(size=n), scale, integers)
+    return Ratings(user, item, value, np.arange(n), users, items)
+
+  made = Pair(
+    domain(1, source, source_ratings), domain(2, target, target_ratings)
+  )
+  ids = Ids(_names('u', users), _names('s', source), _names('t', target))
+  trail = ((f'planted, seed {seed}', pairs.counts(made)),)
+  return Dataset('synthetic', made, ids, scale, trail)
+
+
+def _events(rng, users, items, n, zipf):
+  """`n` distinct (user, item), more of the active and of the popular."""
+  if not users <= n <= users * items:
+    raise DataError(
+      f'{users} users and {items} items have room for {users} to '
+      f'{users * items} ratings in which everybody rates; {n} were asked for.'
+    )
+  activity = rng.lognormal(sigma=0.8, size=users)
+  popularity = rng.permutation(np.arange(1.0, items + 1) ** -zipf)
+  cells = _cover(rng, users, items, n)
+  if 8 * n > users * items:
+    cells = _draw_from_all(rng, activity, popularity, cells, n)
+  else:
+    cells = _draw_until(rng, activity, popularity, cells, n)
+  user, item = np.divmod(rng.permutation(cells), items)
+  return user.astype(np.int32), item.astype(np.int32)
+
+
+def _cover(rng, users, items, n):
+  """Cells in which every user, then every item, occurs; at most `n`."""
+  k = np.arange(min(n, max(users, items)))
+  user, item = rng.permutation(users), rng.permutation(items)
+  return user[k % users] * items + item[k % items]
+
+
+def _draw_from_all(rng, activity, popularity, cells, n):
+  """Weighted draw without replacement, by Gumbel keys; for dense domains."""
+  weight = np.log(activity)[:, None] + np.log(popularity)  # [U, items]
+  key = (weight + rng.gumbel(size=weight.shape)).ravel()
+  key[cells] = np.inf
+  return np.sort(np.argpartition(-key, n - 1)[:n])
+
+
+def _draw_until(rng, activity, popularity, cells, n):
+  """Draws with replacement until `n` cells differ; for sparse domains."""
+  while (missing := n - cells.size) > 0:
+    user, item = (
+      rng.choice(weight.size, 2 * missing, p=weight / weight.sum())
+      for weight in (activity, popularity)
+    )
+    new = np.setdiff1d(user * popularity.size + item, cells)
+    cells = np.concatenate([cells, rng.permutation(new)[:missing]])
+    # Flatter each round, so that steep weights do not run out of cells.
+    activity, popularity = activity**0.9, popularity**0.9
+  return cells
+
+
+def _opinions(rng, people, items, user, item):
+  """`[E]` what users think of items, about 0, with a spread of about 1."""
+  taste, kindness = people
+  appeal = rng.normal(size=(items, taste.shape[1]))
+  quality = rng.normal(size=items)
+  match = np.einsum('ez,ez->e', taste[user], appeal[item])
+  match *= 0.8 / max(1, taste.shape[1]) ** 0.5
+  return match + 0.4 * kindness[user] + 0.4 * quality[item]
+
+
+def _on_scale(stars, scale, integers):
+  low, high = scale
+  value = (low + high) / 2 + stars * (high - low) / 4
+  value = np.clip(np.round(value) if integers else value, low, high)
+  return value.astype(np.float32)
+
+
+def _names(letter, n):
+  return np.array([f'{letter}{k}' for k in range(n)], str)
