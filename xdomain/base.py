@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xdomain import wording
 from xdomain.ops import sampling, sparse
 
 Array = jax.Array
@@ -198,8 +199,8 @@ class Domain(NamedTuple):
   by_item: Rows  # [items, U]
 
   def along(self, axis: str) -> Rows:
-    """The rows of 'user' or 'item' methods."""
-    return {'user': self.by_user, 'item': self.by_item}[axis]
+    """The rows of a 'user' or an 'item' method."""
+    return self.by_user if axis == 'user' else self.by_item
 
 
 class Arrays(NamedTuple):
@@ -250,6 +251,14 @@ class Stage(NamedTuple):
   domain: str = 'target'
   name: str = 'fit'
   inspect: Callable[..., dict] | None = None  # (state, data) -> scalars to log
+
+
+def check_axis(axis: str) -> None:
+  """Raises a ValueError unless the axis is 'user' or 'item'."""
+  if axis not in ('user', 'item'):
+    raise ValueError(
+      f'axis is {axis!r}{wording.instead(axis, ("user", "item"))}'
+    )
 
 
 def oriented(axis: str, rate) -> Score:

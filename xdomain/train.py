@@ -92,7 +92,7 @@ class Report(NamedTuple):
   stage: str
   epoch: int
   epochs: int
-  metrics: dict[str, np.ndarray]  # means over the steps, [] or [W]
+  metrics: dict[str, np.ndarray]  # [] or [W]; means, but all `ratings`
   value: np.ndarray | None  # validation error of this epoch, [] or [W]
   best_value: np.ndarray
   best_epoch: np.ndarray
@@ -304,7 +304,7 @@ def _init(stage, across, key, data, hyper, done):
   jax.jit, static_argnames=('stage', 'across'), donate_argnames='state'
 )
 def _epoch(stage, across, state, key, data, hyper):
-  """All steps of one epoch: state, mean metrics, first broken step or -1."""
+  """All steps of one epoch: state, metrics, first broken step or -1."""
   key_visits, key_steps = jax.random.split(key)
   visits = stage.epoch(key_visits, data)
   n = jax.tree.leaves(visits)[0].shape[0]
@@ -318,7 +318,11 @@ def _epoch(stage, across, state, key, data, hyper):
     state, metrics = jax.lax.scan(step, state, (jnp.arange(n), visits))
     wrong = ~jnp.isfinite(metrics['loss'])
     broken = jnp.where(jnp.any(wrong), jnp.argmax(wrong), -1)
-    return state, jax.tree.map(jnp.mean, metrics), broken
+    means = {
+      name: jnp.sum(values) if name == 'ratings' else jnp.mean(values)
+      for name, values in metrics.items()
+    }
+    return state, means, broken
 
   return _each(epoch, across, state, hyper)
 

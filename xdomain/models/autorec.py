@@ -49,6 +49,7 @@ def model(
     batch: rows a step, B.
   """
   del sizes
+  base.check_axis(axis)
   only = stage(axis=axis, domain='target', embed=embed, batch=batch)
   trained = functools.partial(base.column_trained, axis)
   return base.Model((only,), only.predict, trained)

@@ -97,6 +97,9 @@ def model(
     batch: rows a step; in stage 2 half of them of each domain.
   """
   del sizes
+  base.check_axis(axis)
+  if len(heads) != 2:
+    raise ValueError(f'heads is {heads!r}; it takes the widths of two layers')
   settings = dict(axis=axis, embed=embed, batch=batch)
   network = Network(extractor, tuple(heads), classifier)
   stages = (

@@ -1,0 +1,1 @@
+"""One config a method; the argument behind the colon chooses the variant."""

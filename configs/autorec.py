@@ -1,0 +1,23 @@
+r"""U-AutoRec and I-AutoRec on the target domain alone.
+
+python -m experiments.main --config=configs/autorec.py:item
+python -m experiments.main --config=configs/autorec.py:user
+"""
+
+from configs import common
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(arg, axis=('item', 'user'), **common.DATA_ARGUMENT)
+  config = common.method(
+    'autorec',
+    model=dict(axis=arg.axis, embed=500, batch=128),
+    hyper=dict(lr=1e-3, alpha=1e-4, offset=1.0, penalise_bias=1.0),
+    epochs=100,
+    data=common.data_block(arg),
+  )
+  config.name = f'autorec_{arg.axis}'
+  if arg.quick:
+    config.model.update(embed=32, batch=32)
+    config.epochs = 10
+  return config

@@ -1,0 +1,17 @@
+r"""Mean + user bias + item bias, the floor that any network must beat.
+
+python -m experiments.main --config=configs/bias.py
+"""
+
+from configs import common
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(arg, **common.DATA_ARGUMENT)
+  return common.method(
+    'bias',
+    model=dict(),
+    hyper=dict(penalty=5.0),
+    epochs=50,
+    data=common.data_block(arg),
+  )

@@ -1,0 +1,147 @@
+"""What the configs share: their argument, their data, their skeleton."""
+
+import ml_collections
+
+from xdomain import wording
+
+
+def parse_arg(arg, **fields):
+  """The argument of a config file, as in `configs/darec.py:item,pair=3`.
+
+  Args:
+    arg: words and `name=value`, separated by commas; or None.
+    **fields: what it may hold. A tuple of words: one of them, the first by
+      default. False: a word that switches it on. Else: a default whose type the
+      value takes.
+
+  Returns:
+    A ConfigDict with every field.
+  """
+  values = {
+    name: field[0] if isinstance(field, tuple) else field
+    for name, field in fields.items()
+  }
+  for part in filter(None, (arg or '').split(',')):
+    name, equals, text = part.partition('=')
+    if equals and name in fields:
+      values[name] = _value(name, text, fields[name])
+    elif not equals and fields.get(name) is False:
+      values[name] = True
+    else:
+      values[_choice_of(part, fields)] = part
+  return ml_collections.ConfigDict(values)
+
+
+def _value(name, text, field):
+  if isinstance(field, tuple):
+    if text not in field:
+      raise ValueError(f'{name} is {text!r}{wording.instead(text, field)}')
+    return text
+  try:
+    return type(field)(text)
+  except ValueError:
+    raise ValueError(
+      f'{name} is {text!r}, which is not of type {type(field).__name__}'
+    ) from None
+
+
+def _choice_of(word, fields):
+  """The name of the field that this word is a choice of."""
+  known = []
+  for name, field in fields.items():
+    if isinstance(field, tuple):
+      if word in field:
+        return name
+      known.extend(field)
+    else:
+      known.append(name if field is False else f'{name}=')
+  raise ValueError(f'{word!r} is not known{wording.instead(word, known)}')
+
+
+DATA = ('movielens', 'amazon', 'tables', 'synthetic')
+DATA_ARGUMENT = dict(data=DATA, pair=0, quick=False)
+
+
+def data_block(arg):
+  """The data of a rating config: `arg` holds `data`, `pair` and `quick`.
+
+  A pair's number means Amazon's data, `quick` a small synthetic pair.
+  """
+  if arg.pair:
+    return amazon(arg.pair)
+  if arg.quick and arg.data == 'movielens':
+    return synthetic()
+  return {
+    'movielens': movielens,
+    'amazon': lambda: amazon(1),
+    'tables': tables,
+    'synthetic': synthetic,
+  }[arg.data]()
+
+
+def movielens():
+  """MovieLens-1M: Action against Comedy, Drama, Fantasy and Romance."""
+  return dict(kind='movielens', at_least=5)
+
+
+def amazon(pair):
+  """One of the paper's four pairs (Table 1), from the raw files."""
+  return dict(kind='amazon', pair=pair, at_least=5)
+
+
+def tables():
+  """Two files of one's own; a column is named, or counted from 0."""
+  return dict(
+    kind='tables',
+    source='',
+    target='',
+    user='user',
+    item='item',
+    rating='rating',
+    time='',
+    header=True,
+    scale=(1.0, 5.0),
+    at_least=5,
+  )
+
+
+def synthetic():
+  """A small pair with planted taste, for trying things."""
+  return dict(
+    kind='synthetic',
+    users=300,
+    source=80,
+    target=120,
+    source_ratings=6000,
+    target_ratings=9000,
+    seed=0,
+  )
+
+
+def method(name, *, model, hyper, **settings):
+  """The skeleton of a method's config.
+
+  Args:
+    name: of the file in `xdomain/models/`.
+    model: settings that fix shapes; a new value recompiles.
+    hyper: numbers in the loss; traced, and swept by `config.sweep.hyper`.
+    **settings: replace the defaults below.
+  """
+  config = ml_collections.ConfigDict(
+    dict(
+      name=name,  # of the run's folder
+      method=name,
+      model=model,
+      hyper=hyper,
+      sweep=dict(hyper=dict.fromkeys(hyper, ())),
+      epochs=100,  # at most; one number, or one for each stage
+      patience=10,  # epochs without a better validation value
+      every=1,  # validate after every so many epochs
+      seed=0,  # of the split and of the training
+      split=dict(test=0.1, valid=0.1),  # of all ratings, of what is left
+      data=movielens(),
+      beside=dict(),  # configs by name, run on the same split and shown beside
+    )
+  )
+  config.update(settings)
+  return config

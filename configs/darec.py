@@ -1,0 +1,46 @@
+r"""U-DARec and I-DARec, beside AutoRec and the bias floor on the same split.
+
+python -m experiments.main --config=configs/darec.py:item
+python -m experiments.main --config=configs/darec.py:user
+python -m experiments.main --config=configs/darec.py:item,pair=3   # Amazon
+"""
+
+from configs import autorec, bias, common
+
+
+def get_config(arg=None):
+  text = arg
+  arg = common.parse_arg(arg, axis=('item', 'user'), **common.DATA_ARGUMENT)
+  config = common.method(
+    'darec',
+    model=dict(
+      axis=arg.axis,
+      embed=500,
+      extractor=100,
+      heads=(200, 400),
+      classifier=50,
+      batch=128,
+    ),
+    hyper=dict(
+      lr=1e-3,
+      alpha=1e-4,
+      alpha_source=1e-4,
+      lam=1e-5,
+      beta=0.1,
+      target=1.0,
+      mu=0.1,
+      domain=1.0,
+      offset=1.0,
+      penalise_bias=1.0,
+    ),
+    data=common.data_block(arg),
+  )
+  config.name = f'darec_{arg.axis}'
+  config.beside.bias = bias.get_config()
+  config.beside.autorec = autorec.get_config(text)
+  if arg.quick:
+    config.model.update(
+      embed=32, extractor=16, heads=(16, 16), classifier=8, batch=32
+    )
+    config.epochs = 10
+  return config

@@ -1,0 +1,1 @@
+"""Commands: the only places that read flags and print."""

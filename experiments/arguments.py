@@ -1,0 +1,87 @@
+"""Flags to values; a mistake is answered in one line, with what would do."""
+
+import importlib.util
+import pathlib
+import sys
+
+import ml_collections
+from absl import flags
+
+from xdomain import wording
+
+
+def parse(argv):
+  """Parses the command line, or ends the program with one line and status 2."""
+  try:
+    _check_config(argv)
+    return flags.FLAGS(argv)
+  except (
+    flags.Error,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+  ) as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+
+
+def _check_config(argv):
+  """Says what is wrong with `--config` and `--config.field=...`, if anything."""
+  given = _config_flags(argv)
+  if '' not in given:
+    if any(word.startswith('--help') for word in argv):
+      return
+    raise ValueError('which config? For example --config=configs/darec.py:item')
+  config = load(given.pop(''))
+  for name in given:
+    _check_field(config, name)
+
+
+def _config_flags(argv):
+  """Values by field name, of all words `--config.field=value`."""
+  given = {}
+  words = iter(argv[1:])
+  for word in words:
+    name, equals, value = word.lstrip('-').partition('=')
+    if word.startswith('-') and name.split('.')[0] == 'config':
+      given[name.removeprefix('config').removeprefix('.')] = (
+        value if equals else next(words, '')
+      )
+  return given
+
+
+def load(text):
+  """The config that `path.py:argument` names, before any override.
+
+  Raises:
+    ValueError: no such file, or an argument that it does not know.
+  """
+  path, _, argument = text.partition(':')
+  path = pathlib.Path(path)
+  if not path.is_file():
+    known = map(str, sorted(path.parent.glob('*.py')))
+    known = [name for name in known if not name.endswith('__init__.py')]
+    raise ValueError(
+      f'{path} does not exist{wording.instead(str(path), known)}'
+    )
+  spec = importlib.util.spec_from_file_location('config', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  if not hasattr(module, 'get_config'):
+    raise ValueError(f'{path} is no config: it has no function get_config')
+  return module.get_config(*([argument] if argument else []))
+
+
+def _check_field(config, name):
+  at = config
+  *path, last = name.split('.')
+  for depth, part in enumerate([*path, last]):
+    before = '.'.join(['config', *path[:depth]])
+    if not isinstance(at, ml_collections.ConfigDict):
+      raise ValueError(f'{before} is a value and has no field {part!r}')
+    if part not in at:
+      raise ValueError(
+        f'{before} has no field {part!r}{wording.instead(part, at)}'
+      )
+    at = at[part]

@@ -1,0 +1,70 @@
+r"""Trains the method of a config, and those it is shown beside.
+
+python -m experiments.main --config=configs/darec.py:item
+python -m experiments.main --config=configs/darec.py:item,quick
+python -m experiments.main --config=configs/darec.py:item \
+  --config.hyper.mu=1 --config.seed=3
+python -m experiments.main --config=configs/darec.py:item \
+  --config.sweep.hyper.mu='(0.01, 0.1, 1.0)'
+"""
+
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from experiments import arguments
+
+CONFIG = config_flags.DEFINE_config_file('config', help_string='The config.')
+WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where run folders go.')
+SECONDS = flags.DEFINE_float(
+  'checkpoint_seconds', 15.0, 'Seconds between checkpoints.', lower_bound=0.0
+)
+
+
+def main(argv):
+  del argv
+  # Imported here, so that --help and a wrong flag answer at once.
+  from experiments import run, show
+  from xdomain import checkpoint, train
+  from xdomain.data import tables
+
+  display = show.Show()
+  try:
+    _run_all(CONFIG.value, run, display)
+  except (
+    run.ConfigError, tables.DataError, train.Diverged,
+    checkpoint.WrongCheckpoint,
+  ) as error:  # fmt: skip
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(1)
+
+
+def _run_all(config, run, display):
+  """The configs beside, then the config itself, then one table."""
+  configs = [*config.get('beside', {}).values(), config]
+  for other in configs[:-1]:
+    other.update(data=config.data, split=config.split, seed=config.seed)
+  prepared = None
+  rows = []
+  for each in configs:
+    folder = run.folder_of(each, WORKDIR.value)
+    if prepared is None:
+      prepared = run.prepare(config, display.say)
+      display.data(prepared.dataset)
+    with display.training(each.name) as watch:
+      records = run.run(
+        each, prepared, folder, watch=watch, seconds=SECONDS.value
+      )
+    rows += [(_label(each, record), record) for record in records]
+  display.results(rows)
+
+
+def _label(config, record):
+  swept = [name for name, values in config.sweep.hyper.items() if values]
+  values = (f'{name}={record["hyper"][name]:g}' for name in swept)
+  return ' '.join([config.name, *values])
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=arguments.parse)

@@ -1,0 +1,310 @@
+"""One config -> one run folder -> records.
+
+A run's folder is named by its config and seed, so the same command finds it
+again: an unfinished run goes on where it stood, a finished one is shown from
+its records.
+
+  config.json     the resolved config
+  metrics.jsonl   a line an epoch
+  checkpoint/     where it stands; at the end, the trained model
+  records.jsonl   a record for the run, or one for each member of a sweep
+  test.npz        every test rating and what was predicted
+"""
+
+import functools
+import hashlib
+import importlib
+import itertools
+import json
+import pathlib
+import pkgutil
+import platform
+import subprocess
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import xdomain
+from xdomain import base, checkpoint, evaluate, models, results, train, wording
+from xdomain.data import arrays, load, pairs, splits
+
+IDENTITY = ('method', 'model', 'hyper', 'sweep', 'seed', 'split', 'data')
+
+
+class ConfigError(ValueError):
+  """A config that cannot be run; the message names the field."""
+
+
+class Prepared(NamedTuple):
+  """Data that is ready to train on and to be asked about."""
+
+  dataset: base.Dataset
+  sizes: base.Sizes
+  data: base.Arrays
+  valid: base.Held  # of Queries
+  test: base.Held  # of Queries
+  hashes: dict[str, str]
+
+
+def prepare(config, say=print) -> Prepared:
+  """Reads, filters and splits a config's data, and puts it on the device."""
+  dataset = load.dataset(say=say, **config.data.to_dict())
+  split = splits.by_ratio(dataset.pair, config.seed, **config.split.to_dict())
+  return Prepared(
+    dataset,
+    arrays.sizes(split.train),
+    arrays.put(split.train),
+    base.Held(*map(arrays.rating_queries, split.valid)),
+    base.Held(*map(arrays.rating_queries, split.test)),
+    {'data': pairs.digest(dataset), 'split': splits.digest(split)},
+  )
+
+
+class Method(NamedTuple):
+  model: base.Model
+  hyper: Any  # leaves [], or [W] for a sweep
+  members: list[dict[str, float]]  # the same as Python numbers
+
+
+def build(config, sizes: base.Sizes) -> Method:
+  """The model and the hyper-parameters of a config.
+
+  Raises:
+    ConfigError: a method, setting, variant or hyper-parameter is not known.
+  """
+  module = _module(config.method)
+  _check_names('hyper', config.hyper, module.Hyper._fields, config.method)
+  try:
+    model = module.model(sizes, **config.model.to_dict())
+  except (TypeError, ValueError) as error:
+    raise ConfigError(f'config.model: {error}') from None
+  sweep = {k: v for k, v in config.sweep.hyper.to_dict().items() if v}
+  members = [
+    config.hyper.to_dict() | dict(zip(sweep, values))
+    for values in itertools.product(*sweep.values())
+  ]
+  if not sweep:
+    hyper = module.Hyper(*map(jnp.float32, module.Hyper(**members[0])))
+  else:
+    columns = zip(*(module.Hyper(**member) for member in members))
+    hyper = module.Hyper(*(jnp.asarray(c, jnp.float32) for c in columns))
+  return Method(model, hyper, members)
+
+
+def _module(method):
+  names = [module.name for module in pkgutil.iter_modules(models.__path__)]
+  if method not in names:
+    raise ConfigError(
+      f'config.method is {method!r}{wording.instead(method, names)}'
+    )
+  return importlib.import_module(f'xdomain.models.{method}')
+
+
+def _check_names(field, given, known, method):
+  for name in given:
+    if name not in known:
+      raise ConfigError(
+        f'config.{field}.{name} is no field of {method}'
+        f'{wording.instead(name, known)}'
+      )
+
+
+def folder_of(config, workdir) -> pathlib.Path:
+  """Where the run of this config lives."""
+  plain = json.dumps(to_plain(config), sort_keys=True)
+  digest = hashlib.sha256(plain.encode()).hexdigest()[:8]
+  return pathlib.Path(workdir) / f'{config.name}-seed{config.seed}-{digest}'
+
+
+def to_plain(config) -> dict:
+  """The config as JSON values, without the configs shown beside it."""
+  plain = json.loads(config.to_json_best_effort())
+  plain.pop('beside', None)
+  return plain
+
+
+def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
+  """Trains, evaluates and records a config, or goes on with it.
+
+  Args:
+    config: of one method.
+    prepared: its data.
+    folder: of the run.
+    watch: called with each epoch's `Report`.
+    seconds: between checkpoints.
+
+  Returns:
+    A record for each member.
+  """
+  folder = pathlib.Path(folder)
+  records = results.read(folder / 'records.jsonl')
+  if records:
+    return records
+  method = build(config, prepared.sizes)
+  results.write_json(folder / 'config.json', to_plain(config))
+  started = time.perf_counter()
+  progress = _train(config, prepared, method, folder, watch, seconds)
+  took = time.perf_counter() - started
+  about = _about(config, prepared, took)
+  members = [
+    _evaluate(prepared, method, progress, index)
+    for index in range(len(method.members))
+  ]
+  records = [
+    {'hyper': hyper, **measures, **about}
+    for hyper, (measures, _) in zip(method.members, members)
+  ]
+  _save_test(folder / 'test.npz', [predicted for _, predicted in members])
+  lines = ''.join(json.dumps(record) + '\n' for record in records)
+  results.write(folder / 'records.jsonl', lines)
+  return records
+
+
+def _train(config, prepared, method, folder, watch, seconds):
+  key = jax.random.key(config.seed)
+  saves = functools.partial(checkpoint.save, folder / 'checkpoint')
+  identity = {k: to_plain(config)[k] for k in IDENTITY} | prepared.hashes
+  progress = restore(config, prepared, method, folder)
+  log = folder / 'metrics.jsonl'
+  _forget_after(log, progress)
+  saved = time.monotonic()
+
+  def after(report, progress):
+    nonlocal saved
+    results.append(log, _line(progress.stage, report))
+    if time.monotonic() - saved >= seconds:
+      saves(progress, identity)
+      saved = time.monotonic()
+    watch(report)
+
+  progress = train.fit(
+    method.model,
+    key,
+    prepared.data,
+    method.hyper,
+    epochs=config.epochs,
+    valid=prepared.valid,
+    measure=evaluate.RatingError(prepared.dataset.scale, method.model.trained),
+    patience=config.patience,
+    every=config.every,
+    progress=progress,
+    watch=after,
+  )
+  saves(progress, identity)
+  return progress
+
+
+def restore(config, prepared, method, folder) -> train.Progress | None:
+  """Where the run in a folder stands, or None."""
+  identity = {k: to_plain(config)[k] for k in IDENTITY} | prepared.hashes
+  return checkpoint.restore(
+    pathlib.Path(folder) / 'checkpoint',
+    identity,
+    method.model,
+    jax.random.key(config.seed),
+    prepared.data,
+    method.hyper,
+  )
+
+
+def _forget_after(log, progress):
+  """Drops the lines of epochs that will be run again."""
+  if progress is None:
+    results.write(log, '')
+  else:
+    at = progress.stage, progress.epoch
+    results.keep(log, lambda line: (line['stage'], line['epoch']) <= at)
+
+
+def _line(stage, report):
+  value = {} if report.value is None else {'valid_rmse': report.value.tolist()}
+  return {
+    'stage': stage,
+    'name': report.stage,
+    'epoch': report.epoch,
+    **{name: metric.tolist() for name, metric in report.metrics.items()},
+    **value,
+    'seconds': round(report.seconds, 4),
+  }
+
+
+def _evaluate(prepared, method, progress, index):
+  """One member's measures, and its predictions for the test ratings."""
+  best = progress.best, progress.best_value, progress.best_epoch
+  if progress.failed.ndim:
+    best = jax.tree.map(lambda leaf: leaf[index], best)
+  state, valid, epoch = best
+  predictions = functools.partial(
+    evaluate.predict_ratings,
+    method.model,
+    state,
+    prepared.data,
+    scale=prepared.dataset.scale,
+  )
+  target = predictions(prepared.test.target)
+  measures = {
+    'valid_rmse': float(valid),
+    'epoch': int(epoch),
+    'failed': bool(np.reshape(progress.failed, -1)[index]),
+    'test': evaluate.rating_measures(target),
+  }
+  if method.model.predict_source is not None:
+    source = predictions(prepared.test.source, domain='source')
+    measures['test_source'] = evaluate.rating_measures(source)
+  params = getattr(state, 'params', state)
+  measures['parameters'] = sum(leaf.size for leaf in jax.tree.leaves(params))
+  return measures, target
+
+
+def _save_test(path, members):
+  """`rating` and `raw` are `[W, Q]`, the rest `[Q]`."""
+  first = members[0]
+  beside = path.with_name('test.part.npz')
+  np.savez_compressed(
+    beside,
+    user=first.user,
+    truth=first.truth,
+    warm=first.warm,
+    rating=np.stack([member.rating for member in members]),
+    raw=np.stack([member.raw for member in members]),
+  )
+  beside.replace(path)
+
+
+def _about(config, prepared, seconds):
+  """What a reader needs to trust a record, or to repeat it."""
+  device = jax.devices()[0]
+  return {
+    'name': config.name,
+    'config': to_plain(config),
+    'seed': config.seed,
+    'hashes': prepared.hashes,
+    'seconds': round(seconds, 1),
+    'versions': {
+      'xdomain': xdomain.__version__,
+      'jax': jax.__version__,
+      'python': platform.python_version(),
+    },
+    'device': f'{device.platform} {device.device_kind}',
+    'git': _revision(),
+    'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+  }
+
+
+def _revision():
+  """The commit of the code, marked where it was changed; or None."""
+  where = pathlib.Path(__file__).parent
+  try:
+    described = subprocess.run(
+      ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
+      cwd=where,
+      capture_output=True,
+      text=True,
+      check=True,
+    )
+  except (OSError, subprocess.CalledProcessError):
+    return None
+  return described.stdout.strip()

@@ -1,0 +1,122 @@
+"""What a run looks like on a terminal, or in a log file."""
+
+import time
+
+import numpy as np
+from rich import console, progress, table
+
+from xdomain.data import pairs
+
+FIRST_AFTER = 10.0  # Seconds between lines where there is no terminal.
+
+
+class Show:
+  """Prints a run; a bar on a terminal, else a line every few seconds."""
+
+  def __init__(self):
+    self.console = console.Console(highlight=False, soft_wrap=True)
+
+  def say(self, text):
+    self.console.print(text, markup=False)
+
+  def data(self, dataset):
+    """What every filter left of the data."""
+    for line in pairs.describe(dataset):
+      self.say(line)
+
+  def training(self, title):
+    """A context whose value is to be called with every epoch's report."""
+    return _Training(self, title)
+
+  def results(self, records):
+    """The final table: a row a record, selected on validation."""
+    shown = table.Table(title='Test ratings of the target domain')
+    shown.add_column('method')
+    for column in (
+      'RMSE', '95 % interval', 'MAE', 'RMSE warm', 'valid RMSE', 'epoch',
+      'parameters', 'seconds',
+    ):  # fmt: skip
+      shown.add_column(column, justify='right', no_wrap=True)
+    for name, record in records:
+      shown.add_row(name, *_cells(record))
+    self.console.print(shown)
+
+
+def _cells(record):
+  test = record['test']
+  low, high = test['rmse_interval']
+  return (
+    _four(test['rmse']),
+    f'{low:.4f}-{high:.4f}',
+    _four(test['mae']),
+    _four(test['rmse_warm']),
+    _four(record['valid_rmse']) + (' failed' if record['failed'] else ''),
+    str(record['epoch']),
+    f'{record["parameters"]:,}',
+    f'{record["seconds"]:,.0f}',
+  )
+
+
+def _four(value):
+  return '-' if value is None else f'{value:.4f}'
+
+
+class _Training:
+  def __init__(self, show, title):
+    self._show = show
+    self._title = title
+    self._last = time.monotonic()
+    self._bar = progress.Progress(
+      progress.TextColumn('{task.description}'),
+      progress.BarColumn(bar_width=20),
+      progress.TextColumn('{task.completed}/{task.total}'),
+      progress.TextColumn('{task.fields[text]}'),
+      progress.TimeRemainingColumn(),
+      console=show.console,
+      transient=True,
+      disable=not show.console.is_terminal,
+    )
+    self._task = None
+    self._stage = None
+
+  def __enter__(self):
+    self._bar.start()
+    return self
+
+  def __exit__(self, *_):
+    self._bar.stop()
+
+  def __call__(self, report):
+    text = _text(report)
+    if report.stage != self._stage:
+      self._begin(report)
+    self._bar.update(self._task, completed=report.epoch, text=text)
+    late = time.monotonic() - self._last >= FIRST_AFTER
+    if self._bar.disable and (late or report.epoch == report.epochs):
+      self._last = time.monotonic()
+      self._show.say(
+        f'{self._title}: {report.stage} {report.epoch}/{report.epochs}  {text}'
+      )
+
+  def _begin(self, report):
+    if self._task is not None:
+      self._bar.remove_task(self._task)
+    self._stage = report.stage
+    self._task = self._bar.add_task(
+      f'{self._title}: {report.stage}', total=report.epochs, text=''
+    )
+
+
+def _text(report):
+  """Loss, validation, best so far and speed, of the best member."""
+  parts = [f'loss {np.nanmin(report.metrics["loss"]):.4f}']
+  if report.value is not None:
+    best = int(np.nanargmin(report.best_value))
+    value = np.reshape(report.value, -1)[best]
+    at = np.reshape(report.best_epoch, -1)[best]
+    parts.append(f'valid RMSE {value:.4f}')
+    parts.append(f'best {np.nanmin(report.best_value):.4f} at {at}')
+  if 'ratings' in report.metrics:
+    ratings = np.sum(report.metrics['ratings'])
+    parts.append(f'{ratings / report.seconds:,.0f} ratings/s')
+  return '  '.join(parts)

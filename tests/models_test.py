@@ -1,0 +1,209 @@
+"""The contract that every file in `xdomain/models/` keeps."""
+
+import functools
+import importlib
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from xdomain import base, checkpoint, models, train
+
+NAMES = [module.name for module in pkgutil.iter_modules(models.__path__)]
+EPOCHS = 2
+
+each = pytest.mark.parametrize('name', NAMES)
+
+
+def load(name):
+  return importlib.import_module(f'xdomain.models.{name}')
+
+
+def fit(name, hyper=None, seed=0, **options):
+  small = helpers.small()
+  module = load(name)
+  return train.fit(
+    module.model(small.sizes),
+    jax.random.key(seed),
+    small.data,
+    module.Hyper() if hyper is None else hyper,
+    epochs=EPOCHS,
+    valid=small.valid,
+    measure=small.measure,
+    **options,
+  )
+
+
+@functools.cache
+def trained(name):
+  return fit(name)
+
+
+def score(name, state):
+  small = helpers.small()
+  return load(name).model(small.sizes).predict(state, small.data)
+
+
+def everything():
+  """All users, each with all items."""
+  sizes = helpers.small().sizes
+  items = np.tile(np.arange(sizes.target), (sizes.users, 1))
+  return jnp.arange(sizes.users), jnp.asarray(items)
+
+
+def other(name):
+  """The default hyper-parameters with another value for the first of them."""
+  hyper = load(name).Hyper()
+  return hyper._replace(**{hyper._fields[0]: 0.5 * hyper[0]})
+
+
+@each
+def test_hyper_parameters_are_floats_with_defaults(name):
+  assert all(isinstance(value, float) for value in load(name).Hyper())
+
+
+@each
+def test_the_module_says_where_the_method_comes_from(name):
+  assert any(year in load(name).__doc__ for year in map(str, range(1990, 2031)))
+
+
+@each
+def test_settings_are_keyword_only_and_made_once(name):
+  model = load(name).model
+  sizes = helpers.small().sizes
+  assert model(sizes) is model(sizes)
+  with pytest.raises(TypeError):
+    model(sizes, 3)
+
+
+@each
+def test_scores_are_finite_and_have_the_shape_of_the_candidates(name):
+  users, items = everything()
+  scores = score(name, trained(name).best)(users, items)
+  assert scores.shape == items.shape
+  assert np.all(np.isfinite(scores))
+
+
+@each
+def test_the_order_of_candidates_does_not_matter(name):
+  users, items = everything()
+  ask = score(name, trained(name).best)
+  np.testing.assert_allclose(
+    ask(users, items)[:, ::-1], ask(users, items[:, ::-1]), atol=1e-5
+  )
+
+
+@each
+def test_a_user_scores_alone_as_among_others(name):
+  users, items = everything()
+  ask = score(name, trained(name).best)
+  np.testing.assert_allclose(
+    ask(users, items)[7:8], ask(users[7:8], items[7:8]), atol=1e-5
+  )
+
+
+@each
+def test_a_sweep_equals_its_runs(name):
+  hypers = load(name).Hyper(), other(name)
+  stack = jax.tree.map(lambda *leaves: jnp.array(leaves), *hypers)
+  swept = fit(name, stack)
+  users, items = everything()
+  for member, hyper in enumerate(hypers):
+    alone = fit(name, hyper)
+    state = jax.tree.map(lambda leaf, member=member: leaf[member], swept.best)
+    np.testing.assert_allclose(
+      score(name, state)(users, items),
+      score(name, alone.best)(users, items),
+      atol=1e-4,
+    )
+    assert swept.best_epoch[member] == alone.best_epoch
+
+
+@each
+def test_vmap_and_map_agree(name, monkeypatch):
+  hypers = load(name).Hyper(), other(name)
+  stack = jax.tree.map(lambda *leaves: jnp.array(leaves), *hypers)
+  values = {}
+  for across in ('map', 'vmap'):
+    monkeypatch.setattr(
+      train, '_across', lambda x, a=across: 'single' if np.ndim(
+        jax.tree.leaves(x)[0]) == 0 else a
+    )  # fmt: skip
+    values[across] = fit(name, stack).best_value
+  np.testing.assert_allclose(values['map'], values['vmap'], atol=1e-4)
+
+
+@each
+def test_a_new_value_does_not_compile_again(name):
+  fit(name)
+  before = train._epoch._cache_size()
+  fit(name, other(name))
+  assert train._epoch._cache_size() == before
+
+
+@each
+def test_the_seed_decides(name):
+  again = fit(name)
+  for one, two in zip(jax.tree.leaves(trained(name)), jax.tree.leaves(again)):
+    np.testing.assert_array_equal(one, two)
+
+
+@each
+def test_saving_and_restoring_changes_nothing(name, tmp_path):
+  small, module = helpers.small(), load(name)
+  identity = {'method': name}
+  checkpoint.save(tmp_path / 'c', trained(name), identity)
+  restored = checkpoint.restore(
+    tmp_path / 'c', identity, module.model(small.sizes), jax.random.key(0),
+    small.data, module.Hyper(),
+  )  # fmt: skip
+  assert jax.tree.structure(restored) == jax.tree.structure(trained(name))
+  for one, two in zip(
+    jax.tree.leaves(restored), jax.tree.leaves(trained(name))
+  ):
+    np.testing.assert_array_equal(one, two)
+
+
+@each
+def test_a_run_that_goes_on_ends_as_the_unbroken_one(name):
+  stands = []
+  fit(
+    name, watch=lambda report, progress: stands.append(jax.device_get(progress))
+  )
+  for at in stands[:-1]:
+    progress = jax.tree.map(jnp.asarray, at)._replace(
+      stage=at.stage, epoch=at.epoch
+    )
+    resumed = fit(name, progress=progress)
+    for one, two in zip(
+      jax.tree.leaves(resumed), jax.tree.leaves(trained(name))
+    ):
+      np.testing.assert_array_equal(one, two)
+
+
+@each
+def test_people_and_items_without_training_ratings_do_no_harm(name):
+  small = helpers.small()
+  pair = small.split.train
+  from xdomain.data import arrays, pairs
+
+  keep = (pair.target.user != 3) & (pair.target.item != 5)
+  data = arrays.put(pair._replace(target=pairs.take(pair.target, keep)))
+  module = load(name)
+  model = module.model(small.sizes)
+  progress = train.fit(
+    model, jax.random.key(0), data, module.Hyper(), epochs=EPOCHS,
+    valid=small.valid, measure=small.measure,
+  )  # fmt: skip
+  users, items = everything()
+  assert np.all(np.isfinite(model.predict(progress.best, data)(users, items)))
+  known = model.trained(data, users[:, None], items)
+  assert known.shape == items.shape
+
+
+def test_there_are_models():
+  assert {'autorec', 'bias', 'darec'} <= set(NAMES)
+  assert base.Model

@@ -1,0 +1,133 @@
+"""Data sets by name: a config's data block -> `Dataset`.
+
+What was parsed and filtered is kept in the cache, so that the next run starts
+at once.
+"""
+
+import hashlib
+import inspect
+import json
+import pathlib
+
+from xdomain import base, wording
+from xdomain.data import amazon as amazon_files
+from xdomain.data import download, movielens as movielens_files
+from xdomain.data import pairs, tables as tables_files
+from xdomain.data import synthetic as synthetic_pairs
+
+VERSION = 1  # Of the filters and the format; a new one passes the cache by.
+
+
+def dataset(kind: str, say=print, **options) -> base.Dataset:
+  """The data set of a config's data block.
+
+  Args:
+    kind: one of `KINDS`.
+    say: called with what is worth knowing on the way.
+    **options: of that kind.
+
+  Raises:
+    DataError: what is missing or wrong, in words.
+  """
+  if kind not in KINDS:
+    raise tables_files.DataError(
+      f'config.data.kind is {kind!r}{wording.instead(kind, KINDS)}'
+    )
+  known = list(inspect.signature(KINDS[kind]).parameters)[1:]
+  for name in options:
+    if name not in known:
+      raise tables_files.DataError(
+        f'config.data.{name} is no option of {kind!r} data'
+        f'{wording.instead(name, known)}'
+      )
+  return KINDS[kind](say, **options)
+
+
+def movielens(say, at_least: int) -> base.Dataset:
+  """MovieLens-1M, Action against Comedy, Drama, Fantasy and Romance.
+
+  Films of both sides are dropped; users have at least so many ratings in each.
+  """
+  path, _ = download.movielens_1m(say)
+
+  def build():
+    table, genres, _ = movielens_files.read(path)
+    source, target = pairs.by_genre(table, genres)
+    dataset = pairs.align(source, target, name='movielens')
+    return pairs.at_least(dataset, at_least, at_least)
+
+  return _cached(build, [path], 'movielens', at_least)
+
+
+def amazon(say, pair: int, at_least: int) -> base.Dataset:
+  """One of the four Amazon pairs of DARec's Table 1."""
+  source, target = amazon_files.pair_files(pair, say)
+
+  def build():
+    dataset = pairs.align(
+      amazon_files.read(source),
+      amazon_files.read(target),
+      name=f'amazon pair {pair}',
+    )
+    return pairs.at_least(dataset, at_least, at_least)
+
+  return _cached(build, [source, target], 'amazon', pair, at_least)
+
+
+def tables(
+  say, source, target, user, item, rating, time, header, scale, at_least
+) -> base.Dataset:
+  """Two files of one's own."""
+  del say
+  for name, path in (('source', source), ('target', target)):
+    if not path:
+      raise tables_files.DataError(
+        f'config.data.{name} is empty: name the file of the {name} domain,'
+        f' as in --config.data.{name}=films.csv'
+      )
+  options = dict(
+    user=user,
+    item=item,
+    rating=rating or None,
+    time=time or None,
+    header=header,
+    scale=tuple(scale),
+  )
+  dataset = pairs.align(
+    tables_files.read(source, **options),
+    tables_files.read(target, **options),
+    scale=tuple(scale),
+    name=f'{pathlib.Path(source).stem}-{pathlib.Path(target).stem}',
+  )
+  return pairs.at_least(dataset, at_least, at_least)
+
+
+def synthetic(say, seed, **sizes) -> base.Dataset:
+  """A pair with planted taste."""
+  del say
+  return synthetic_pairs.pair(seed, **sizes)
+
+
+KINDS = {
+  'movielens': movielens,
+  'amazon': amazon,
+  'tables': tables,
+  'synthetic': synthetic,
+}
+
+
+def _cached(build, files, *what):
+  """The data set from the cache, or built and put there."""
+  stamps = [
+    (str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files
+  ]
+  key = hashlib.sha256(json.dumps([VERSION, *what, stamps]).encode())
+  path = (
+    download.cache_dir() / 'pairs' / f'{what[0]}-{key.hexdigest()[:16]}.npz'
+  )
+  if path.exists():
+    return pairs.load(path)
+  dataset = build()
+  path.parent.mkdir(parents=True, exist_ok=True)
+  pairs.save(dataset, path)
+  return dataset

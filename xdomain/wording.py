@@ -1,0 +1,12 @@
+"""Words for messages."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def instead(word: str, known: Iterable[str]) -> str:
+  """What to say after a word that is not known: the nearest, and all."""
+  known = list(known)
+  near = difflib.get_close_matches(word, known, 1, cutoff=0.4)
+  did_you_mean = f'; did you mean {near[0]!r}?' if near else ';'
+  return f'{did_you_mean} it takes {", ".join(known) or "nothing"}'
