@@ -1,0 +1,1 @@
+"""Raw files to ratings, pairs and splits: the host side, NumPy and polars."""
