@@ -183,6 +183,7 @@ def fetch(url, path, *, sha256=None, size=None, say=to_stderr) -> None:
 
 def _reason(error) -> str:
   if isinstance(error, urllib.error.HTTPError):
+    error.close()  # It is an answer, too.
     return str(error)
   error = getattr(error, 'reason', error)  # What urllib wraps.
   return getattr(error, 'strerror', None) or str(error) or repr(error)

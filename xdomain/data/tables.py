@@ -23,6 +23,8 @@ from xdomain import base
 if TYPE_CHECKING:
   import polars as pl
 
+# An id is not blank, and on one line: else a quote was not closed before it.
+SOUND_ID = r'\A[^\r\n]*\S[^\r\n]*\z'
 SEPARATORS = {'.csv': ',', '.tsv': '\t', '.inter': '\t'}
 
 
@@ -129,6 +131,9 @@ def fault(event: Event, scale) -> str | None:
   for name, value in event._asdict().items():
     if value is None or (isinstance(value, str) and not value.strip()):
       return f'the {name} is missing; fill it in or leave the row out'
+  for name in ('user', 'item'):
+    if re.search(r'[\r\n]', str(getattr(event, name))):
+      return f'the {name} goes on in the next line; look for a stray quote'
   for name in ('rating', 'time'):
     value = getattr(event, name)
     if not _is_number(value):
@@ -143,13 +148,13 @@ def fault(event: Event, scale) -> str | None:
 
 
 def first_bad_row(frame, scale) -> int | None:
-  """The first row with a null, a blank id or a rating outside the scale."""
+  """The first row with a null, an unsound id or a rating off the scale."""
   import polars as pl
 
   low, high = np.float32(scale)
   bad = pl.any_horizontal(
     *(pl.col(name).is_null() for name in frame.columns),
-    *(~pl.col(name).str.contains(r'\S') for name in ('user', 'item')),
+    *(~pl.col(name).str.contains(SOUND_ID) for name in ('user', 'item')),
     ~pl.col('rating').cast(pl.Float32).is_between(low, high),
   )
   return frame.select(pl.arg_where(bad).first()).item()
@@ -291,9 +296,16 @@ def _read_text(path, layout, scale) -> base.Table:
       raise
     reason = str(error).split('\n')[0]
     raise DataError(
-      f'{path}: cannot be parsed ({reason}); every line seems to have the '
-      'right fields, so look for stray quotes or a damaged file'
+      f'{path}: cannot be parsed ({reason}); every line has the right fields, '
+      f'so look for stray quotes{_first_quote(path)}'
     ) from error
+
+
+def _first_quote(path) -> str:
+  """Where to begin looking for a stray quote, for a message."""
+  lines = (line for line, text in text_lines(path) if '"' in text)
+  line = next(lines, None)
+  return '' if line is None else f', the first of which is in line {line}'
 
 
 def _scan(path, layout) -> 'pl.LazyFrame':
