@@ -29,7 +29,8 @@ def flatten_rows(start, column, value, rows, capacity):
     column: `[E]` column ids.
     value: `[E]` values.
     rows: `[B]` row ids; `R` stands for an empty row.
-    capacity: the number of slots, at least the entries of the rows.
+    capacity: the number of slots. Where the rows have more entries, all
+      values are NaN, so that a loss cannot lose entries in silence.
 
   Returns:
     `Entries` with `P = capacity`, in the order of `rows`.
@@ -48,10 +49,12 @@ def flatten_rows(start, column, value, rows, capacity):
   weight = slot < end[-1]
   where = begin[segment] + slot - (end - length)[segment]
   where = jnp.where(weight, where, 0)
+  value = jnp.where(weight, value[where], 0)
+  value = jnp.where(end[-1] > capacity, jnp.nan, value)
   return Entries(
     segment,
     jnp.where(weight, column[where], 0),
-    jnp.where(weight, value[where], 0),
+    value,
     weight.astype(value.dtype),
   )
 

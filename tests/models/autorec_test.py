@@ -1,0 +1,199 @@
+"""AutoRec against the golden numbers and against its dense form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from xdomain import base, evaluate, train
+from xdomain.data import arrays
+from xdomain.models import autorec, bias
+
+AXES = pytest.mark.parametrize('axis', ['user', 'item'])
+
+
+def toy():
+  """The data of the golden numbers: arrays and test queries."""
+  facts = helpers.golden('golden_rating')['data']
+  users, source, target = facts['U,IS,IT']
+  pair = base.Pair(
+    helpers.ratings(facts['source_train'], users, source),
+    helpers.ratings(facts['target_train'], users, target),
+  )
+  held = helpers.ratings(facts['target_test'], users, target)
+  queries = arrays.rating_queries(
+    base.HeldOut(held.user, held.item, held.value)
+  )
+  return arrays.sizes(pair), arrays.put(pair), queries
+
+
+def golden_params(axis):
+  """The parameters that the golden numbers were computed with."""
+  columns = {'user': 6, 'item': 5}[axis]
+  return autorec.Params(
+    encode=jnp.asarray(helpers.wave((columns, 3), 1)),
+    hidden=jnp.asarray(helpers.wave((3,), 2)),
+    decode=jnp.asarray(helpers.wave((columns, 3), 3)),
+    output=jnp.asarray(helpers.wave((columns,), 4, scale=1, shift=3)),
+  )
+
+
+def one_step(axis, padding=0):
+  """Loss and gradients of a step over all rows, as sums over ratings."""
+  sizes, data, _ = toy()
+  stage = autorec.model(sizes, axis=axis, embed=3, batch=8 + padding).stages[0]
+  rows = data.target.along(axis)
+  hyper = autorec.Hyper(alpha=0.01 / rows.n_entries, offset=0.0)
+  state = stage.init(jax.random.key(0), data, hyper, ())
+  params = golden_params(axis)
+  moments = jax.tree.map(jnp.zeros_like, params)
+  moments = state.moments._replace(mu=moments, nu=moments)
+  state = state._replace(params=params, moments=moments)
+  (visit,) = stage.epoch(jax.random.key(0), data)
+  state, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+  # Adam's first moment is a tenth of the first gradient.
+  gradients = jax.tree.map(lambda m: rows.n_entries * m / 0.1, state.moments.mu)
+  return rows.n_entries * metrics['loss'], gradients
+
+
+@AXES
+@pytest.mark.parametrize('padding', [0, 5])
+def test_loss_and_every_gradient_are_those_of_another_implementation(
+  axis, padding
+):
+  expected = helpers.golden('golden_rating')[f'{axis[0].upper()}-AutoRec']
+  with jax.enable_x64(True):
+    loss, gradients = one_step(axis, padding)
+  np.testing.assert_allclose(loss, expected['loss'], rtol=1e-7)
+  names = {'encode': 'W1', 'hidden': 'b1', 'decode': 'W2', 'output': 'b2'}
+  for name, theirs in names.items():
+    np.testing.assert_allclose(
+      getattr(gradients, name), expected[f'grad/{theirs}'], atol=1e-7
+    )
+
+
+@AXES
+def test_predictions_are_those_of_another_implementation(axis):
+  expected = helpers.golden('golden_rating')[f'{axis[0].upper()}-AutoRec']
+  with jax.enable_x64(True):
+    sizes, data, queries = toy()
+    model = autorec.model(sizes, axis=axis, embed=3)
+    state = train.Trained(golden_params(axis), 0.0, ())
+    score = model.predict(state, data)
+    raw = score(queries.user, queries.item)[:, 0]
+    np.testing.assert_allclose(raw, expected['pred_test_raw'], rtol=1e-9)
+    hidden = autorec.encode_all(state.params, data.target.along(axis))
+    np.testing.assert_allclose(hidden, expected['hidden'], rtol=1e-9)
+
+
+def test_measures_with_the_fallback_are_those_of_another_implementation():
+  expected = helpers.golden('golden_rating')['protocol']
+  with jax.enable_x64(True):
+    sizes, data, queries = toy()
+    model = autorec.model(sizes, axis='user', embed=3)
+    state = train.Trained(golden_params('user'), 0.0, ())
+    predictions = evaluate.predict_ratings(model, state, data, queries, (1, 5))
+  np.testing.assert_allclose(
+    predictions.rating, expected['U-AutoRec_pred_with_fallback'], rtol=1e-7
+  )
+  np.testing.assert_array_equal(predictions.warm, expected['warm_mask'])
+  measures = evaluate.rating_measures(predictions)
+  np.testing.assert_allclose(
+    [measures['rmse'], measures['rmse_warm'], measures['mae']],
+    expected['rmse_all,rmse_warm,mae_all'],
+    rtol=1e-7,  # The mean of the ratings is a float32.
+  )
+
+
+def dense_loss(params, level, value, mask, count, hyper):
+  """The same loss over full matrices: the textbook form."""
+  hidden = jax.nn.sigmoid(params.hidden + value @ params.encode)
+  prediction = level + hidden @ params.decode.T + params.output
+  penalty = sum(jnp.sum(p * p) for p in params)
+  error = mask * (prediction - value)
+  return jnp.sum(error**2) / count + hyper.alpha * penalty
+
+
+@AXES
+def test_an_epoch_equals_the_dense_form_with_adam(axis):
+  import optax
+
+  small = helpers.small(source_ratings=300, target_ratings=400)
+  rows = small.data.target.along(axis)
+  model = autorec.model(small.sizes, axis=axis, embed=8, batch=16)
+  (stage,) = model.stages
+  hyper = autorec.Hyper(lr=0.01, alpha=1e-3)
+  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  params, level = state.params, state.frozen
+  tx = optax.adam(hyper.lr)
+  moments = tx.init(params)
+  value = np.zeros((rows.n_rows + 1, rows.n_columns), np.float32)
+  value[rows.row, rows.column] = rows.value
+  visits = stage.epoch(jax.random.key(1), small.data)
+  for visit in visits:
+    batch, real = value[visit], np.sum(visit < rows.n_rows)
+    count = rows.n_entries * real / rows.n_rows
+    gradient = jax.grad(dense_loss)(
+      params, level, batch, batch > 0, count, hyper
+    )
+    updates, moments = tx.update(gradient, moments)
+    params = optax.apply_updates(params, updates)
+  for visit in visits:
+    state, _ = stage.step(state, visit, small.data, jax.random.key(0), hyper)
+  for ours, theirs in zip(state.params, params):
+    np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+def test_item_autorec_is_user_autorec_of_the_transpose():
+  small = helpers.small()
+  turned = base.Domain(small.data.target.by_item, small.data.target.by_user)
+  data = small.data._replace(target=turned)
+  ends = []
+  for axis, its_data in (('user', small.data), ('item', data)):
+    model = autorec.model(small.sizes, axis=axis, embed=8)
+    ends.append(
+      train.fit(model, jax.random.key(0), its_data, autorec.Hyper(), epochs=2)
+    )
+  for one, two in zip(*(jax.tree.leaves(end.best) for end in ends)):
+    np.testing.assert_array_equal(one, two)
+
+
+def test_training_costs_entries_and_not_users_times_items():
+  small = helpers.small(
+    0, users=3000, source=50, target=4000, source_ratings=3000,
+    target_ratings=6000,
+  )  # fmt: skip
+  model = autorec.model(small.sizes, axis='user', embed=4, batch=1000)
+  hyper = autorec.Hyper()
+  (stage,) = model.stages
+  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  compiled = train._epoch.lower(
+    stage, 'single', state, jax.random.key(0), small.data, hyper
+  ).compile()
+  batch_of_users_times_items = 4 * 1000 * small.sizes.target
+  memory = compiled.memory_analysis().temp_size_in_bytes
+  assert memory < batch_of_users_times_items / 4
+
+
+@AXES
+def test_a_planted_taste_is_found(axis):
+  small = helpers.small(
+    users=400, source=40, target=80, source_ratings=2000, target_ratings=12000,
+    noise=0.2,
+  )  # fmt: skip
+  floor = train.fit(
+    bias.model(small.sizes), jax.random.key(0), small.data, bias.Hyper(),
+    epochs=10, valid=small.valid, measure=small.measure,
+  )  # fmt: skip
+  ours = train.fit(
+    autorec.model(small.sizes, axis=axis, embed=64, batch=32),
+    jax.random.key(0), small.data, autorec.Hyper(lr=3e-3, alpha=1e-4),
+    epochs=40, valid=small.valid, measure=small.measure,
+  )  # fmt: skip
+  assert ours.best_value < 0.95 * floor.best_value
+
+
+def test_an_unknown_axis_is_answered_with_the_known_ones():
+  with pytest.raises(ValueError, match="'usr'; did you mean 'user'"):
+    autorec.model(helpers.small().sizes, axis='usr')
