@@ -127,7 +127,7 @@ def method(name, *, model, hyper, **settings):
     hyper: numbers in the loss; traced, and swept by `config.sweep.hyper`.
     **settings: replace the defaults below.
   """
-  config = ml_collections.ConfigDict(
+  return ml_collections.ConfigDict(
     dict(
       name=name,  # of the run's folder
       method=name,
@@ -142,6 +142,5 @@ def method(name, *, model, hyper, **settings):
       data=movielens(),
       beside=dict(),  # configs by name, run on the same split and shown beside
     )
+    | settings
   )
-  config.update(settings)
-  return config

@@ -27,7 +27,7 @@ def parse(argv):
 
 
 def _check_config(argv):
-  """Says what is wrong with `--config` and `--config.field=...`, if anything."""
+  """Raises a ValueError where `--config` or `--config.field=` is wrong."""
   given = _config_flags(argv)
   if '' not in given:
     if any(word.startswith('--help') for word in argv):

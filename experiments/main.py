@@ -10,7 +10,7 @@ python -m experiments.main --config=configs/darec.py:item \
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments import arguments
@@ -24,6 +24,7 @@ SECONDS = flags.DEFINE_float(
 
 def main(argv):
   del argv
+  logging.set_verbosity(logging.WARNING)  # jax tells of every missing backend.
   # Imported here, so that --help and a wrong flag answer at once.
   from experiments import run, show
   from xdomain import checkpoint, train
@@ -42,12 +43,10 @@ def main(argv):
 
 def _run_all(config, run, display):
   """The configs beside, then the config itself, then one table."""
-  configs = [*config.get('beside', {}).values(), config]
-  for other in configs[:-1]:
-    other.update(data=config.data, split=config.split, seed=config.seed)
+  beside = (_on_same_split(other, config) for other in config.beside.values())
   prepared = None
   rows = []
-  for each in configs:
+  for each in (*beside, config):
     folder = run.folder_of(each, WORKDIR.value)
     if prepared is None:
       prepared = run.prepare(config, display.say)
@@ -58,6 +57,14 @@ def _run_all(config, run, display):
       )
     rows += [(_label(each, record), record) for record in records]
   display.results(rows)
+
+
+def _on_same_split(other, config):
+  other = other.copy_and_resolve_references()
+  with other.unlocked():
+    for field in ('data', 'split', 'seed'):
+      other[field] = config[field]
+  return other
 
 
 def _label(config, record):

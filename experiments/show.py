@@ -3,11 +3,12 @@
 import time
 
 import numpy as np
-from rich import console, progress, table
+from rich import box, console, progress, table
 
 from xdomain.data import pairs
 
-FIRST_AFTER = 10.0  # Seconds between lines where there is no terminal.
+PAUSE = 10.0  # Seconds between lines where there is no terminal.
+TITLE = 'Test RMSE of the target domain; epochs chosen on validation ratings'
 
 
 class Show:
@@ -15,6 +16,8 @@ class Show:
 
   def __init__(self):
     self.console = console.Console(highlight=False, soft_wrap=True)
+    if not self.console.is_terminal:
+      self.console.width = 120
 
   def say(self, text):
     self.console.print(text, markup=False)
@@ -30,11 +33,10 @@ class Show:
 
   def results(self, records):
     """The final table: a row a record, selected on validation."""
-    shown = table.Table(title='Test ratings of the target domain')
-    shown.add_column('method')
+    shown = table.Table(title=TITLE, box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column('method', no_wrap=True)
     for column in (
-      'RMSE', '95 % interval', 'MAE', 'RMSE warm', 'valid RMSE', 'epoch',
-      'parameters', 'seconds',
+      'RMSE', '95 % interval', 'MAE', 'warm', 'valid', 'epoch',
     ):  # fmt: skip
       shown.add_column(column, justify='right', no_wrap=True)
     for name, record in records:
@@ -52,8 +54,6 @@ def _cells(record):
     _four(test['rmse_warm']),
     _four(record['valid_rmse']) + (' failed' if record['failed'] else ''),
     str(record['epoch']),
-    f'{record["parameters"]:,}',
-    f'{record["seconds"]:,.0f}',
   )
 
 
@@ -91,7 +91,7 @@ class _Training:
     if report.stage != self._stage:
       self._begin(report)
     self._bar.update(self._task, completed=report.epoch, text=text)
-    late = time.monotonic() - self._last >= FIRST_AFTER
+    late = time.monotonic() - self._last >= PAUSE
     if self._bar.disable and (late or report.epoch == report.epochs):
       self._last = time.monotonic()
       self._show.say(
