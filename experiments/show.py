@@ -49,7 +49,7 @@ def _cells(record):
   low, high = test['rmse_interval']
   return (
     _four(test['rmse']),
-    f'{low:.4f}-{high:.4f}',
+    f'{_four(low)}-{_four(high)}',
     _four(test['mae']),
     _four(test['rmse_warm']),
     _four(record['valid_rmse']) + (' failed' if record['failed'] else ''),

@@ -88,7 +88,8 @@ def rating_measures(predictions: Predictions, seed: int = 0) -> dict:
   """RMSE and MAE over all and over warm pairs, and how many those are.
 
   `rmse_interval` is a 95 % percentile bootstrap over users; `rmse_unfilled`
-  leaves out the fallback for untrained ids. A measure over no pairs is None.
+  leaves out the fallback for untrained ids. A measure over no pairs, or of
+  predictions that are not finite, is None.
   """
   p = predictions
   error = p.rating - p.truth
@@ -116,7 +117,7 @@ def rmse_interval(user, error, other=None, *, resamples=1000, seed=0):
     seed: of the resampling.
 
   Returns:
-    (low, high).
+    (low, high); (None, None) where an error is not finite.
   """
   from scipy import stats  # A second to import, so only where it is used.
 
@@ -129,6 +130,8 @@ def rmse_interval(user, error, other=None, *, resamples=1000, seed=0):
     roots = [np.sqrt(x.sum(axis=axis) / count.sum(axis=axis)) for x in squared]
     return roots[0] if other is None else roots[0] - roots[1]
 
+  if not all(np.all(np.isfinite(x)) for x in sums):
+    return None, None
   if sums[0].size < 2:
     value = float(statistic(*sums))
     return value, value
@@ -146,12 +149,12 @@ def rmse_interval(user, error, other=None, *, resamples=1000, seed=0):
 
 
 def _rmse(error):
-  if not error.size:
+  if not error.size or not np.all(np.isfinite(error)):
     return None
   return float(np.sqrt(np.mean(np.square(error, dtype=np.float64))))
 
 
 def _mae(error):
-  if not error.size:
+  if not error.size or not np.all(np.isfinite(error)):
     return None
   return float(np.mean(np.abs(error), dtype=np.float64))

@@ -116,10 +116,10 @@ def tables(
         f' as in --config.data.{name}=films.csv'
       )
   options = dict(
-    user=user,
-    item=item,
-    rating=rating or None,
-    time=time or None,
+    user=_column(user),
+    item=_column(item),
+    rating=_column(rating),
+    time=_column(time),
     header=header,
     scale=tuple(scale),
   )
@@ -130,6 +130,11 @@ def tables(
     name=f'{pathlib.Path(source).stem}-{pathlib.Path(target).stem}',
   )
   return pairs.at_least(dataset, at_least, at_least)
+
+
+def _column(name):
+  """A column's name, its place where the name is a number, or None."""
+  return int(name) if name.isdigit() else name or None
 
 
 def synthetic(

@@ -1,0 +1,158 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from xdomain import base, evaluate
+from xdomain.data import arrays
+
+
+def constant(value):
+  return lambda users, items: jnp.full(items.shape, value)
+
+
+def toy():
+  """Training mean 3; item 2 and user 2 have no training ratings."""
+  pair = base.Pair(
+    helpers.ratings([[0, 0, 1]], 3, 1),
+    helpers.ratings([[0, 0, 2], [1, 1, 4]], 3, 3),
+  )
+  held = helpers.ratings([[0, 1, 4], [1, 2, 2], [2, 0, 5]], 3, 3)
+  held = base.HeldOut(held.user, held.item, held.value)
+  return arrays.put(pair), arrays.rating_queries(held)
+
+
+def model(value, trained=base.everything_trained):
+  return base.Model((), lambda state, data: constant(value), trained)
+
+
+def rated_items(data, users, items):
+  del users
+  return data.target.by_item.length[items] > 0
+
+
+def test_rmse_and_mae_by_hand():
+  data, queries = toy()
+  predictions = evaluate.predict_ratings(
+    model(4.0), None, data, queries, (1, 5)
+  )
+  measures = evaluate.rating_measures(predictions)
+  assert measures['rmse'] == pytest.approx(np.sqrt((0 + 4 + 1) / 3))
+  assert measures['mae'] == pytest.approx(1.0)
+  assert (measures['ratings'], measures['warm']) == (3, 1)
+  assert measures['rmse_warm'] == 0.0
+
+
+def test_predictions_are_clipped_to_the_scale():
+  data, queries = toy()
+  for value, clipped in ((9.0, 5.0), (-3.0, 1.0)):
+    predictions = evaluate.predict_ratings(
+      model(value), None, data, queries, (1, 5)
+    )
+    np.testing.assert_array_equal(predictions.rating, clipped)
+
+
+def test_the_fallback_is_used_exactly_where_the_model_is_not_trained():
+  data, queries = toy()
+  predictions = evaluate.predict_ratings(
+    model(5.0, rated_items), None, data, queries, (1, 5)
+  )
+  np.testing.assert_array_equal(predictions.rating, [5, 3, 5])
+  np.testing.assert_array_equal(predictions.raw, [5, 5, 5])
+  measures = evaluate.rating_measures(predictions)
+  assert measures['rmse'] == pytest.approx(np.sqrt((1 + 1 + 0) / 3))
+  assert measures['rmse_unfilled'] == pytest.approx(np.sqrt((1 + 9 + 0) / 3))
+
+
+def test_the_validation_measure_is_the_reported_one():
+  data, queries = toy()
+  measure = evaluate.RatingError((1, 5), rated_items)
+  value = measure(constant(5.0), data, queries)
+  assert value == pytest.approx(np.sqrt(2 / 3))
+
+
+def test_a_source_is_measured_against_its_own_ratings():
+  data, _ = toy()
+  held = base.HeldOut(np.array([1]), np.array([0]), np.array([1.0]))
+  predictions = evaluate.predict_ratings(
+    base.Model((), None, rated_items, lambda state, data: constant(2.0)),
+    None, data, arrays.rating_queries(held), (1, 5), domain='source',
+  )  # fmt: skip
+  np.testing.assert_array_equal(predictions.rating, [2])
+  np.testing.assert_array_equal(predictions.warm, [False])  # User 1 is not.
+
+
+def test_a_model_that_is_not_a_number_has_no_measure():
+  data, queries = toy()
+  predictions = evaluate.predict_ratings(
+    model(jnp.nan), None, data, queries, (1, 5)
+  )
+  measures = evaluate.rating_measures(predictions)
+  assert measures['rmse'] is None
+  assert measures['rmse_interval'] == [None, None]
+
+
+def test_blocks_do_not_change_scores():
+  users = jnp.arange(23)
+  items = jnp.arange(23 * 3).reshape(23, 3)
+
+  def score(users, items):
+    return users[:, None] * 1000.0 + items
+
+  blocks, evaluate.BLOCK = evaluate.BLOCK, 12
+  try:
+    np.testing.assert_array_equal(
+      evaluate.in_blocks(score, users, items), score(users, items)
+    )
+  finally:
+    evaluate.BLOCK = blocks
+
+
+def test_the_interval_covers_the_value_and_narrows_with_more_users():
+  rng = np.random.default_rng(0)
+  widths = []
+  for users in (30, 3000):
+    user = np.repeat(np.arange(users), 4)
+    error = rng.normal(size=user.size)
+    low, high = evaluate.rmse_interval(user, error)
+    assert low < np.sqrt(np.mean(error**2)) < high
+    widths.append(high - low)
+  assert widths[1] < widths[0] / 5
+
+
+def test_the_interval_is_that_of_resampled_users():
+  rng = np.random.default_rng(0)
+  user = np.repeat(np.arange(40), 5)
+  error = rng.normal(size=200) * (1 + user / 20)
+  squared = np.bincount(user, error**2)
+  draws = rng.integers(0, 40, (20_000, 40))
+  roots = np.sqrt(squared[draws].sum(1) / (5 * 40))
+  np.testing.assert_allclose(
+    evaluate.rmse_interval(user, error, resamples=5000),
+    np.percentile(roots, [2.5, 97.5]),
+    rtol=0.02,
+  )
+
+
+def test_the_interval_of_a_difference_is_paired():
+  rng = np.random.default_rng(0)
+  user = np.arange(200)
+  error = rng.normal(size=200)
+  low, high = evaluate.rmse_interval(user, 1.1 * error, error)
+  assert 0 < low < high  # Alone, either RMSE is far less certain than that.
+  assert high - low < 0.05
+
+
+def test_one_user_has_no_interval():
+  low, high = evaluate.rmse_interval(np.zeros(3, int), np.ones(3))
+  assert low == high == 1
+
+
+def test_no_warm_pairs_are_no_measure():
+  data, queries = toy()
+  only_cold = jax.tree.map(lambda leaf: leaf[1:], queries)
+  predictions = evaluate.predict_ratings(
+    model(3.0), None, data, only_cold, (1, 5)
+  )
+  assert evaluate.rating_measures(predictions)['rmse_warm'] is None
