@@ -14,6 +14,7 @@ its records.
 import functools
 import hashlib
 import importlib
+import inspect
 import itertools
 import json
 import pathlib
@@ -29,7 +30,7 @@ import numpy as np
 
 import xdomain
 from xdomain import base, checkpoint, evaluate, models, results, train, wording
-from xdomain.data import arrays, load, pairs, splits
+from xdomain.data import arrays, load, pairs, splits, tables
 
 IDENTITY = ('method', 'model', 'hyper', 'sweep', 'seed', 'split', 'data')
 
@@ -52,7 +53,7 @@ class Prepared(NamedTuple):
 def prepare(config, say=print) -> Prepared:
   """Reads, filters and splits a config's data, and puts it on the device."""
   dataset = load.dataset(say=say, **config.data.to_dict())
-  split = splits.by_ratio(dataset.pair, config.seed, **config.split.to_dict())
+  split = _split(config, dataset)
   return Prepared(
     dataset,
     arrays.sizes(split.train),
@@ -61,6 +62,15 @@ def prepare(config, say=print) -> Prepared:
     base.Held(*map(arrays.rating_queries, split.test)),
     {'data': pairs.digest(dataset), 'split': splits.digest(split)},
   )
+
+
+def _split(config, dataset):
+  try:
+    return splits.by_ratio(dataset.pair, config.seed, **config.split.to_dict())
+  except tables.DataError:
+    raise
+  except ValueError as error:
+    raise ConfigError(f'config.split: {error}') from None
 
 
 class Method(NamedTuple):
@@ -77,9 +87,11 @@ def build(config, sizes: base.Sizes) -> Method:
   """
   module = _module(config.method)
   _check_names('hyper', config.hyper, module.Hyper._fields, config.method)
+  settings = list(inspect.signature(module.model).parameters)[1:]
+  _check_names('model', config.model, settings, config.method)
   try:
     model = module.model(sizes, **config.model.to_dict())
-  except (TypeError, ValueError) as error:
+  except ValueError as error:
     raise ConfigError(f'config.model: {error}') from None
   sweep = {k: v for k, v in config.sweep.hyper.to_dict().items() if v}
   members = [
@@ -107,7 +119,7 @@ def _check_names(field, given, known, method):
   for name in given:
     if name not in known:
       raise ConfigError(
-        f'config.{field}.{name} is no field of {method}'
+        f'config.{field}.{name} is no setting of {method}'
         f'{wording.instead(name, known)}'
       )
 

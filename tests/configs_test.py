@@ -1,0 +1,103 @@
+"""Every config builds what it says, and its quick form runs."""
+
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from experiments import arguments, run
+from tests import helpers
+from xdomain import base
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIGS = sorted(
+  f'configs/{path.name}'
+  for path in (ROOT / 'configs').glob('*.py')
+  if path.stem not in ('__init__', 'common')
+)
+VARIANTS = {
+  'configs/autorec.py': ['item', 'user'],
+  'configs/darec.py': ['item', 'user'],
+}
+CASES = [
+  f'{config}:{word}'
+  for config in CONFIGS
+  for word in VARIANTS.get(config, ['movielens'])
+]
+
+
+@pytest.fixture(autouse=True)
+def _from_the_root(monkeypatch):
+  monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize('text', CONFIGS + CASES)
+def test_a_config_builds_its_model(text):
+  config = arguments.load(text)
+  method = run.build(config, helpers.small().sizes)
+  assert isinstance(method.model, base.Model)
+  assert len(method.members) == 1
+
+
+@pytest.mark.parametrize('text', CASES)
+def test_the_quick_form_runs_and_is_recorded(text, tmp_path):
+  config = arguments.load(f'{text},quick')
+  config.epochs = 2
+  prepared = run.prepare(config, say=lambda line: None)
+  (record,) = run.run(config, prepared, tmp_path, watch=lambda report: None)
+  assert record['test']['rmse'] < 2
+  assert record['hyper'] == config.hyper.to_dict()
+
+
+@pytest.mark.parametrize('text', CASES)
+def test_every_hyper_parameter_of_the_method_is_in_its_config(text):
+  config = arguments.load(text)
+  module = run._module(config.method)
+  assert set(config.hyper) == set(module.Hyper._fields)
+
+
+@pytest.mark.parametrize('text', CASES)
+def test_the_configs_beside_are_given_the_same_variant(text):
+  config = arguments.load(text)
+  for other in config.beside.values():
+    if 'axis' in other.model:
+      assert other.model.axis == config.model.axis
+
+
+def commands():
+  """Every `experiments.main` command of the README and of the configs."""
+  files = [ROOT / 'README.md', *(ROOT / 'configs').glob('*.py')]
+  text = '\n'.join(path.read_text() for path in files if path.exists())
+  text = text.replace('\\\n', ' ')
+  return sorted(set(re.findall(r'python -m experiments\.main[^\n`#|]*', text)))
+
+
+@pytest.mark.parametrize('command', commands())
+def test_a_documented_command_names_a_config_and_its_fields(command):
+  words = shlex.split(command.split('&&')[0])
+  arguments._check_config(words[2:])
+
+
+def test_there_are_documented_commands():
+  assert len(commands()) > 5
+
+
+@pytest.mark.parametrize(
+  ('text', 'message'),
+  [
+    ('configs/darec.py:itm', "'itm' is not known; did you mean 'item'"),
+    ('configs/darec.py:pair=x', "pair is 'x', which is not of type int"),
+    ('configs/darec.py:axis=usr', "axis is 'usr'; did you mean 'user'"),
+    ('configs/darc.py', "does not exist; did you mean 'configs/darec.py'"),
+    ('configs/__init__.py', 'no function get_config'),
+  ],
+)
+def test_a_wrong_argument_is_answered_with_what_would_do(text, message):
+  with pytest.raises(ValueError, match=re.escape(message)):
+    arguments.load(text)
+
+
+def test_amazon_is_chosen_by_the_number_of_the_pair():
+  data = arguments.load('configs/darec.py:item,pair=3').data
+  assert (data.kind, data.pair) == ('amazon', 3)

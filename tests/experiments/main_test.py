@@ -1,0 +1,148 @@
+"""The command as a person types it: real processes, and one that is killed."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.experiments.run_test import of_interest
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+QUICK = '--config=configs/autorec.py:item,quick'
+
+
+def command(*flags, module='experiments.main'):
+  # ml_collections loads a config in an old way; nobody else may warn.
+  warnings = ['-W', 'error', '-W', 'ignore:the load_module']
+  return [sys.executable, *warnings, '-m', module, *map(str, flags)]
+
+
+@pytest.fixture
+def environment(request, tmp_path):
+  cache = request.config.cache.mkdir('jax')
+  return os.environ | {
+    'JAX_COMPILATION_CACHE_DIR': str(cache),
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'XDOMAIN_DATA': str(tmp_path / 'data'),
+    'JAX_PLATFORMS': 'cpu',
+  }
+
+
+@pytest.fixture
+def ask(environment):
+  def run(*flags, **options):
+    return subprocess.run(
+      command(*flags, **options), cwd=ROOT, env=environment, text=True,
+      capture_output=True, timeout=300,
+    )  # fmt: skip
+
+  return run
+
+
+def test_it_ends_with_a_table_and_is_shown_again_without_training(
+  ask, tmp_path
+):
+  flags = QUICK, f'--workdir={tmp_path}', '--config.epochs=2'
+  first, again = ask(*flags), ask(*flags)
+  for answer in (first, again):
+    assert answer.returncode == 0, answer.stderr
+    assert 'autorec_item' in answer.stdout.splitlines()[-2]
+  assert 'ratings/s' in first.stdout
+  assert 'ratings/s' not in again.stdout
+  assert first.stdout.splitlines()[-2] == again.stdout.splitlines()[-2]
+
+
+def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(
+  ask, environment, tmp_path
+):
+  flags = QUICK, '--config.epochs=40', '--checkpoint_seconds=0'
+  whole = ask(*flags, f'--workdir={tmp_path / "whole"}')
+  assert whole.returncode == 0, whole.stderr
+  broken = [*flags, f'--workdir={tmp_path / "broken"}']
+  for lines in (3, 12, 20):
+    process = subprocess.Popen(
+      command(*broken), cwd=ROOT, env=environment,
+      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    _wait_for_lines(tmp_path / 'broken', lines, process)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+  end = ask(*broken)
+  assert end.returncode == 0, end.stderr
+  folders = [next((tmp_path / name).iterdir()) for name in ('whole', 'broken')]
+  assert of_interest(folders[0]) == of_interest(folders[1])
+
+
+def _wait_for_lines(workdir, n, process):
+  """Until the run's log has so many lines."""
+  deadline = time.monotonic() + 120
+  while time.monotonic() < deadline:
+    logs = list(workdir.glob('*/metrics.jsonl'))
+    if logs and logs[0].read_text().count('\n') >= n:
+      return
+    assert process.poll() is None, 'the run ended before it could be killed'
+    time.sleep(0.005)
+  raise AssertionError('no progress')
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    ([], 'error: which config?'),
+    (['--config=configs/darec.py:itm'], "did you mean 'item'"),
+    ([QUICK, '--config.hyper.alpa=1'], "did you mean 'alpha'"),
+    ([QUICK, '--config.hyper.alpha=x'], 'could not convert'),
+    ([QUICK, '--config.seed.x=1'], 'config.seed is a value'),
+    ([QUICK, '--config.method=autorc'], "did you mean 'autorec'"),
+    ([QUICK, '--config.model.axis=usr'], "did you mean 'user'"),
+    ([QUICK, '--wrkdir=x'], 'wrkdir'),
+    (['--config=configs/autorec.py:tables'], 'config.data.source is empty'),
+    ([QUICK, '--config.split.test=2'], 'test'),
+    ([QUICK, '--config.hyper.lr=1e30'], 'not finite in epoch 1, step'),
+  ],
+)
+def test_a_mistake_is_answered_in_one_line(ask, tmp_path, flags, message):
+  answer = ask(*flags, f'--workdir={tmp_path}')
+  assert answer.returncode != 0
+  assert message in answer.stderr
+  assert 'Traceback' not in answer.stderr
+  assert len(answer.stderr.strip().splitlines()) == 1
+
+
+def test_help_and_a_wrong_flag_import_nothing_slow(environment):
+  code = (
+    'import sys; sys.argv = ["main", "--config=configs/darec.py:itm"]\n'
+    'try:\n  import runpy; runpy.run_module("experiments.main", None,'
+    ' "__main__")\n'
+    'except SystemExit: pass\n'
+    'slow = {"jax", "flax", "polars", "scipy", "matplotlib"} & set(sys.modules)'
+    '\nassert not slow, slow'
+  )
+  subprocess.run(
+    [sys.executable, '-c', code], cwd=ROOT, env=environment, check=True,
+    stderr=subprocess.DEVNULL,
+  )  # fmt: skip
+
+
+def test_own_files_are_read_and_their_ids_kept(ask, tmp_path):
+  rows = [
+    (f'person{u}', f'thing{(u * 7 + i * 3) % 20}', 1 + (u + i) % 5)
+    for u in range(40)
+    for i in range(12)
+  ]
+  for name in ('source', 'target'):
+    lines = ['who,what,stars', *(f'{u},{name}{i},{r}' for u, i, r in rows)]
+    (tmp_path / f'{name}.csv').write_text('\n'.join(lines) + '\n')
+  answer = ask(
+    '--config=configs/autorec.py:item,tables,quick',
+    f'--config.data.source={tmp_path / "source.csv"}',
+    f'--config.data.target={tmp_path / "target.csv"}',
+    '--config.data.user=who', '--config.data.item=what',
+    '--config.data.rating=stars', f'--workdir={tmp_path / "runs"}',
+  )  # fmt: skip
+  assert answer.returncode == 0, answer.stderr
+  assert '40 users' in answer.stdout

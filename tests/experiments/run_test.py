@@ -1,0 +1,148 @@
+"""A run's folder: what is in it, and that a broken run goes on."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import arguments, run
+from xdomain import checkpoint, results, train
+
+
+class Killed(BaseException):
+  """Stands for the end of the process."""
+
+
+@pytest.fixture(autouse=True)
+def _from_the_root(monkeypatch, request):
+  monkeypatch.chdir(request.config.rootpath)
+
+
+def config(text='configs/darec.py:item,quick', **fields):
+  config = arguments.load(text)
+  config.epochs = 3
+  config.update(fields)
+  return config
+
+
+def killed_after(n):
+  """A watch that ends the run after `n` epochs."""
+  left = [n]
+
+  def watch(report):
+    del report
+    left[0] -= 1
+    if left[0] == 0:
+      raise Killed
+
+  return watch
+
+
+def go(config, folder, watch=lambda report: None, seconds=0.0):
+  prepared = run.prepare(config, say=lambda line: None)
+  return run.run(config, prepared, folder, watch=watch, seconds=seconds)
+
+
+def of_interest(folder):
+  """What must not depend on how often a run was broken."""
+  lines = results.read(folder / 'metrics.jsonl')
+  (record,) = results.read(folder / 'records.jsonl')
+  for each in (*lines, record):
+    for name in ('seconds', 'time'):
+      each.pop(name, None)
+  with np.load(folder / 'test.npz') as arrays:
+    return lines, record, {name: arrays[name].tolist() for name in arrays}
+
+
+@pytest.mark.parametrize('seconds', [0.0, 1e9])
+def test_a_run_broken_in_every_stage_ends_as_the_unbroken_one(
+  tmp_path, seconds
+):
+  go(config(), tmp_path / 'unbroken')
+  for n in (2, 3, 4):
+    with pytest.raises(Killed):
+      go(config(), tmp_path / 'broken', killed_after(n), seconds)
+  go(config(), tmp_path / 'broken', seconds=seconds)
+  assert of_interest(tmp_path / 'broken') == of_interest(tmp_path / 'unbroken')
+
+
+def test_a_finished_run_is_shown_from_its_records(tmp_path):
+  first = go(config(), tmp_path)
+  again = go(config(), tmp_path, watch=killed_after(1))
+  assert again == first
+
+
+def test_a_checkpoint_of_another_config_is_refused(tmp_path):
+  with pytest.raises(Killed):
+    go(config(), tmp_path, killed_after(2))
+  other = config()
+  other.hyper.mu = 0.7
+  with pytest.raises(checkpoint.WrongCheckpoint, match='hyper'):
+    go(other, tmp_path)
+
+
+def test_a_sweep_leaves_a_record_a_member_equal_to_its_run(tmp_path):
+  swept = config('configs/autorec.py:item,quick')
+  swept.sweep.hyper.lr = (0.001, 0.01)
+  records = go(swept, tmp_path / 'sweep')
+  assert [record['hyper']['lr'] for record in records] == [0.001, 0.01]
+  for record in records:
+    alone = config('configs/autorec.py:item,quick')
+    alone.hyper.lr = record['hyper']['lr']
+    (single,) = go(alone, tmp_path / f'{record["hyper"]["lr"]}')
+    assert record['valid_rmse'] == pytest.approx(single['valid_rmse'], abs=1e-4)
+    assert record['test']['rmse'] == pytest.approx(
+      single['test']['rmse'], abs=1e-4
+    )
+
+
+def test_a_diverged_run_says_where_and_keeps_the_last_good_checkpoint(tmp_path):
+  wild = config()
+  wild.hyper.update(beta=3e38, target=3e38)  # Only stage 2 overflows.
+  with pytest.raises(train.Diverged, match='stage darec: the loss'):
+    go(wild, tmp_path)
+  assert not (tmp_path / 'records.jsonl').exists()
+  prepared = run.prepare(wild, say=lambda line: None)
+  method = run.build(wild, prepared.sizes)
+  progress = run.restore(wild, prepared, method, tmp_path)
+  assert progress.stage == 1
+  assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(progress.best))
+
+
+def test_the_folder_is_named_by_config_and_seed(tmp_path):
+  names = {
+    run.folder_of(config(seed=seed, every=every), tmp_path).name
+    for seed in (0, 1)
+    for every in (1, 2)
+  }
+  assert len(names) == 4
+  assert run.folder_of(config(), tmp_path) == run.folder_of(config(), tmp_path)
+
+
+def test_a_record_holds_what_is_needed_to_repeat_it(tmp_path):
+  (record,) = go(config(), tmp_path)
+  assert record['config']['data']['kind'] == 'synthetic'
+  assert len(record['hashes']['split']) == 64
+  assert record['versions']['jax'] == jax.__version__
+  assert record['hyper']['mu'] == 0.1  # Not 0.10000000149.
+  assert record['test']['rmse_interval'][0] < record['test']['rmse']
+  assert record['test_source']['ratings'] > 0
+  assert (tmp_path / 'config.json').exists()
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (dict(method='darc'), "config.method is 'darc'; did you mean 'darec'"),
+    (dict(hyper=dict(mv=1.0)), 'config.hyper.mv is no setting of darec; did'),
+    (dict(model=dict(axis='usr')), "config.model: axis is 'usr'; did you mean"),
+    (dict(model=dict(heads=(3,))), 'config.model: heads'),
+    (dict(model=dict(width=3)), 'config.model.width is no setting of darec'),
+  ],
+)
+def test_a_config_that_cannot_be_run_says_which_field(change, message):
+  wrong = config()
+  with wrong.unlocked():
+    wrong.update(change)
+  with pytest.raises(run.ConfigError) as error:
+    run.build(wrong, run.base.Sizes(3, 4, 5))
+  assert message in str(error.value)
