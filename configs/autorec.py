@@ -19,5 +19,6 @@ def get_config(arg=None):
   config.name = f'autorec_{arg.axis}'
   if arg.quick:
     config.model.update(embed=32, batch=32)
-    config.epochs = 10
+    config.hyper.lr = 1e-2
+    config.epochs = 20
   return config

@@ -42,5 +42,6 @@ def get_config(arg=None):
     config.model.update(
       embed=32, extractor=16, heads=(16, 16), classifier=8, batch=32
     )
-    config.epochs = 10
+    config.hyper.lr = 1e-2
+    config.epochs = 20
   return config

@@ -43,20 +43,26 @@ def main(argv):
 
 def _run_all(config, run, display):
   """The configs beside, then the config itself, then one table."""
-  beside = (_on_same_split(other, config) for other in config.beside.values())
-  prepared = None
-  rows = []
+  prepared = run.prepare(config, display.say)
+  display.data(prepared.dataset)
+  beside = [_on_same_split(other, config) for other in config.beside.values()]
+  rows, folders = [], []
   for each in (*beside, config):
-    folder = run.folder_of(each, WORKDIR.value)
-    if prepared is None:
-      prepared = run.prepare(config, display.say)
-      display.data(prepared.dataset)
+    folders.append(run.folder_of(each, WORKDIR.value))
     with display.training(each.name) as watch:
       records = run.run(
-        each, prepared, folder, watch=watch, seconds=SECONDS.value
+        each, prepared, folders[-1], watch=watch, seconds=SECONDS.value
       )
     rows += [(_label(each, record), record) for record in records]
   display.results(rows)
+  best = min(range(len(records)), key=lambda i: records[i]['valid_rmse'])
+  for other, folder in zip(beside, folders):
+    display.difference(
+      _label(config, records[best]),
+      other.name,
+      run.difference(folders[-1], folder, best),
+    )
+  display.say(f'records, checkpoint and config are in {folders[-1]}')
 
 
 def _on_same_split(other, config):

@@ -5,7 +5,7 @@ again: an unfinished run goes on where it stood, a finished one is shown from
 its records.
 
   config.json     the resolved config
-  metrics.jsonl   a line an epoch
+  metrics.jsonl   a line an epoch (and events.* for TensorBoard, if installed)
   checkpoint/     where it stands; at the end, the trained model
   records.jsonl   a record for the run, or one for each member of a sweep
   test.npz        every test rating and what was predicted
@@ -182,11 +182,15 @@ def _train(config, prepared, method, folder, watch, seconds):
   progress = restore(config, prepared, method, folder)
   log = folder / 'metrics.jsonl'
   _forget_after(log, progress)
+  events = results.event_writer(folder)
   saved = time.monotonic()
 
   def after(report, progress):
     nonlocal saved
-    results.append(log, _line(progress.stage, report))
+    line = _line(progress.stage, report)
+    results.append(log, line)
+    if events is not None:
+      results.write_events(events, line)
     if time.monotonic() - saved >= seconds:
       saves(progress, identity)
       saved = time.monotonic()
@@ -206,6 +210,8 @@ def _train(config, prepared, method, folder, watch, seconds):
     watch=after,
   )
   saves(progress, identity)
+  if events is not None:
+    events.close()
   return progress
 
 
@@ -284,6 +290,20 @@ def _save_test(path, members):
     raw=np.stack([member.raw for member in members]),
   )
   beside.replace(path)
+
+
+def difference(folder, other, member=0) -> tuple[float, float, float]:
+  """Test RMSE of a run less that of another on the same split, low and high.
+
+  The 95 % interval is a paired bootstrap over users.
+  """
+  errors = []
+  for path, row in ((folder, member), (other, 0)):
+    with np.load(pathlib.Path(path) / 'test.npz') as test:
+      errors.append(test['rating'][row] - test['truth'])
+      user = test['user']
+  roots = [np.sqrt(np.mean(np.square(e, dtype=np.float64))) for e in errors]
+  return roots[0] - roots[1], *evaluate.rmse_interval(user, *errors)
 
 
 def _about(config, prepared, seconds):

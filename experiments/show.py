@@ -43,6 +43,19 @@ class Show:
       shown.add_row(name, *_cells(record))
     self.console.print(shown)
 
+  def difference(self, name, other, interval):
+    """One line: how much lower or higher an RMSE is than another."""
+    value, low, high = interval
+    verdict = 'no difference beyond chance'
+    if high < 0:
+      verdict = f'{name} is better'
+    elif low > 0:
+      verdict = f'{other} is better'
+    self.say(
+      f'{name} less {other}: {value:+.4f} ({low:+.4f} to {high:+.4f}, paired'
+      f' bootstrap over users): {verdict}'
+    )
+
 
 def _cells(record):
   test = record['test']

@@ -55,3 +55,24 @@ def keep(path, wanted) -> None:
   records = read(path)
   kept = [record for record in records if wanted(record)]
   write(path, ''.join(json.dumps(record) + '\n' for record in kept))
+
+
+def event_writer(folder):
+  """A writer of TensorBoard events, or None without the `tb` extra."""
+  try:
+    import tensorboardX
+  except ImportError:
+    return None
+  return tensorboardX.SummaryWriter(str(folder))
+
+
+def write_events(writer, line: dict) -> None:
+  """Adds the numbers of an epoch's line; those of a sweep by member."""
+  for name, value in line.items():
+    if name in ('stage', 'name', 'epoch'):
+      continue
+    members = {'': value}
+    if isinstance(value, list):
+      members = {f'/{index}': each for index, each in enumerate(value)}
+    for suffix, each in members.items():
+      writer.add_scalar(f'{line["name"]}/{name}{suffix}', each, line['epoch'])

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from experiments import arguments, recommend, run
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, request):
+  folder = tmp_path_factory.mktemp('run')
+  config = arguments.load(
+    str(request.config.rootpath / 'configs/darec.py:item,quick')
+  )
+  config.epochs = 2
+  prepared = run.prepare(config, say=lambda line: None)
+  run.run(config, prepared, folder, watch=lambda report: None)
+  return folder, prepared.dataset
+
+
+def test_the_best_unseen_items_come_first(trained):
+  folder, dataset = trained
+  rows = recommend.recommend(folder, ['u3', 'u7'], top=4)
+  assert [user for user, _, _ in rows] == ['u3'] * 4 + ['u7'] * 4
+  for user in ('u3', 'u7'):
+    predictions = [p for u, _, p in rows if u == user]
+    assert predictions == sorted(predictions, reverse=True)
+    assert all(1 <= p <= 5 for p in predictions)
+    target = dataset.pair.target
+    seen = target.item[target.user == int(user[1:])]
+    assert not {i for u, i, _ in rows if u == user} & {f't{i}' for i in seen}
+
+
+def test_no_more_items_than_there_are(trained):
+  folder, dataset = trained
+  rows = recommend.recommend(folder, ['u3'], top=10_000)
+  target = dataset.pair.target
+  assert len(rows) == target.n_items - np.sum(target.user == 3)
+
+
+def test_an_unknown_user_is_answered_with_a_near_one(trained):
+  with pytest.raises(run.ConfigError, match="user '3' is not in the data"):
+    recommend.recommend(trained[0], ['3'], top=1)
+
+
+def test_a_folder_without_a_run_is_said_to_be_one(tmp_path):
+  with pytest.raises(run.ConfigError, match='not the folder of a run'):
+    recommend.recommend(tmp_path, ['u3'], top=1)
