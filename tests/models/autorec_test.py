@@ -54,7 +54,8 @@ def one_step(axis, padding=0):
   state, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
   # Adam's first moment is a tenth of the first gradient.
   gradients = jax.tree.map(lambda m: rows.n_entries * m / 0.1, state.moments.mu)
-  return rows.n_entries * metrics['loss'], gradients
+  penalty = hyper.alpha * sum(jnp.sum(p * p) for p in params)
+  return rows.n_entries * (metrics['loss'] + penalty), gradients
 
 
 @AXES

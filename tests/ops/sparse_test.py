@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from xdomain.data import arrays
@@ -44,51 +45,6 @@ def test_entries_are_the_observed_cells_in_the_order_of_the_rows():
   assert np.all(np.diff(entries.segment) >= 0)
 
 
-def test_densified_entries_are_the_dense_rows():
-  dense, rows = matrix()
-  value, mask = sparse.densify(flat(rows, IDS), len(IDS), 9)
-  padded = np.vstack([dense, np.zeros(9)])
-  np.testing.assert_array_equal(value, padded[IDS])
-  np.testing.assert_array_equal(mask, padded[IDS] > 0)
-
-
-def test_the_bag_is_the_dense_product():
-  dense, rows = matrix()
-  table = np.random.default_rng(1).normal(size=(9, 3)).astype(np.float32)
-  bag = sparse.gather_sum(jnp.asarray(table), flat(rows, IDS), len(IDS))
-  padded = np.vstack([dense, np.zeros(9)])
-  np.testing.assert_allclose(bag, padded[IDS] @ table, rtol=1e-5, atol=1e-6)
-
-
-def test_observed_scores_are_cells_of_the_dense_product():
-  _, rows = matrix()
-  rng = np.random.default_rng(1)
-  table, hidden = rng.normal(size=(9, 3)), rng.normal(size=(len(IDS), 3))
-  entries = flat(rows, IDS)
-  scores = sparse.observed_scores(
-    jnp.asarray(hidden), jnp.asarray(table), entries
-  )
-  product = hidden @ table.T
-  np.testing.assert_allclose(
-    scores, product[entries.segment, entries.column], rtol=1e-5
-  )
-
-
-def test_padding_has_no_gradient():
-  _, rows = matrix()
-  few, many = flat(rows, IDS, 25), flat(rows, IDS, 200)
-
-  def loss(table, entries):
-    bag = sparse.gather_sum(table, entries, len(IDS))
-    scores = sparse.observed_scores(bag, table, entries)
-    return jnp.sum(entries.weight * (scores - entries.value) ** 2)
-
-  table = jnp.asarray(np.random.default_rng(1).normal(size=(9, 3)))
-  np.testing.assert_allclose(
-    jax.grad(loss)(table, few), jax.grad(loss)(table, many), rtol=1e-5
-  )
-
-
 def test_too_many_entries_are_not_lost_in_silence():
   _, rows = matrix()
   assert np.all(np.isnan(flat(rows, IDS, 4).value))
@@ -100,3 +56,204 @@ def test_arrays_of_other_ranks_are_refused():
     sparse.flatten_rows(
       rows.start, rows.column, rows.value, jnp.zeros((2, 2), int), 5
     )
+
+
+# --- Sums, against the dense form ---
+
+ROWS, COLUMNS, HIDDEN = 37, 53, 7
+
+
+def ratings(seed=0, density=0.4):
+  """Dense `[ROWS, COLUMNS]` ratings, 0 where not observed; row 3 is empty."""
+  rng = np.random.default_rng(seed)
+  dense = rng.integers(1, 6, (ROWS, COLUMNS)).astype(float)
+  dense *= rng.random((ROWS, COLUMNS)) < density
+  dense[3] = 0
+  return dense
+
+
+def batches_of(dense, capacity, dtype):
+  row, column = np.nonzero(dense)
+  start = np.searchsorted(row, np.arange(len(dense) + 1))
+  value = jnp.asarray(dense[row, column], dtype)
+
+  def entries(rows):
+    return sparse.flatten_rows(
+      jnp.asarray(start, jnp.int32),
+      jnp.asarray(column, jnp.int32),
+      value,
+      rows,
+      capacity,
+    )
+
+  return entries
+
+
+def parameters(dtype, seed=1):
+  rng = np.random.default_rng(seed)
+  shapes = {
+    'w1': (COLUMNS, HIDDEN),
+    'b1': (HIDDEN,),
+    'w2': (COLUMNS, HIDDEN),
+    'b2': (COLUMNS,),
+  }
+  return {
+    k: jnp.asarray(rng.normal(0, 0.1, s), dtype) for k, s in shapes.items()
+  }
+
+
+def sparse_error(p, entries, n_rows):
+  bag = sparse.gather_sum(p['w1'], entries, n_rows)
+  hidden = jax.nn.sigmoid(p['b1'] + bag)
+  return sparse.squared_error(hidden, p['w2'], p['b2'] + 3.0, entries)
+
+
+def dense_error(p, y):
+  hidden = jax.nn.sigmoid(p['b1'] + y @ p['w1'])
+  output = hidden @ p['w2'].T + p['b2'] + 3.0
+  return jnp.sum(jnp.where(y > 0, output - y, 0) ** 2)
+
+
+def assert_trees_close(a, b, tolerance):
+  def check(x, y):
+    np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
+
+  jax.tree.map(check, a, b)
+
+
+def epochs(gradient, p, batches, lr, alpha):
+  """Adam with the penalty over all parameters, in one scan."""
+  tx = optax.scale_by_adam()
+
+  def step(carry, batch):
+    p, moments = carry
+    g = jax.tree.map(lambda g, w: g + 2 * alpha * w, gradient(p, batch), p)
+    updates, moments = tx.update(g, moments)
+    return (jax.tree.map(lambda w, u: w - lr * u, p, updates), moments), None
+
+  return jax.lax.scan(step, (p, tx.init(p)), batches)[0][0]
+
+
+@pytest.fixture(params=[16, 512, 1 << 20], autouse=True)
+def chunk(request, monkeypatch):
+  """Chunks much smaller and larger than a batch."""
+  monkeypatch.setattr(sparse, 'CHUNK', {'cpu': request.param})
+
+
+@pytest.mark.parametrize('capacity', [900, 1024, 2500])
+def test_values_and_gradients_equal_the_dense_form(capacity):
+  with jax.enable_x64(True):
+    y = ratings()
+    p = parameters(jnp.float64)
+    entries = batches_of(y, capacity, jnp.float64)(jnp.arange(ROWS))
+    assert entries.weight.sum() == np.count_nonzero(y)
+    got = jax.value_and_grad(sparse_error)(p, entries, ROWS)
+    want = jax.value_and_grad(dense_error)(p, jnp.asarray(y))
+    assert_trees_close(got, want, 1e-10)
+    np.testing.assert_allclose(sparse_error(p, entries, ROWS), want[0])
+
+
+def test_a_bag_by_hand():
+  one, zero = jnp.ones(2), jnp.zeros(2)
+  entries = sparse.Entries(
+    jnp.array([1, 1]), jnp.array([0, 2]), jnp.array([2.0, 3.0]), one
+  )
+  table = jnp.array([[1.0], [10.0], [100.0]])
+  got = sparse.gather_sum(table, entries, 2)
+  np.testing.assert_array_equal(got, [[0.0], [302.0]])
+  nothing = entries._replace(weight=zero)
+  np.testing.assert_array_equal(
+    sparse.gather_sum(table, nothing, 2), [[0.0], [0.0]]
+  )
+
+
+def test_an_entry_dropped_in_the_middle_hides_none_behind_it():
+  entries = batches_of(ratings(), 1000, jnp.float32)(jnp.arange(ROWS))
+  dropped = entries._replace(weight=entries.weight.at[5:300].set(0))
+  table = parameters(jnp.float32)['w1']
+  scale = (dropped.value * dropped.weight)[:, None]
+  assert_trees_close(
+    sparse.gather_sum(table, dropped, ROWS),
+    jax.ops.segment_sum(scale * table[dropped.column], dropped.segment, ROWS),
+    1e-5,
+  )
+
+
+@pytest.mark.parametrize(
+  ('dtype', 'tolerance'), [(jnp.float32, 1e-5), (jnp.float64, 1e-10)]
+)
+def test_training_with_a_penalty_equals_dense_adam(dtype, tolerance):
+  # Most columns are untouched for many steps; the penalty moves them all.
+  with jax.enable_x64(dtype == jnp.float64):
+    y = ratings(density=0.03)
+    rng = np.random.default_rng(2)
+    batches = [rng.permutation(ROWS)[:36].reshape(9, 4) for _ in range(4)]
+    batches = jnp.asarray(np.concatenate(batches), jnp.int32)
+    batches = batches.at[0, 3].set(ROWS)  # An empty row pads the batch.
+    entries = batches_of(y, 60, dtype)
+    dense = jnp.asarray(np.vstack([y, np.zeros(COLUMNS)]), dtype)
+    p = parameters(dtype)
+
+    def by_entries(p, rows):
+      return jax.grad(sparse_error)(p, entries(rows), rows.shape[0])
+
+    def by_cells(p, rows):
+      return jax.grad(dense_error)(p, dense[rows])
+
+    got = epochs(by_entries, p, batches, 1e-2, 1e-2)
+    want = epochs(by_cells, p, batches, 1e-2, 1e-2)
+    assert_trees_close(got, want, tolerance)
+    assert float(jnp.abs(got['w1'] - p['w1']).max()) > 0.05
+
+
+def test_a_mapped_training_equals_its_members():
+  entries = batches_of(ratings(), 1000, jnp.float32)
+  p = parameters(jnp.float32)
+  batches = jnp.arange(36).reshape(6, 6)
+
+  def gradient(p, rows):
+    return jax.grad(sparse_error)(p, entries(rows), 6)
+
+  def train(lr, alpha):
+    return epochs(gradient, p, batches, lr, alpha)
+
+  lr, alpha = jnp.array([1e-2, 1e-3]), jnp.array([0.0, 1e-2])
+  wide = jax.vmap(train)(lr, alpha)
+  for i in range(2):
+    member = jax.tree.map(lambda x, i=i: x[i], wide)
+    assert_trees_close(member, train(lr[i], alpha[i]), 1e-5)
+
+
+def test_mapping_over_batches_of_unequal_length():
+  entries = batches_of(ratings(), 1000, jnp.float32)
+  p = parameters(jnp.float32)
+  rows = jnp.array([[0, 1, 2, ROWS], [ROWS, ROWS, 3, ROWS]])
+
+  def gradient(rows):
+    return jax.grad(sparse_error)(p, entries(rows), 4)
+
+  wide = jax.vmap(gradient)(rows)
+  for i in range(2):
+    member = jax.tree.map(lambda x, i=i: x[i], wide)
+    assert_trees_close(member, gradient(rows[i]), 1e-5)
+
+
+def test_rates_are_traced_and_the_same_run_gives_the_same_bits():
+  traces = []
+  entries = batches_of(ratings(), 1000, jnp.float32)
+  p = parameters(jnp.float32)
+
+  @jax.jit
+  def train(lr, alpha):
+    traces.append(1)
+
+    def gradient(p, rows):
+      return jax.grad(sparse_error)(p, entries(rows), 6)
+
+    return epochs(gradient, p, jnp.arange(36).reshape(6, 6), lr, alpha)
+
+  first = train(1e-2, 1e-3)
+  train(1e-3, 0.0)
+  again = train(1e-2, 1e-3)
+  assert len(traces) == 1
+  jax.tree.map(np.testing.assert_array_equal, first, again)

@@ -9,7 +9,8 @@ Sedhain et al. 2015; DARec (Yuan et al. 2019), eq. 1-2. With rows `r` the users
 
 The data term is per observed rating, so that `alpha` means the same for every
 batch size and data set; DARec's and AutoRec's sums over ratings are N times
-this. DARec's eq. 2 penalises the biases, AutoRec does not.
+this. DARec's eq. 2 penalises the biases, AutoRec does not. The loss that is
+logged is the data term alone.
 """
 
 import functools
@@ -81,12 +82,11 @@ def stage(*, axis, domain, embed, batch) -> base.Stage:
     rows = rows_of(data)
     entries = rows.entries(visit)
     hidden = encode(params, entries, visit.shape[0])
-    prediction = level + params.output[entries.column]
-    prediction += sparse.observed_scores(hidden, params.decode, entries)
     count = rows.expected(visit)
-    mse = losses.squared_error(prediction, entries) / count
-    value = mse + hyper.alpha * _penalty(params, hyper)
-    return value, {'mse': mse, 'ratings': count}
+    bias = level + params.output
+    sse = sparse.squared_error(hidden, params.decode, bias, entries)
+    mse = sse / count
+    return mse + _penalty(params, hyper), {'mse': mse, 'ratings': count}
 
   def predict(params, level, data):
     hidden = encode_all(params, rows_of(data))
@@ -117,6 +117,7 @@ def encode_all(params, rows):
 
 
 def _penalty(params, hyper):
-  tables = losses.squared_norm((params.encode, params.decode))
-  biases = losses.squared_norm((params.hidden, params.output))
-  return tables + hyper.penalise_bias * biases
+  biases = hyper.alpha * hyper.penalise_bias
+  return losses.ridge(
+    (params.encode, params.decode), hyper.alpha
+  ) + losses.ridge((params.hidden, params.output), biases)

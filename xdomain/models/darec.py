@@ -216,7 +216,7 @@ def _second_stage(axis, network, half) -> base.Stage:
       hyper.beta * mse.source
       + hyper.target * mse.target
       + (hyper.domain if axis == 'user' else hyper.mu) * confusion
-      + hyper.lam * losses.squared_norm(params)
+      + losses.ridge(params, hyper.lam)
     )
     counts = [r.expected(ids) for r, ids in zip(rows, visit)]
     return value, {
@@ -275,10 +275,9 @@ def _mse(network, params, domain, given, rows, ids, x):
   entries = rows.entries(ids)
   output = getattr(params.output, domain)
   a = network.apply(params.network, x, domain, method='head')
-  prediction = given.level + output.bias[entries.column]
-  prediction += sparse.observed_scores(a, output.table, entries)
-  count = rows.expected(ids)
-  return losses.squared_error(prediction, entries) / count
+  bias = given.level + output.bias
+  sse = sparse.squared_error(a, output.table, bias, entries)
+  return sse / rows.expected(ids)
 
 
 def _domain_loss(network, params, patterns, rows, visit):
