@@ -8,17 +8,16 @@ from configs import common
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(arg, axis=('item', 'user'), **common.DATA_ARGUMENT)
+  arg = common.parse_arg(arg, axis=('item', 'user'), **common.ARGUMENT)
   config = common.method(
     'autorec',
     model=dict(axis=arg.axis, embed=500, batch=128),
     hyper=dict(lr=1e-3, alpha=1e-4, offset=1.0, penalise_bias=1.0),
-    epochs=100,
     data=common.data_block(arg),
+    **common.length(arg),
   )
   config.name = f'autorec_{arg.axis}'
   if arg.quick:
     config.model.update(embed=32, batch=32)
     config.hyper.lr = 1e-2
-    config.epochs = 20
   return config

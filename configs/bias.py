@@ -7,11 +7,11 @@ from configs import common
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(arg, **common.DATA_ARGUMENT)
+  arg = common.parse_arg(arg, **common.ARGUMENT)
   return common.method(
     'bias',
     model=dict(),
-    hyper=dict(penalty=5.0),
-    epochs=50,
+    hyper=dict(penalty=4.0),
     data=common.data_block(arg),
+    **common.length(arg),
   )

@@ -59,7 +59,20 @@ def _choice_of(word, fields):
 
 
 DATA = ('movielens', 'amazon', 'tables', 'synthetic')
-DATA_ARGUMENT = dict(data=DATA, pair=0, quick=False)
+ARGUMENT = dict(data=DATA, pair=0, quick=False, full=False)
+
+
+def length(arg):
+  """How long to train: the settings `full` and `quick` stand for.
+
+  The default ends within minutes on two cores and loses little; `full` is the
+  protocol's.
+  """
+  if arg.quick:
+    return dict(epochs=20, patience=20)
+  if arg.full:
+    return dict(epochs=500, patience=20)
+  return dict(epochs=60, patience=8)
 
 
 def data_block(arg):
@@ -134,8 +147,8 @@ def method(name, *, model, hyper, **settings):
       model=model,
       hyper=hyper,
       sweep=dict(hyper=dict.fromkeys(hyper, ())),
-      epochs=100,  # at most; one number, or one for each stage
-      patience=10,  # epochs without a better validation value
+      epochs=60,  # at most, of each stage
+      patience=8,  # epochs without a better validation value
       every=1,  # validate after every so many epochs
       seed=0,  # of the split and of the training
       split=dict(test=0.1, valid=0.1),  # of all ratings, of what is left

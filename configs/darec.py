@@ -10,7 +10,7 @@ from configs import autorec, bias, common
 
 def get_config(arg=None):
   text = arg
-  arg = common.parse_arg(arg, axis=('item', 'user'), **common.DATA_ARGUMENT)
+  arg = common.parse_arg(arg, axis=('item', 'user'), **common.ARGUMENT)
   config = common.method(
     'darec',
     model=dict(
@@ -34,6 +34,7 @@ def get_config(arg=None):
       penalise_bias=1.0,
     ),
     data=common.data_block(arg),
+    **common.length(arg),
   )
   config.name = f'darec_{arg.axis}'
   config.beside.bias = bias.get_config()
@@ -43,5 +44,4 @@ def get_config(arg=None):
       embed=32, extractor=16, heads=(16, 16), classifier=8, batch=32
     )
     config.hyper.lr = 1e-2
-    config.epochs = 20
   return config

@@ -81,7 +81,7 @@ class _Training:
     self._last = time.monotonic()
     self._bar = progress.Progress(
       progress.TextColumn('{task.description}'),
-      progress.BarColumn(bar_width=20),
+      progress.BarColumn(bar_width=8),
       progress.TextColumn('{task.completed}/{task.total}'),
       progress.TextColumn('{task.fields[text]}'),
       progress.TimeRemainingColumn(),
@@ -93,6 +93,8 @@ class _Training:
     self._stage = None
 
   def __enter__(self):
+    if not self._bar.disable:
+      self._show.say(self._title)
     self._bar.start()
     return self
 
@@ -115,9 +117,7 @@ class _Training:
     if self._task is not None:
       self._bar.remove_task(self._task)
     self._stage = report.stage
-    self._task = self._bar.add_task(
-      f'{self._title}: {report.stage}', total=report.epochs, text=''
-    )
+    self._task = self._bar.add_task(report.stage, total=report.epochs, text='')
 
 
 def _text(report):
@@ -127,9 +127,9 @@ def _text(report):
     best = int(np.nanargmin(report.best_value))
     value = np.reshape(report.value, -1)[best]
     at = np.reshape(report.best_epoch, -1)[best]
-    parts.append(f'valid RMSE {value:.4f}')
+    parts.append(f'valid {value:.4f}')
     parts.append(f'best {np.nanmin(report.best_value):.4f} at {at}')
   if 'ratings' in report.metrics:
     ratings = np.sum(report.metrics['ratings'])
-    parts.append(f'{ratings / report.seconds:,.0f} ratings/s')
+    parts.append(f'{ratings / report.seconds / 1e6:.2f}M ratings/s')
   return '  '.join(parts)

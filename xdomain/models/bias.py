@@ -16,7 +16,7 @@ from xdomain import base
 
 
 class Hyper(NamedTuple):
-  penalty: float = 5.0  # added to the count of a user's or an item's ratings
+  penalty: float = 4.0  # added to the count of a user's or an item's ratings
 
 
 class Biases(NamedTuple):
