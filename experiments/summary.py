@@ -1,0 +1,37 @@
+r"""Means over seeds of finished runs, as Markdown.
+
+python -m experiments.summary runs/darec_item-seed*/ runs/autorec_item-seed*/
+python -m experiments.summary results/darec_movielens.jsonl
+"""
+
+import pathlib
+import sys
+
+from absl import app, logging
+
+
+def main(argv):
+  logging.set_verbosity(logging.WARNING)
+  from xdomain import report, results
+
+  records = []
+  for name in argv[1:]:
+    path = pathlib.Path(name)
+    path = path / 'records.jsonl' if path.is_dir() else path
+    if not path.exists():
+      print(f'error: {path} does not exist', file=sys.stderr)
+      sys.exit(1)
+    records += results.read(path)
+  if not records:
+    print('error: no records; name run folders or files', file=sys.stderr)
+    sys.exit(1)
+  try:
+    tables = [report.over_seeds(records), report.differences(records)]
+  except ValueError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(1)
+  print('\n\n'.join(report.markdown(rows) for rows in tables if rows))
+
+
+if __name__ == '__main__':
+  app.run(main)

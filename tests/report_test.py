@@ -1,0 +1,54 @@
+import pytest
+
+from xdomain import report
+
+
+def record(name, seed, rmse, **config):
+  return {
+    'name': name,
+    'seed': seed,
+    'config': {'seed': seed, 'epochs': 5} | config,
+    'hashes': {'split': f'split{seed}'},
+    'test': {'rmse': rmse, 'mae': rmse / 2},
+    'valid_rmse': rmse,
+    'epoch': 3,
+    'parameters': 1000,
+    'seconds': 2.0,
+  }
+
+
+def test_an_interval_by_hand():
+  mean, low, high = report.estimate([1.0, 2.0, 3.0])
+  # sd 1, standard error 1 / sqrt 3, and 4.303 the t quantile of 2 degrees.
+  assert mean == 2
+  assert high - mean == mean - low == pytest.approx(4.303 / 3**0.5, rel=1e-3)
+
+
+def test_one_seed_has_no_interval():
+  assert str(report.estimate([0.5])) == '0.5000'
+
+
+def test_methods_are_rows_with_their_mean_over_seeds():
+  records = [record('a', s, 1 + s / 10) for s in range(3)] + [record('b', 0, 2)]
+  one, two = report.over_seeds(records)
+  assert (one['method'], one['seeds'], two['method']) == ('a', '3', 'b')
+  assert one['RMSE'].startswith('1.1000 (')
+
+
+def test_differences_are_of_the_same_splits():
+  records = [record('a', s, 1 + s) for s in range(3)]
+  records += [record('b', s, 1.5 + s) for s in (0, 1, 7)]
+  (row,) = report.differences(records)
+  assert (row['RMSE of'], row['less that of']) == ('b', 'a')
+  assert row['difference'] == '0.5000 (0.5000 to 0.5000)'
+
+
+def test_records_of_several_configs_are_not_averaged():
+  records = [record('a', 0, 1.0), record('a', 1, 1.0, epochs=6)]
+  with pytest.raises(ValueError, match='epochs differ'):
+    report.over_seeds(records)
+
+
+def test_markdown_has_a_line_a_row():
+  table = report.markdown([{'x': '1', 'y': '2'}, {'x': '3', 'y': '4'}])
+  assert table == '| x | y |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |'
