@@ -42,6 +42,13 @@ class Show:
     for name, record in records:
       shown.add_row(name, *_cells(record))
     self.console.print(shown)
+    for name, record in records:
+      if 'test_source' in record:
+        source = record['test_source']
+        self.say(
+          f'{name} on the source domain, as information: RMSE'
+          f' {_four(source["rmse"])}, MAE {_four(source["mae"])}'
+        )
 
   def difference(self, name, other, interval):
     """One line: how much lower or higher an RMSE is than another."""
@@ -110,7 +117,8 @@ class _Training:
     if self._bar.disable and (late or report.epoch == report.epochs):
       self._last = time.monotonic()
       self._show.say(
-        f'{self._title}: {report.stage} {report.epoch}/{report.epochs}  {text}'
+        f'{self._title}: {report.stage} {report.epoch}/{report.epochs}'
+        f'  {text}{_aside(report)}'
       )
 
   def _begin(self, report):
@@ -118,6 +126,15 @@ class _Training:
       self._bar.remove_task(self._task)
     self._stage = report.stage
     self._task = self._bar.add_task(report.stage, total=report.epochs, text='')
+
+
+def _aside(report):
+  """What a method wants to be looked at besides."""
+  return ''.join(
+    f'  {name.replace("_", " ")} {np.mean(report.metrics[name]):.2f}'
+    for name in ('domain_accuracy', 'dead_units')
+    if name in report.metrics
+  )
 
 
 def _text(report):
