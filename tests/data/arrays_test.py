@@ -1,0 +1,100 @@
+import jax
+import numpy as np
+
+from tests import helpers
+from xdomain import base
+from xdomain.data import arrays, splits, synthetic
+
+
+def dense(rows):
+  matrix = np.zeros((rows.n_rows, rows.n_columns))
+  matrix[rows.row, rows.column] = rows.value
+  return matrix
+
+
+def test_rows_hold_the_ratings_in_order_whatever_order_they_came_in():
+  events = [[2, 1, 5], [0, 3, 1], [2, 0, 4], [0, 0, 2]]
+  domain = arrays.domain(helpers.ratings(events, 4, 5))
+  expected = np.zeros((4, 5))
+  for user, item, value in events:
+    expected[user, item] = value
+  np.testing.assert_array_equal(dense(domain.by_user), expected)
+  np.testing.assert_array_equal(dense(domain.by_item), expected.T)
+  np.testing.assert_array_equal(domain.by_user.start, [0, 2, 2, 4, 4])
+  np.testing.assert_array_equal(domain.by_user.column, [0, 3, 0, 1])
+  np.testing.assert_array_equal(domain.by_user.length, [2, 0, 2, 0])
+  np.testing.assert_array_equal(domain.by_user.order, [0, 2, 1, 3])
+  assert domain.by_user.mean() == 3
+
+
+def test_an_empty_domain_is_possible():
+  rows = arrays.domain(helpers.ratings([], 3, 2)).by_user
+  assert (rows.n_entries, rows.density) == (0, 0)
+  assert rows.mean() == 0
+  entries = rows.entries(rows.batches(jax.random.key(0), 2)[0])
+  assert np.all(entries.weight == 0)
+
+
+def test_every_entry_is_visited_once_an_epoch():
+  for rows in helpers.small().data.target:
+    visits = rows.batches(jax.random.key(0), 7)
+    total = np.zeros((rows.n_rows + 1, rows.n_columns))
+    for visit in visits:
+      entries = rows.entries(visit)
+      np.add.at(
+        total,
+        (np.asarray(visit)[entries.segment], entries.column),
+        entries.value * entries.weight,
+      )
+    np.testing.assert_array_equal(total[:-1], dense(rows))
+
+
+def test_expected_entries_add_up_to_all_of_them():
+  rows = helpers.small().data.target.by_user
+  visits = rows.batches(jax.random.key(0), 7)
+  expected = sum(float(rows.expected(visit)) for visit in visits)
+  np.testing.assert_allclose(expected, rows.n_entries, rtol=1e-5)
+
+
+def test_a_function_of_all_rows_is_given_in_their_order():
+  rows = helpers.small().data.target.by_item
+  np.testing.assert_array_equal(
+    rows.for_all(lambda ids: ids * 10, batch=7), np.arange(rows.n_rows) * 10
+  )
+
+
+def test_lengths_are_equal_and_hash_by_content():
+  one, same = base.Lengths(np.array([1, 2])), base.Lengths(np.array([2, 1]))
+  other = base.Lengths(np.array([3]))
+  assert one == same and hash(one) == hash(same)
+  assert one != other
+
+
+def test_held_out_values_reach_neither_training_data_nor_other_queries():
+  pair = synthetic.pair(0).pair
+  split = splits.by_ratio(pair, 0)
+  test = split.test.target
+  held = {*zip(test.user.tolist(), test.item.tolist())}
+  ratings = pair.target
+  touched = np.array(
+    [ui in held for ui in zip(ratings.user.tolist(), ratings.item.tolist())]
+  )
+  assert touched.sum() == test.user.size
+  value = np.where(touched, 6 - ratings.value, ratings.value)
+  other = splits.by_ratio(
+    pair._replace(target=ratings._replace(value=value)), 0
+  )
+  for one, two in zip(
+    jax.tree.leaves((arrays.put(split.train), split.valid)),
+    jax.tree.leaves((arrays.put(other.train), other.valid)),
+  ):
+    np.testing.assert_array_equal(one, two)
+  assert np.any(other.test.target.value != test.value)
+
+
+def test_queries_ask_for_one_rating_each():
+  held = helpers.small().split.test.target
+  queries = arrays.rating_queries(held)
+  np.testing.assert_array_equal(queries.item[:, 0], held.item)
+  np.testing.assert_array_equal(queries.gain[:, 0], held.value)
+  assert queries.mask.all()
