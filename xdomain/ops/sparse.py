@@ -48,6 +48,8 @@ def flatten_rows(start, column, value, rows, capacity):
   """
   chex.assert_rank([start, column, value, rows], 1)
   start = jnp.append(start, start[-1])  # Row R is empty.
+  if not column.size:  # Nothing can be gathered from nothing.
+    column, value = jnp.zeros(1, column.dtype), jnp.zeros(1, value.dtype)
   begin = start[rows]
   length = start[rows + 1] - begin
   end = jnp.cumsum(length)  # [B]
