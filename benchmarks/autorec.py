@@ -88,7 +88,9 @@ def compare(name, data, sizes, axis, batch):
   matrix, tx = jnp.asarray(matrix), optax.scale_by_adam()
   state = jax.jit(stage.init)(key, data, hyper, ())
   level = state.frozen
-  sparse_program = train._epoch.lower(stage, 'single', state, key, data, hyper)
+  sparse_program = train.run_epoch.lower(
+    stage, 'single', state, key, data, hyper
+  )
   arguments = (state.params, state.moments), visits, matrix, level
   dense_program = dense_epoch.lower(
     *arguments, float(rows.n_entries), hyper, tx

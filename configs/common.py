@@ -16,6 +16,9 @@ def parse_arg(arg, **fields):
 
   Returns:
     A ConfigDict with every field.
+
+  Raises:
+    ValueError: a word that is not known, or two that exclude each other.
   """
   values = {
     name: field[0] if isinstance(field, tuple) else field
@@ -29,6 +32,10 @@ def parse_arg(arg, **fields):
       values[name] = True
     else:
       values[_choice_of(part, fields)] = part
+  if values.get('quick') and values.get('full'):
+    raise ValueError("'quick' and 'full' exclude each other")
+  if values.get('pair') and values['data'] not in ('movielens', 'amazon'):
+    raise ValueError(f"'pair=' is of amazon, not of {values['data']!r}")
   return ml_collections.ConfigDict(values)
 
 
@@ -108,11 +115,12 @@ def tables():
     kind='tables',
     source='',
     target='',
-    user='user',
+    user='user',  # 'who,uid' where the source's differs from the target's
     item='item',
-    rating='rating',
+    rating='rating',  # empty where there are none
     time='',
     header=True,
+    separator='',  # by the file's name, unless given
     scale=(1.0, 5.0),
     at_least=5,
   )

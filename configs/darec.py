@@ -31,6 +31,7 @@ def get_config(arg=None):
       mu=0.1,
       domain=1.0,
       offset=1.0,
+      offset_autorec=1.0,
       penalise_bias=1.0,
     ),
     data=common.data_block(arg),

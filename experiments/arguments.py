@@ -13,8 +13,14 @@ from xdomain import wording
 def parse(argv):
   """Parses the command line, or ends the program with one line and status 2."""
   try:
-    _check_config(argv)
-    return flags.FLAGS(argv)
+    check_config(argv)
+    rest = flags.FLAGS(argv)
+    if len(rest) > 1:
+      raise ValueError(
+        f'unexpected word {rest[1]!r}; flags begin with --, as in'
+        ' --config.seed=3'
+      )
+    return rest
   except (
     flags.Error,
     AttributeError,
@@ -26,7 +32,7 @@ def parse(argv):
     sys.exit(2)
 
 
-def _check_config(argv):
+def check_config(argv):
   """Raises a ValueError where `--config` or `--config.field=` is wrong."""
   given = _config_flags(argv)
   if '' not in given:
@@ -59,6 +65,8 @@ def load(text):
   """
   path, _, argument = text.partition(':')
   path = pathlib.Path(path)
+  if path.is_dir():
+    raise ValueError(f'{path} is a folder; name a config in it')
   if not path.is_file():
     known = map(str, sorted(path.parent.glob('*.py')))
     known = [name for name in known if not name.endswith('__init__.py')]

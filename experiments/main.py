@@ -8,6 +8,7 @@ python -m experiments.main --config=configs/darec.py:item \
   --config.sweep.hyper.mu='(0.01, 0.1, 1.0)'
 """
 
+import pathlib
 import sys
 
 from absl import app, flags, logging
@@ -39,13 +40,17 @@ def main(argv):
   ) as error:  # fmt: skip
     print(f'error: {error}', file=sys.stderr)
     sys.exit(1)
+  except OSError as error:
+    print(f'error: {error.strerror}: {error.filename}', file=sys.stderr)
+    sys.exit(1)
 
 
 def _run_all(config, run, display):
   """The configs beside, then the config itself, then one table."""
+  pathlib.Path(WORKDIR.value).mkdir(parents=True, exist_ok=True)
   prepared = run.prepare(config, display.say)
   display.data(prepared.dataset)
-  beside = [_on_same_split(other, config) for other in config.beside.values()]
+  beside = [_on_same_terms(other, config) for other in config.beside.values()]
   rows, folders = [], []
   for each in (*beside, config):
     folders.append(run.folder_of(each, WORKDIR.value))
@@ -55,7 +60,7 @@ def _run_all(config, run, display):
       )
     rows += [(_label(each, record), record) for record in records]
   display.results(rows)
-  best = min(range(len(records)), key=lambda i: records[i]['valid_rmse'])
+  best = min(range(len(records)), key=lambda i: _validated(records[i]))
   for other, folder in zip(beside, folders):
     display.difference(
       _label(config, records[best]),
@@ -65,10 +70,16 @@ def _run_all(config, run, display):
   display.say(f'records, checkpoint and config are in {folders[-1]}')
 
 
-def _on_same_split(other, config):
+def _validated(record):
+  value = record['valid_rmse']
+  return float('inf') if value is None else value
+
+
+def _on_same_terms(other, config):
+  """A config to be shown beside: on the same split, with the same budget."""
   other = other.copy_and_resolve_references()
   with other.unlocked():
-    for field in ('data', 'split', 'seed'):
+    for field in ('data', 'split', 'seed', 'epochs', 'patience', 'every'):
       other[field] = config[field]
   return other
 

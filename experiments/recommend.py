@@ -25,14 +25,14 @@ def main(argv):
 
   try:
     rows = recommend(RUN.value, USERS.value, TOP.value)
+    if OUT.value:
+      with open(OUT.value, 'w', encoding='utf-8', newline='') as file:
+        csv.writer(file).writerows([('user', 'item', 'prediction'), *rows])
   except (
-    run.ConfigError, tables.DataError, checkpoint.WrongCheckpoint
+    run.ConfigError, tables.DataError, checkpoint.WrongCheckpoint, OSError
   ) as error:  # fmt: skip
     print(f'error: {error}', file=sys.stderr)
     sys.exit(1)
-  if OUT.value:
-    with open(OUT.value, 'w', encoding='utf-8', newline='') as file:
-      csv.writer(file).writerows([('user', 'item', 'prediction'), *rows])
   for user, item, prediction in rows:
     print(f'{user}\t{item}\t{prediction:.3f}')
 
@@ -54,6 +54,7 @@ def recommend(folder, users, top):
   import numpy as np
 
   from experiments import run
+  from xdomain import base, evaluate
 
   config = _config(folder)
   prepared = run.prepare(config, say=lambda line: None)
@@ -66,15 +67,23 @@ def recommend(folder, users, top):
   ids, target = prepared.dataset.ids, prepared.dataset.pair.target
   rows = [_row(ids.users, user) for user in users]
   score = method.model.predict(progress.best, prepared.data)
-  everything = jnp.arange(target.n_items)[None]
+  everything = jnp.arange(target.n_items)[None]  # [1, T]
   recommended = []
   for name, row in zip(users, rows):
-    predictions = np.array(score(jnp.array([row]), everything)[0])
+    queries = base.Queries(jnp.array([row]), everything, None, None)
+    predictions, _ = evaluate.rate(
+      score,
+      method.model.trained,
+      prepared.dataset.scale,
+      prepared.data,
+      queries,
+    )
+    predictions = np.array(predictions[0])
     predictions[target.item[target.user == row]] = -np.inf
     for item in np.argsort(-predictions, kind='stable')[:top]:
       if np.isfinite(predictions[item]):
-        value = np.clip(predictions[item], *prepared.dataset.scale)
-        recommended.append((name, str(ids.target[item]), float(value)))
+        value = float(predictions[item])
+        recommended.append((name, str(ids.target[item]), value))
   return recommended
 
 

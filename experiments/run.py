@@ -5,18 +5,21 @@ again: an unfinished run goes on where it stood, a finished one is shown from
 its records.
 
   config.json     the resolved config
+  about.json      seed, versions, hashes of the data, revision of the code
   metrics.jsonl   a line an epoch (and events.* for TensorBoard, if installed)
   checkpoint/     where it stands; at the end, the trained model
   records.jsonl   a record for the run, or one for each member of a sweep
   test.npz        every test rating and what was predicted
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib
 import inspect
 import itertools
 import json
+import math
 import pathlib
 import pkgutil
 import platform
@@ -85,10 +88,11 @@ def build(config, sizes: base.Sizes) -> Method:
   Raises:
     ConfigError: a method, setting, variant or hyper-parameter is not known.
   """
-  module = _module(config.method)
+  module = module_of(config.method)
   _check_names('hyper', config.hyper, module.Hyper._fields, config.method)
   settings = list(inspect.signature(module.model).parameters)[1:]
   _check_names('model', config.model, settings, config.method)
+  _check_numbers(config)
   try:
     model = module.model(sizes, **config.model.to_dict())
   except ValueError as error:
@@ -106,7 +110,37 @@ def build(config, sizes: base.Sizes) -> Method:
   return Method(model, hyper, members)
 
 
-def _module(method):
+def _check_numbers(config):
+  """Refuses what would fail, or train nonsense, far from here."""
+  for name in ('epochs', 'patience', 'every'):
+    _check(name, config[name], config[name] >= 1, 'at least 1')
+  if config.every > min(config.patience, config.epochs):
+    raise ConfigError(
+      f'config.every is {config.every}; validate at least once within'
+      f' config.patience ({config.patience}) and config.epochs'
+      f' ({config.epochs})'
+    )
+  for name, value in config.model.items():
+    for each in value if isinstance(value, tuple) else (value,):
+      if isinstance(each, int):
+        _check(f'model.{name}', value, each >= 1, 'at least 1')
+  for name, value in config.hyper.items():
+    for each in (value, *config.sweep.hyper.get(name, ())):
+      fine = isinstance(each, int | float) and math.isfinite(each)
+      _check(f'hyper.{name}', each, fine, 'a finite number')
+      _check(f'hyper.{name}', each, each >= 0, 'not negative')
+      _check(f'hyper.{name}', each, name != 'lr' or each > 0, 'above 0')
+  if '/' in config.name:
+    raise ConfigError(f"config.name is {config.name!r}; it takes no '/'")
+
+
+def _check(field, value, fine, what):
+  if not fine:
+    raise ConfigError(f'config.{field} is {value!r}; it must be {what}')
+
+
+def module_of(method: str):
+  """The file in `xdomain/models/`; `ConfigError` where there is none."""
   names = [module.name for module in pkgutil.iter_modules(models.__path__)]
   if method not in names:
     raise ConfigError(
@@ -154,51 +188,80 @@ def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
   folder = pathlib.Path(folder)
   records = results.read(folder / 'records.jsonl')
   if records:
+    _check_same_data(folder, records[0]['hashes'], prepared.hashes)
     return records
   method = build(config, prepared.sizes)
-  results.write_json(folder / 'config.json', to_plain(config))
-  started = time.perf_counter()
-  progress = _train(config, prepared, method, folder, watch, seconds)
-  took = time.perf_counter() - started
-  about = _about(config, prepared, took)
-  members = [
-    _evaluate(prepared, method, progress, index)
-    for index in range(len(method.members))
-  ]
-  records = [
-    {'hyper': hyper, **measures, **about}
-    for hyper, (measures, _) in zip(method.members, members)
-  ]
-  _save_test(folder / 'test.npz', [predicted for _, predicted in members])
-  lines = ''.join(json.dumps(record) + '\n' for record in records)
-  results.write(folder / 'records.jsonl', lines)
+  with _alone_in(folder):
+    about = _about(config, prepared)
+    progress = _train(config, prepared, method, folder, about, watch, seconds)
+    members = [
+      _evaluate(prepared, method, progress, index)
+      for index in range(len(method.members))
+    ]
+    about |= {
+      'seconds': _seconds(folder),
+      'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+    }
+    records = [
+      {'hyper': hyper, **measures, **about}
+      for hyper, (measures, _) in zip(method.members, members)
+    ]
+    _save_test(folder / 'test.npz', [predicted for _, predicted in members])
+    lines = ''.join(map(results.line, records))
+    results.write(folder / 'records.jsonl', lines)
   return records
 
 
-def _train(config, prepared, method, folder, watch, seconds):
-  key = jax.random.key(config.seed)
-  saves = functools.partial(checkpoint.save, folder / 'checkpoint')
-  identity = {k: to_plain(config)[k] for k in IDENTITY} | prepared.hashes
+def _check_same_data(folder, saved, hashes):
+  if saved != hashes:
+    raise ConfigError(
+      f'{folder} holds a run of this config on other data, which has changed'
+      ' since; delete the folder, or name another --workdir'
+    )
+
+
+@contextlib.contextmanager
+def _alone_in(folder):
+  """Keeps a second process out of a run's folder."""
+  folder.mkdir(parents=True, exist_ok=True)
+  with (folder / 'lock').open('w') as lock:
+    try:
+      import fcntl
+
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+      pass  # Not on this platform.
+    except BlockingIOError:
+      raise ConfigError(f'another process is running in {folder}') from None
+    yield
+
+
+def _train(config, prepared, method, folder, about, watch, seconds):
   progress = restore(config, prepared, method, folder)
+  results.write_json(folder / 'config.json', to_plain(config))
+  results.write_json(folder / 'about.json', about)
   log = folder / 'metrics.jsonl'
   _forget_after(log, progress)
-  events = results.event_writer(folder)
+  events = results.EventWriter(folder, results.read(log))
+  saves = functools.partial(
+    checkpoint.save, folder / 'checkpoint', identity=_identity(config, prepared)
+  )
   saved = time.monotonic()
 
   def after(report, progress):
     nonlocal saved
-    line = _line(progress.stage, report)
-    results.append(log, line)
-    if events is not None:
-      results.write_events(events, line)
-    if time.monotonic() - saved >= seconds:
-      saves(progress, identity)
+    if report is not None:
+      line = _line(progress.stage, report)
+      results.append(log, line)
+      events.write(line)
+      watch(report)
+    if report is None or time.monotonic() - saved >= seconds:
+      saves(progress)
       saved = time.monotonic()
-    watch(report)
 
   progress = train.fit(
     method.model,
-    key,
+    jax.random.key(config.seed),
     prepared.data,
     method.hyper,
     epochs=config.epochs,
@@ -209,18 +272,22 @@ def _train(config, prepared, method, folder, watch, seconds):
     progress=progress,
     watch=after,
   )
-  saves(progress, identity)
-  if events is not None:
-    events.close()
+  saves(progress)
+  events.close()
   return progress
+
+
+def _identity(config, prepared):
+  """What a checkpoint must share with the run that takes it up."""
+  plain = to_plain(config)
+  return {name: plain[name] for name in IDENTITY} | prepared.hashes
 
 
 def restore(config, prepared, method, folder) -> train.Progress | None:
   """Where the run in a folder stands, or None."""
-  identity = {k: to_plain(config)[k] for k in IDENTITY} | prepared.hashes
   return checkpoint.restore(
     pathlib.Path(folder) / 'checkpoint',
-    identity,
+    _identity(config, prepared),
     method.model,
     jax.random.key(config.seed),
     prepared.data,
@@ -235,6 +302,12 @@ def _forget_after(log, progress):
   else:
     at = progress.stage, progress.epoch
     results.keep(log, lambda line: (line['stage'], line['epoch']) <= at)
+
+
+def _seconds(folder):
+  """Of all epochs, also of those before the run was taken up again."""
+  lines = results.read(folder / 'metrics.jsonl')
+  return round(sum(line['seconds'] for line in lines), 1)
 
 
 def _line(stage, report):
@@ -263,6 +336,9 @@ def _evaluate(prepared, method, progress, index):
     scale=prepared.dataset.scale,
   )
   target = predictions(prepared.test.target)
+  if not epoch:  # It diverged before it was ever validated.
+    nothing = np.full_like(target.rating, np.nan)
+    target = target._replace(rating=nothing, raw=nothing)
   measures = {
     'valid_rmse': float(valid),
     'epoch': int(epoch),
@@ -303,10 +379,10 @@ def difference(folder, other, member=0) -> tuple[float, float, float]:
       errors.append(test['rating'][row] - test['truth'])
       user = test['user']
   roots = [np.sqrt(np.mean(np.square(e, dtype=np.float64))) for e in errors]
-  return roots[0] - roots[1], *evaluate.rmse_interval(user, *errors)
+  return roots[0] - roots[1], *evaluate.error_interval(user, *errors)
 
 
-def _about(config, prepared, seconds):
+def _about(config, prepared):
   """What a reader needs to trust a record, or to repeat it."""
   device = jax.devices()[0]
   return {
@@ -314,7 +390,6 @@ def _about(config, prepared, seconds):
     'config': to_plain(config),
     'seed': config.seed,
     'hashes': prepared.hashes,
-    'seconds': round(seconds, 1),
     'versions': {
       'xdomain': xdomain.__version__,
       'jax': jax.__version__,
@@ -322,7 +397,6 @@ def _about(config, prepared, seconds):
     },
     'device': f'{device.platform} {device.device_kind}',
     'git': _revision(),
-    'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
   }
 
 

@@ -53,7 +53,7 @@ def test_the_quick_form_runs_and_is_recorded(text, tmp_path):
 @pytest.mark.parametrize('text', CASES)
 def test_every_hyper_parameter_of_the_method_is_in_its_config(text):
   config = arguments.load(text)
-  module = run._module(config.method)
+  module = run.module_of(config.method)
   assert set(config.hyper) == set(module.Hyper._fields)
 
 
@@ -76,7 +76,7 @@ def commands():
 @pytest.mark.parametrize('command', commands())
 def test_a_documented_command_names_a_config_and_its_fields(command):
   words = shlex.split(command.split('&&')[0])
-  arguments._check_config(words[2:])
+  arguments.check_config(words[2:])
 
 
 def test_there_are_documented_commands():

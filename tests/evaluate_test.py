@@ -115,7 +115,7 @@ def test_the_interval_covers_the_value_and_narrows_with_more_users():
   for users in (30, 3000):
     user = np.repeat(np.arange(users), 4)
     error = rng.normal(size=user.size)
-    low, high = evaluate.rmse_interval(user, error)
+    low, high = evaluate.error_interval(user, error)
     assert low < np.sqrt(np.mean(error**2)) < high
     widths.append(high - low)
   assert widths[1] < widths[0] / 5
@@ -129,7 +129,7 @@ def test_the_interval_is_that_of_resampled_users():
   draws = rng.integers(0, 40, (20_000, 40))
   roots = np.sqrt(squared[draws].sum(1) / (5 * 40))
   np.testing.assert_allclose(
-    evaluate.rmse_interval(user, error, resamples=5000),
+    evaluate.error_interval(user, error, resamples=5000),
     np.percentile(roots, [2.5, 97.5]),
     rtol=0.02,
   )
@@ -139,13 +139,13 @@ def test_the_interval_of_a_difference_is_paired():
   rng = np.random.default_rng(0)
   user = np.arange(200)
   error = rng.normal(size=200)
-  low, high = evaluate.rmse_interval(user, 1.1 * error, error)
+  low, high = evaluate.error_interval(user, 1.1 * error, error)
   assert 0 < low < high  # Alone, either RMSE is far less certain than that.
   assert high - low < 0.05
 
 
 def test_one_user_has_no_interval():
-  low, high = evaluate.rmse_interval(np.zeros(3, int), np.ones(3))
+  low, high = evaluate.error_interval(np.zeros(3, int), np.ones(3))
   assert low == high == 1
 
 

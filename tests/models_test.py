@@ -139,9 +139,9 @@ def test_vmap_and_map_agree(name, monkeypatch):
 @each
 def test_a_new_value_does_not_compile_again(name):
   fit(name)
-  before = train._epoch._cache_size()
+  before = train.run_epoch._cache_size()
   fit(name, other(name))
-  assert train._epoch._cache_size() == before
+  assert train.run_epoch._cache_size() == before
 
 
 @each

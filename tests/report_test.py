@@ -14,6 +14,7 @@ def record(name, seed, rmse, **config):
     'epoch': 3,
     'parameters': 1000,
     'seconds': 2.0,
+    'time': 'then',
   }
 
 
@@ -47,6 +48,23 @@ def test_records_of_several_configs_are_not_averaged():
   records = [record('a', 0, 1.0), record('a', 1, 1.0, epochs=6)]
   with pytest.raises(ValueError, match='epochs differ'):
     report.over_seeds(records)
+
+
+def test_a_seed_given_twice_is_not_two_seeds():
+  records = [record('a', 0, 1.0), record('a', 0, 1.0) | {'time': 'later'}]
+  with pytest.raises(ValueError, match='a seed twice'):
+    report.over_seeds(records)
+
+
+def test_of_a_sweep_only_the_member_that_validation_chose_counts():
+  sweep = [record('a', 0, rmse) for rmse in (1.3, 1.1, 1.2)]
+  (row,) = report.over_seeds(sweep)
+  assert (row['seeds'], row['RMSE']) == ('1', '1.1000')
+
+
+def test_a_failed_run_is_no_number():
+  with pytest.raises(ValueError, match='has failed'):
+    report.over_seeds([record('a', 0, 1.0) | {'valid_rmse': None}])
 
 
 def test_markdown_has_a_line_a_row():

@@ -207,7 +207,7 @@ def test_every_epoch_runs_on_the_device_in_one_program():
   data, hyper = small.data, darec.Hyper()
   stage = model.stages[1]
   state = stage.init(jax.random.key(0), data, hyper, ())
-  text = train._epoch.lower(
+  text = train.run_epoch.lower(
     stage, 'single', state, jax.random.key(0), data, hyper
   ).as_text()
   assert 'while' in text and 'callback' not in text

@@ -241,7 +241,8 @@ class Stage(NamedTuple):
   """One phase of training. Its three functions are traced, never stateful.
 
   A stage with a `predict` keeps its best epoch on the validation ratings of
-  `domain`; one without keeps its last.
+  `domain`; one without keeps its last. `predict`, the stages after it and
+  checkpoints see only what `keep` leaves of a state.
   """
 
   init: Callable[..., Tree]  # (key, data, hyper, previous states) -> state
@@ -251,6 +252,7 @@ class Stage(NamedTuple):
   domain: str = 'target'
   name: str = 'fit'
   inspect: Callable[..., dict] | None = None  # (state, data) -> scalars to log
+  keep: Callable[[Tree], Tree] = lambda state: state  # what a best epoch needs
 
 
 def check_axis(axis: str) -> None:

@@ -5,7 +5,6 @@ So a run that is killed at any moment leaves a whole checkpoint or none.
 """
 
 import json
-import logging
 import pathlib
 
 import jax
@@ -22,7 +21,6 @@ class WrongCheckpoint(ValueError):
 def _manager(folder):
   import orbax.checkpoint as ocp  # Half a second, so only where it is used.
 
-  logging.getLogger('absl').setLevel(logging.WARNING)
   # Not asynchronous: on a CPU the buffers would be donated while being written.
   options = ocp.CheckpointManagerOptions(
     max_to_keep=1, enable_async_checkpointing=False

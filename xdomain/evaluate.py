@@ -16,6 +16,7 @@ import numpy as np
 from xdomain import base
 
 BLOCK = 8192  # Queries scored at a time.
+POWERS = {'rmse': 2, 'mae': 1}
 
 
 class RatingError(NamedTuple):
@@ -25,7 +26,7 @@ class RatingError(NamedTuple):
   trained: Callable[..., base.Array] = base.everything_trained
 
   def __call__(self, score, data, queries):
-    prediction, _ = _rate(score, self.trained, self.scale, data, queries)
+    prediction, _ = rate(score, self.trained, self.scale, data, queries)
     squared = jnp.where(queries.mask, (prediction - queries.gain) ** 2, 0.0)
     return jnp.sqrt(jnp.sum(squared) / jnp.sum(queries.mask))
 
@@ -56,13 +57,13 @@ def predict_ratings(model, state, data, queries, scale, *, domain='target'):
 def _predict(predict, trained, scale, domain, state, data, queries):
   score = predict(state, data)
   facing = data if domain == 'target' else data.mirrored()
-  rating, raw = _rate(score, trained, scale, facing, queries)
+  rating, raw = rate(score, trained, scale, facing, queries)
   known_user = facing.target.by_user.length[queries.user] > 0
   known_item = facing.target.by_item.length[queries.item] > 0
   return rating, raw, known_user[:, None] & known_item
 
 
-def _rate(score, trained, scale, data, queries):
+def rate(score, trained, scale, data, queries):
   """Clipped predictions with and without the fallback, both `[Q, K]`."""
   raw = in_blocks(score, queries.user, queries.item)
   known = trained(data, queries.user[:, None], queries.item)
@@ -87,51 +88,66 @@ def in_blocks(score, users, items):
 def rating_measures(predictions: Predictions, seed: int = 0) -> dict:
   """RMSE and MAE over all and over warm pairs, and how many those are.
 
-  `rmse_interval` is a 95 % percentile bootstrap over users; `rmse_unfilled`
+  `..._interval` is a 95 % percentile bootstrap over users; `rmse_unfilled`
   leaves out the fallback for untrained ids. A measure over no pairs, or of
   predictions that are not finite, is None.
   """
   p = predictions
   error = p.rating - p.truth
-  return {
-    'rmse': _rmse(error),
-    'rmse_interval': list(rmse_interval(p.user, error, seed=seed)),
-    'mae': _mae(error),
-    'rmse_warm': _rmse(error[p.warm]),
-    'mae_warm': _mae(error[p.warm]),
-    'rmse_unfilled': _rmse(p.raw - p.truth),
+  measures = {}
+  for suffix, chosen in (('', np.ones_like(p.warm)), ('_warm', p.warm)):
+    for name, power in POWERS.items():
+      those = error[chosen]
+      interval = error_interval(p.user[chosen], those, power=power, seed=seed)
+      measures[f'{name}{suffix}'] = mean_error(those, power)
+      measures[f'{name}{suffix}_interval'] = list(interval)
+  return measures | {
+    'rmse_unfilled': mean_error(p.raw - p.truth, POWERS['rmse']),
     'ratings': int(p.truth.size),
     'warm': int(p.warm.sum()),
   }
 
 
-def rmse_interval(user, error, other=None, *, resamples=1000, seed=0):
-  """95 % bootstrap interval over users of an RMSE, or of a difference of two.
+def mean_error(error, power):
+  """The power mean of `[Q]` absolute errors: 2 for RMSE, 1 for MAE."""
+  if not error.size or not np.all(np.isfinite(error)):
+    return None
+  error = np.abs(error, dtype=np.float64)
+  return float(np.mean(error**power) ** (1 / power))
+
+
+def error_interval(user, error, other=None, *, power=2, resamples=1000, seed=0):
+  """95 % bootstrap interval over users of an error, or of a difference of two.
 
   Args:
     user: `[Q]` whose rating each one is.
     error: `[Q]` errors.
     other: `[Q]` errors of another model on the same queries; then the interval
-      is of RMSE(error) - RMSE(other), resampled in pairs.
+      is of the first mean error less the second, resampled in pairs.
+    power: 2 for RMSE, 1 for MAE.
     resamples: bootstrap samples.
     seed: of the resampling.
 
   Returns:
-    (low, high); (None, None) where an error is not finite.
+    (low, high); (None, None) where an error is not finite, or there is none.
   """
   from scipy import stats  # A second to import, so only where it is used.
 
+  errors = [error] if other is None else [error, other]
+  if not error.size or not all(np.all(np.isfinite(e)) for e in errors):
+    return None, None
   _, user = np.unique(user, return_inverse=True)
   sums = [np.bincount(user)]
-  for errors in (error,) if other is None else (error, other):
-    sums.append(np.bincount(user, np.square(errors, dtype=np.float64)))
+  sums += [
+    np.bincount(user, np.abs(e, dtype=np.float64) ** power) for e in errors
+  ]
 
-  def statistic(count, *squared, axis=-1):
-    roots = [np.sqrt(x.sum(axis=axis) / count.sum(axis=axis)) for x in squared]
-    return roots[0] if other is None else roots[0] - roots[1]
+  def statistic(count, *sums, axis=-1):
+    means = [
+      (x.sum(axis=axis) / count.sum(axis=axis)) ** (1 / power) for x in sums
+    ]
+    return means[0] if other is None else means[0] - means[1]
 
-  if not all(np.all(np.isfinite(x)) for x in sums):
-    return None, None
   if sums[0].size < 2:
     value = float(statistic(*sums))
     return value, value
@@ -146,15 +162,3 @@ def rmse_interval(user, error, other=None, *, resamples=1000, seed=0):
     rng=np.random.default_rng(seed),
   ).confidence_interval
   return float(interval.low), float(interval.high)
-
-
-def _rmse(error):
-  if not error.size or not np.all(np.isfinite(error)):
-    return None
-  return float(np.sqrt(np.mean(np.square(error, dtype=np.float64))))
-
-
-def _mae(error):
-  if not error.size or not np.all(np.isfinite(error)):
-    return None
-  return float(np.mean(np.abs(error), dtype=np.float64))

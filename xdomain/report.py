@@ -1,5 +1,7 @@
 """Records -> tables with the uncertainty of their numbers."""
 
+import itertools
+import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -35,15 +37,18 @@ def over_seeds(records: list[dict]) -> list[dict[str, str]]:
   """A row a method, in the order of their first records.
 
   Args:
-    records: as a run leaves them. Those of one name share a row, so they must
-      be of one config: `ValueError` names the fields that differ.
+    records: as runs leave them, one a seed. Of a sweep, only the member that
+      validation chose counts.
 
   Returns:
     Columns of text by name; measures are `Estimate`s over seeds.
+
+  Raises:
+    ValueError: records of one method that are of several configs, of one seed
+      twice, or of a run that failed.
   """
   rows = []
-  for name, group in _by_name(records).items():
-    _check_one_config(name, group)
+  for name, group in _methods(records).items():
     tests = [record['test'] for record in group]
     rows.append(
       {
@@ -66,17 +71,18 @@ def differences(records: list[dict]) -> list[dict[str, str]]:
     name: {
       record['hashes']['split']: record['test']['rmse'] for record in group
     }
-    for name, group in _by_name(records).items()
+    for name, group in _methods(records).items()
   }
   rows = []
-  names = list(groups)
-  for index, name in enumerate(names):
-    for other in names[:index]:
-      shared = sorted(groups[name].keys() & groups[other].keys())
-      if shared:
-        gaps = [groups[name][s] - groups[other][s] for s in shared]
-        gap = str(estimate(gaps))
-        rows.append({'RMSE of': name, 'less that of': other, 'difference': gap})
+  for (other, theirs), (name, ours) in itertools.combinations(
+    groups.items(), 2
+  ):
+    shared = sorted(ours.keys() & theirs.keys())
+    if shared:
+      gap = estimate(ours[split] - theirs[split] for split in shared)
+      rows.append(
+        {'RMSE of': name, 'less that of': other, 'difference': str(gap)}
+      )
   return rows
 
 
@@ -87,23 +93,43 @@ def markdown(rows: list[dict[str, str]]) -> str:
   return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
-def _by_name(records):
-  groups = {}
+def _methods(records):
+  """The records of each method, one a seed, checked to belong together."""
+  methods = {}
+  for record in _chosen(records):
+    methods.setdefault(record['name'], []).append(record)
+  for name, group in methods.items():
+    _check_group(name, group)
+  return methods
+
+
+def _chosen(records):
+  """Of each run the member with the best validation value."""
+  runs = {}
   for record in records:
-    groups.setdefault(record['name'], []).append(record)
-  return groups
+    value = record['valid_rmse']
+    if value is None:
+      raise ValueError(f'a run of {record["name"]} has failed; leave it out')
+    key = json.dumps([record['config'], record['time']], sort_keys=True)
+    if key not in runs or value < runs[key]['valid_rmse']:
+      runs[key] = record
+  return runs.values()
 
 
-def _check_one_config(name, group):
-  first = group[0]['config']
+def _check_group(name, group):
+  first = group[0]
   for record in group[1:]:
     differs = [
       field
-      for field in first
-      if field != 'seed' and record['config'].get(field) != first[field]
+      for field in first['config']
+      if field != 'seed'
+      and record['config'].get(field) != first['config'][field]
     ]
     if differs:
       raise ValueError(
         f'the records of {name} are of several configs: {", ".join(differs)}'
         ' differ; give those of one'
       )
+  seeds = [record['seed'] for record in group]
+  if len(set(seeds)) < len(seeds):
+    raise ValueError(f'the records of {name} hold a seed twice: {seeds}')

@@ -66,8 +66,9 @@ def gradient_stage(
     return lambda state, data: function(state.params, state.frozen, data)
 
   return base.Stage(
-    start, epoch, step, of_params(predict), domain, name, of_params(inspect)
-  )
+    start, epoch, step, of_params(predict), domain, name, of_params(inspect),
+    keep=lambda state: state._replace(moments=()),
+  )  # fmt: skip
 
 
 class Progress(NamedTuple):
@@ -118,7 +119,7 @@ def fit(
   patience: int | None = None,
   every: int = 1,
   progress: Progress | None = None,
-  watch: Callable[[Report, Progress], None] = lambda report, progress: None,
+  watch: Callable[[Report | None, Progress], None] = lambda report, at: None,
 ) -> Progress:
   """Trains all stages of a model.
 
@@ -135,7 +136,7 @@ def fit(
     patience: a member stops after so many epochs without a better value.
     every: validate after every so many epochs, and after the last.
     progress: where to go on from.
-    watch: called after every epoch.
+    watch: called after every epoch, and with None when a stage begins.
 
   Returns:
     Where the last stage ended; its `best` is what `model.predict` takes.
@@ -147,12 +148,13 @@ def fit(
   limits = _per_stage(epochs, model.stages)
   if progress is None:
     progress = begin(model, key, data, hyper, 0, ())
+    watch(None, progress)
   while True:
     stage, limit = model.stages[progress.stage], limits[progress.stage]
     selects = valid is not None and stage.predict is not None
     while progress.epoch < limit and not _all_stopped(progress, patience):
       started = time.perf_counter()
-      progress, metrics = _train(stage, progress, key, data, hyper)
+      progress, metrics = _train(stage, progress, key, data, hyper, patience)
       if stage.inspect is not None:
         metrics |= _inspect(stage, progress, data)
       value = None
@@ -162,11 +164,12 @@ def fit(
         )
       watch(_report(stage, limit, progress, metrics, value, started), progress)
     if not selects:
-      progress = progress._replace(best=progress.state)
+      progress = progress._replace(best=stage.keep(progress.state))
     if progress.stage + 1 == len(model.stages):
       return progress
     done = (*progress.done, progress.best)
     progress = begin(model, key, data, hyper, progress.stage + 1, done)
+    watch(None, progress)
 
 
 def begin(model, key, data, hyper, stage, done) -> Progress:
@@ -179,7 +182,7 @@ def begin(model, key, data, hyper, stage, done) -> Progress:
     stage,
     0,
     state,
-    jax.tree.map(jnp.copy, state),
+    jax.tree.map(jnp.copy, model.stages[stage].keep(state)),
     jnp.full(members, jnp.inf),
     jnp.zeros(members, jnp.int32),
     jnp.zeros(members, bool),
@@ -201,12 +204,13 @@ def abstract(model, key, data, hyper, stage) -> Progress:
   return shapes._replace(stage=stage, epoch=0)
 
 
-def _train(stage, progress, key, data, hyper):
+def _train(stage, progress, key, data, hyper, patience):
   """One epoch: the progress after it, and its mean metrics on the host."""
   epoch = progress.epoch + 1
   key = jax.random.fold_in(jax.random.fold_in(key, progress.stage), epoch)
-  state, metrics, broken = _epoch(
-    stage, _across(hyper), progress.state, key, data, hyper
+  running = ~(_stopped(progress, patience) | progress.failed)
+  state, metrics, broken = run_epoch(
+    stage, _across(hyper), progress.state, key, data, hyper, running
   )
   metrics, broken = jax.device_get((metrics, broken))
   failed = progress.failed | (broken >= 0)
@@ -234,7 +238,7 @@ def _select(stage, measure, progress, data, valid, patience):
   better = (value < progress.best_value) & running
   if np.any(better):
     progress = progress._replace(
-      best=_choose(better, progress.state, progress.best),
+      best=_choose(better, stage.keep(progress.state), progress.best),
       best_value=jnp.where(better, value, progress.best_value),
       best_epoch=jnp.where(better, progress.epoch, progress.best_epoch),
     )
@@ -255,10 +259,11 @@ def _report(stage, limit, progress, metrics, value, started):
 
 
 def _stopped(progress, patience):
-  """Which members have waited too long for a better value."""
+  """Which members have waited too long for a value better than their best."""
   if patience is None:
     return jnp.zeros_like(progress.failed)
-  return progress.epoch - progress.best_epoch >= patience
+  waited = progress.epoch - progress.best_epoch
+  return (progress.best_epoch > 0) & (waited >= patience)
 
 
 def _all_stopped(progress, patience):
@@ -303,8 +308,11 @@ def _init(stage, across, key, data, hyper, done):
 @functools.partial(
   jax.jit, static_argnames=('stage', 'across'), donate_argnames='state'
 )
-def _epoch(stage, across, state, key, data, hyper):
-  """All steps of one epoch: state, metrics, first broken step or -1."""
+def run_epoch(stage, across, state, key, data, hyper, running):
+  """All steps of one epoch: state, metrics, first broken step or -1.
+
+  Members that are mapped one by one and do not run any more are passed over.
+  """
   key_visits, key_steps = jax.random.split(key)
   visits = stage.epoch(key_visits, data)
   n = jax.tree.leaves(visits)[0].shape[0]
@@ -324,6 +332,14 @@ def _epoch(stage, across, state, key, data, hyper):
     }
     return state, means, broken
 
+  def unless_stopped(state, hyper, running):
+    _, metrics, broken = jax.eval_shape(epoch, state, hyper)
+    nothing = jax.tree.map(lambda m: jnp.full(m.shape, jnp.nan), metrics)
+    stopped = state, nothing, jnp.full(broken.shape, -1, broken.dtype)
+    return jax.lax.cond(running, epoch, lambda *_: stopped, state, hyper)
+
+  if across == 'map':
+    return _each(unless_stopped, across, state, hyper, running)
   return _each(epoch, across, state, hyper)
 
 

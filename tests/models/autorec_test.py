@@ -169,7 +169,7 @@ def test_training_costs_entries_and_not_users_times_items():
   hyper = autorec.Hyper()
   (stage,) = model.stages
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  compiled = train._epoch.lower(
+  compiled = train.run_epoch.lower(
     stage, 'single', state, jax.random.key(0), small.data, hyper
   ).compile()
   batch_of_users_times_items = 4 * 1000 * small.sizes.target

@@ -42,6 +42,12 @@ def dataset(kind: str, say=print, **options) -> base.Dataset:
         f'config.data.{name} is no option of {kind!r} data'
         f'{wording.instead(name, known)}'
       )
+  missing = [name for name in known if name not in options]
+  if missing:
+    raise tables_files.DataError(
+      f'{kind!r} data needs config.data.{missing[0]}; choose the data by the'
+      f" config's argument, as in --config=configs/darec.py:item,{kind}"
+    )
   return KINDS[kind](say, **options)
 
 
@@ -58,7 +64,7 @@ def movielens(say, at_least: int) -> base.Dataset:
     dataset = pairs.align(source, target, name='movielens')
     return pairs.at_least(dataset, at_least, at_least)
 
-  return _cached(build, [path], 'movielens', at_least)
+  return _cached(say, build, [path], 'movielens', at_least)
 
 
 def amazon(say, pair: int, at_least: int) -> base.Dataset:
@@ -78,7 +84,7 @@ def amazon(say, pair: int, at_least: int) -> base.Dataset:
     ]
     return min(either, key=lambda dataset: _distance(dataset, printed))
 
-  dataset = _cached(build, files, 'amazon', pair, at_least)
+  dataset = _cached(say, build, files, 'amazon', pair, at_least)
   ours = pairs.counts(dataset.pair)
   say(f'amazon pair {pair}, here and in Table 1 of the paper:')
   for name, theirs in printed.items():
@@ -105,35 +111,62 @@ def _distance(dataset, printed):
 
 
 def tables(
-  say, source, target, user, item, rating, time, header, scale, at_least
-) -> base.Dataset:
-  """Two files of one's own."""
+  say, source, target, user, item, rating, time, header, separator, scale,
+  at_least,
+) -> base.Dataset:  # fmt: skip
+  """Two files of one's own.
+
+  A column is named, or counted from 0; `a,b` names it in the source and in the
+  target where they differ.
+  """
   del say
+  _check_files(source, target)
+  for name, columns in (('user', user), ('item', item)):
+    if not columns:
+      raise tables_files.DataError(
+        f'config.data.{name} is empty: name the column of the {name}s'
+      )
+  numbers = all(isinstance(end, int | float) for end in scale)
+  if len(scale) != 2 or not numbers or not scale[0] < scale[1]:
+    raise tables_files.DataError(
+      f'config.data.scale is {tuple(scale)}; it takes the lowest and the'
+      ' highest rating, as in (1.0, 5.0)'
+    )
+  read = [
+    tables_files.read(
+      path,
+      user=_column(user, side),
+      item=_column(item, side),
+      rating=_column(rating, side),
+      time=_column(time, side),
+      scale=tuple(scale),
+      header=header,
+      separator=separator or None,
+    )
+    for side, path in enumerate((source, target))
+  ]
+  name = f'{pathlib.Path(source).stem}-{pathlib.Path(target).stem}'
+  dataset = pairs.align(*read, scale=tuple(scale), name=name)
+  return pairs.at_least(dataset, at_least, at_least)
+
+
+def _check_files(source, target):
   for name, path in (('source', source), ('target', target)):
     if not path:
       raise tables_files.DataError(
         f'config.data.{name} is empty: name the file of the {name} domain,'
         f' as in --config.data.{name}=films.csv'
       )
-  options = dict(
-    user=_column(user),
-    item=_column(item),
-    rating=_column(rating),
-    time=_column(time),
-    header=header,
-    scale=tuple(scale),
-  )
-  dataset = pairs.align(
-    tables_files.read(source, **options),
-    tables_files.read(target, **options),
-    scale=tuple(scale),
-    name=f'{pathlib.Path(source).stem}-{pathlib.Path(target).stem}',
-  )
-  return pairs.at_least(dataset, at_least, at_least)
+  if pathlib.Path(source).resolve() == pathlib.Path(target).resolve():
+    raise tables_files.DataError(
+      f'{source} is the source and the target: what is held out of the one'
+      ' would be trained on in the other; name two files'
+    )
 
 
-def _column(name):
-  """A column's name, its place where the name is a number, or None."""
+def _column(names, side):
+  """A column's name, its place where that is a number, or None."""
+  name = names.split(',')[side if ',' in names else 0].strip()
   return int(name) if name.isdigit() else name or None
 
 
@@ -160,7 +193,7 @@ KINDS = {
 }
 
 
-def _cached(build, files, *what):
+def _cached(say, build, files, *what):
   """The data set from the cache, or built and put there."""
   stamps = [
     (str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files
@@ -172,6 +205,9 @@ def _cached(build, files, *what):
   if path.exists():
     return pairs.load(path)
   dataset = build()
-  path.parent.mkdir(parents=True, exist_ok=True)
-  pairs.save(dataset, path)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pairs.save(dataset, path)
+  except OSError as error:
+    say(f'the parsed pair is not kept: {error}')
   return dataset

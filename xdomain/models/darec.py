@@ -45,6 +45,7 @@ class Hyper(NamedTuple):
   mu: float = 0.1  # strength of the reversal (U-) or of the classifier (I-)
   domain: float = 1.0  # weight of the classifier's loss in U-DARec
   offset: float = 1.0  # 1 predicts around the training means, 0 as published
+  offset_autorec: float = 1.0  # the same in the AutoRecs
   penalise_bias: float = 1.0  # in eq. 2
 
 
@@ -103,8 +104,8 @@ def model(
   settings = dict(axis=axis, embed=embed, batch=batch)
   network = Network(extractor, tuple(heads), classifier)
   stages = (
-    _with_alpha_source(autorec.stage(domain='source', **settings)),
-    autorec.stage(domain='target', **settings),
+    _autorec('source', **settings),
+    _autorec('target', **settings),
     _second_stage(axis, network, max(1, batch // 2)),
   )
 
@@ -115,14 +116,23 @@ def model(
   return base.Model(stages, stages[-1].predict, trained, predict_source)
 
 
-def _with_alpha_source(stage):
-  """The same stage, penalised by `alpha_source`."""
+def _autorec(domain, **settings):
+  """The AutoRec of a domain, with that domain's penalty."""
+  stage = autorec.stage(domain=domain, **settings)
+
+  def of_autorec(hyper):
+    alpha = hyper.alpha if domain == 'target' else hyper.alpha_source
+    return autorec.Hyper(
+      hyper.lr, alpha, hyper.offset_autorec, hyper.penalise_bias
+    )
+
+  def init(key, data, hyper, previous):
+    return stage.init(key, data, of_autorec(hyper), previous)
 
   def step(state, visit, data, key, hyper):
-    hyper = hyper._replace(alpha=hyper.alpha_source)
-    return stage.step(state, visit, data, key, hyper)
+    return stage.step(state, visit, data, key, of_autorec(hyper))
 
-  return stage._replace(step=step)
+  return stage._replace(init=init, step=step)
 
 
 class Network(nn.Module):
