@@ -105,7 +105,7 @@ def compare(name, data, sizes, axis, batch):
     fresh = jax.tree.map(jnp.copy, state)
     jax.block_until_ready(fresh)
     started = time.perf_counter()
-    after, *_ = programs['sparse'](fresh, key, data, hyper)
+    after, *_ = programs['sparse'](fresh, key, data, hyper, True)
     jax.block_until_ready(after)
     return time.perf_counter() - started, after.params
 

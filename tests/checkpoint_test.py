@@ -22,7 +22,8 @@ def stands():
   kept = []
 
   def watch(report, progress):
-    del report
+    if report is None:
+      return
     arrays = progress._replace(stage=None, epoch=None)
     arrays = jax.tree.map(jnp.copy, arrays)
     kept.append(arrays._replace(stage=progress.stage, epoch=progress.epoch))

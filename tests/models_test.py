@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, checkpoint, models, train
+from xdomain import checkpoint, models, train
 
 NAMES = [module.name for module in pkgutil.iter_modules(models.__path__)]
 EPOCHS = 2
@@ -145,6 +145,21 @@ def test_a_new_value_does_not_compile_again(name):
 
 
 @each
+def test_every_hyper_parameter_changes_what_is_trained(name):
+  # Loud weights: what each of them changes is seen in float32 at once.
+  default = load(name).Hyper()
+  hyper = type(default)(
+    *(v if f == 'lr' else 0.3 * v + 0.4 for f, v in default._asdict().items())
+  )
+  others = [hyper._replace(**{f: 0.5 * v}) for f, v in hyper._asdict().items()]
+  stack = jax.tree.map(lambda *leaves: jnp.array(leaves), hyper, *others)
+  swept = fit(name, stack)
+  leaves = jax.tree.leaves(swept.best)
+  for member, field in enumerate(hyper._fields, start=1):
+    assert any(np.any(leaf[member] != leaf[0]) for leaf in leaves), field
+
+
+@each
 def test_the_seed_decides(name):
   again = fit(name)
   for one, two in zip(jax.tree.leaves(trained(name)), jax.tree.leaves(again)):
@@ -170,9 +185,7 @@ def test_saving_and_restoring_changes_nothing(name, tmp_path):
 @each
 def test_a_run_that_goes_on_ends_as_the_unbroken_one(name):
   stands = []
-  fit(
-    name, watch=lambda report, progress: stands.append(jax.device_get(progress))
-  )
+  fit(name, watch=lambda report, at: stands.append(jax.device_get(at)))
   for at in stands[:-1]:
     progress = jax.tree.map(jnp.asarray, at)._replace(
       stage=at.stage, epoch=at.epoch
@@ -206,4 +219,3 @@ def test_people_and_items_without_training_ratings_do_no_harm(name):
 
 def test_there_are_models():
   assert {'autorec', 'bias', 'darec'} <= set(NAMES)
-  assert base.Model

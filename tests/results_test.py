@@ -1,3 +1,7 @@
+import pathlib
+import sys
+import types
+
 from xdomain import results
 
 
@@ -36,3 +40,46 @@ def test_keeping_drops_the_other_records(tmp_path):
     results.append(path, {'a': a})
   results.keep(path, lambda record: record['a'] < 2)
   assert results.read(path) == [{'a': 0}, {'a': 1}]
+
+
+def test_what_is_not_finite_becomes_null():
+  text = results.line({'a': [float('nan'), 1.0], 'b': {'c': float('inf')}})
+  assert text == '{"a": [null, 1.0], "b": {"c": null}}\n'
+
+
+class FakeWriter:
+  """Stands for tensorboardX, which is an extra."""
+
+  def __init__(self, folder):
+    self.path = pathlib.Path(folder) / 'events.fake'
+    self.path.write_text('')
+
+  def add_scalar(self, tag, value, step):
+    with self.path.open('a') as file:
+      file.write(f'{tag} {value} {step}\n')
+
+  def close(self):
+    pass
+
+
+def test_events_are_written_once_also_by_a_run_that_goes_on(
+  tmp_path, monkeypatch
+):
+  fake = types.SimpleNamespace(SummaryWriter=FakeWriter)
+  monkeypatch.setitem(sys.modules, 'tensorboardX', fake)
+  first = {'stage': 0, 'name': 'fit', 'epoch': 1, 'loss': 0.5}
+  swept = {'stage': 0, 'name': 'fit', 'epoch': 2, 'loss': [0.4, None]}
+  results.EventWriter(tmp_path, []).write(first)
+  writer = results.EventWriter(tmp_path, [first])
+  writer.write(swept)
+  writer.close()
+  text = (tmp_path / 'events.fake').read_text()
+  assert text == 'fit/loss 0.5 1\nfit/loss/0 0.4 2\n'
+
+
+def test_without_the_extra_there_are_no_events(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'tensorboardX', None)
+  writer = results.EventWriter(tmp_path, [])
+  writer.write({'stage': 0, 'name': 'fit', 'epoch': 1, 'loss': 0.5})
+  writer.close()
+  assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, evaluate, train
+from xdomain import base, train
 from xdomain.models import autorec, darec
 
 
@@ -75,11 +75,16 @@ def test_patience_counts_epochs_since_the_best():
   assert (end.best_epoch, end.epoch) == (5, 5)
 
 
+def test_patience_does_not_end_a_stage_before_it_was_ever_validated():
+  end = fit(ladder([5.0, 3.0, 4.0, 6.0, 2.0]), patience=1, every=3)
+  assert end.best_epoch == 3
+
+
 def test_validation_may_be_every_few_epochs_and_always_after_the_last():
   seen = []
   end = fit(
     ladder([5.0, 3.0, 4.0, 6.0, 2.0]), every=2,
-    watch=lambda report, progress: seen.append(report.value is not None),
+    watch=lambda report, at: report and seen.append(report.value is not None),
   )  # fmt: skip
   assert seen == [False, True, False, True, True]
   assert end.best_epoch == 5
@@ -135,10 +140,14 @@ def test_stages_follow_one_another_and_see_the_best_before():
   names = []
   end = fit(
     model, epochs=(3, 2),
-    watch=lambda report, progress: names.append((report.stage, report.epoch)),
+    watch=lambda report, at: names.append(
+      (report.stage, report.epoch) if report else (at.stage, 'begins')
+    ),
   )  # fmt: skip
-  assert names == [('first', 1), ('first', 2), ('first', 3), ('second', 1),
-                   ('second', 2)]  # fmt: skip
+  assert names == [
+    (0, 'begins'), ('first', 1), ('first', 2), ('first', 3),
+    (1, 'begins'), ('second', 1), ('second', 2),
+  ]  # fmt: skip
   assert end.best['scale'] == 2.0
   assert end.done[0]['epoch'] == 2
 
@@ -208,20 +217,8 @@ def test_every_epoch_runs_on_the_device_in_one_program():
   stage = model.stages[1]
   state = stage.init(jax.random.key(0), data, hyper, ())
   text = train.run_epoch.lower(
-    stage, 'single', state, jax.random.key(0), data, hyper
+    stage, 'single', state, jax.random.key(0), data, hyper, True
   ).as_text()
   assert 'while' in text and 'callback' not in text
   # The state's buffers are reused.
   assert text.count('tf.aliasing_output') >= len(jax.tree.leaves(state.params))
-
-
-def test_measures_of_real_models_improve():
-  small = helpers.small()
-  values = []
-  train.fit(
-    autorec.model(small.sizes, axis='item', embed=32, batch=8),
-    jax.random.key(0), small.data, autorec.Hyper(lr=3e-3), epochs=8,
-    valid=small.valid, measure=evaluate.RatingError((1, 5)),
-    watch=lambda report, progress: values.append(float(report.value)),
-  )  # fmt: skip
-  assert min(values) < values[0]

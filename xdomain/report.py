@@ -110,7 +110,8 @@ def _chosen(records):
     value = record['valid_rmse']
     if value is None:
       raise ValueError(f'a run of {record["name"]} has failed; leave it out')
-    key = json.dumps([record['config'], record['time']], sort_keys=True)
+    run = [record['name'], record['config'], record['time']]
+    key = json.dumps(run, sort_keys=True)
     if key not in runs or value < runs[key]['valid_rmse']:
       runs[key] = record
   return runs.values()

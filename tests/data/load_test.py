@@ -68,8 +68,8 @@ def own(tmp_path, **changes):
     (tmp_path / f'{name}.tsv').write_text('\n'.join(rows) + '\n')
   options = dict(
     source=str(tmp_path / 'source.tsv'), target=str(tmp_path / 'target.tsv'),
-    user='0', item='1', rating='2', time='', header=False, scale=(1.0, 5.0),
-    at_least=5,
+    user='0', item='1', rating='2', time='', header=False, separator='',
+    scale=(1.0, 5.0), at_least=5,
   )  # fmt: skip
   return options | changes
 
@@ -93,6 +93,7 @@ def test_own_tables_without_ratings_count_every_row_as_one(tmp_path):
     ('movielen', {}, "'movielen'; did you mean 'movielens'"),
     ('movielens', {'at_lest': 5}, "at_lest is no option of 'movielens'"),
     ('synthetic', {'user': 5}, "user is no option of 'synthetic'"),
+    ('amazon', {'pair': 1}, "'amazon' data needs config.data.at_least"),
   ],
 )
 def test_an_unknown_name_is_answered_with_a_near_one(kind, options, message):
@@ -104,6 +105,49 @@ def test_an_unknown_name_is_answered_with_a_near_one(kind, options, message):
 def test_a_file_that_is_not_named_is_asked_for(tmp_path):
   with pytest.raises(tables.DataError, match=r'config\.data\.target is empty'):
     load.dataset('tables', print, **own(tmp_path, target=''))
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    (dict(user=''), 'config.data.user is empty'),
+    (dict(scale=(5.0, 1.0)), 'config.data.scale is (5.0, 1.0)'),
+    (dict(scale=(5.0,)), 'config.data.scale is (5.0,)'),
+    (dict(scale=('a', 'b')), "config.data.scale is ('a', 'b')"),
+  ],
+)
+def test_a_wrong_option_is_named(tmp_path, changes, message):
+  with pytest.raises(tables.DataError) as error:
+    load.dataset('tables', print, **own(tmp_path, **changes))
+  assert message in str(error.value)
+
+
+def test_one_file_is_not_two_domains(tmp_path):
+  options = own(tmp_path)
+  with pytest.raises(tables.DataError, match='is the source and the target'):
+    load.dataset('tables', print, **options | {'target': options['source']})
+
+
+def test_columns_may_be_named_differently_in_the_two_files(tmp_path):
+  options = own(tmp_path)
+  rows = [
+    line.split('\t')
+    for line in (tmp_path / 'target.tsv').read_text().splitlines()
+  ]
+  (tmp_path / 'target.tsv').write_text(
+    ''.join(f'{r}\t{i}\t{u}\n' for u, i, r in rows)
+  )
+  options |= dict(user='0,2', item='1,1', rating='2, 0')
+  dataset = load.dataset('tables', print, **options)
+  assert dataset.pair.target.n_users == 8
+
+
+def test_a_cache_that_cannot_be_written_does_not_stop_a_run(cache):
+  write_amazon(cache / 'amazon', 3)
+  (cache / 'pairs').write_text('a file where a folder should be')
+  say, lines = said()
+  load.dataset('amazon', say, pair=3, at_least=5)
+  assert any('not kept' in line for line in lines)
 
 
 def test_a_filter_that_leaves_too_little_says_how_much(tmp_path):

@@ -104,7 +104,10 @@ def _wait_for_lines(workdir, n, process):
     ([QUICK, '--config.model.axis=usr'], "did you mean 'user'"),
     ([QUICK, '--wrkdir=x'], 'wrkdir'),
     (['--config=configs/autorec.py:tables'], 'config.data.source is empty'),
-    ([QUICK, '--config.split.test=2'], 'test'),
+    ([QUICK, '--config.split.test=2'], 'config.split: test'),
+    ([QUICK, 'config.seed=3'], "unexpected word 'config.seed=3'"),
+    ([QUICK, '--config.data.kind=amazon'], "no option of 'amazon' data"),
+    (['--config=configs'], 'configs is a folder'),
     ([QUICK, '--config.hyper.lr=1e30'], 'not finite in epoch 1, step'),
   ],
 )
@@ -116,19 +119,38 @@ def test_a_mistake_is_answered_in_one_line(ask, tmp_path, flags, message):
   assert len(answer.stderr.strip().splitlines()) == 1
 
 
-def test_help_and_a_wrong_flag_import_nothing_slow(environment):
+@pytest.mark.parametrize('flag', ['--help', '--config=configs/darec.py:itm'])
+def test_help_and_a_wrong_flag_import_nothing_slow(environment, flag):
   code = (
-    'import sys; sys.argv = ["main", "--config=configs/darec.py:itm"]\n'
-    'try:\n  import runpy; runpy.run_module("experiments.main", None,'
-    ' "__main__")\n'
+    f'import sys, runpy; sys.argv = ["main", "{flag}"]\n'
+    'try:\n  runpy.run_module("experiments.main", None, "__main__")\n'
     'except SystemExit: pass\n'
-    'slow = {"jax", "flax", "polars", "scipy", "matplotlib"} & set(sys.modules)'
-    '\nassert not slow, slow'
+    'slow = {"jax", "flax", "polars", "scipy", "orbax"} & set(sys.modules)\n'
+    'assert not slow, slow'
   )
   subprocess.run(
     [sys.executable, '-c', code], cwd=ROOT, env=environment, check=True,
-    stderr=subprocess.DEVNULL,
+    capture_output=True,
   )  # fmt: skip
+
+
+def test_a_workdir_that_is_a_file_is_said_to_be_one(ask, tmp_path):
+  (tmp_path / 'file').write_text('')
+  answer = ask(QUICK, f'--workdir={tmp_path / "file"}')
+  assert answer.returncode == 1
+  assert answer.stderr.startswith('error: ') and 'file' in answer.stderr
+  assert 'Traceback' not in answer.stderr
+
+
+def test_what_is_shown_beside_has_the_same_budget():
+  from experiments import arguments, main
+
+  config = arguments.load(str(ROOT / 'configs/darec.py:item,quick'))
+  config.epochs, config.patience, config.seed = 7, 6, 5
+  for other in config.beside.values():
+    same = main._on_same_terms(other, config)
+    assert (same.epochs, same.patience, same.seed) == (7, 6, 5)
+    assert same.data.to_dict() == config.data.to_dict()
 
 
 def test_own_files_are_read_and_their_ids_kept(ask, tmp_path):

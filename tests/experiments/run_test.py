@@ -95,17 +95,59 @@ def test_a_sweep_leaves_a_record_a_member_equal_to_its_run(tmp_path):
     )
 
 
-def test_a_diverged_run_says_where_and_keeps_the_last_good_checkpoint(tmp_path):
+@pytest.mark.parametrize('seconds', [0.0, 1e9])
+def test_a_diverged_run_says_where_and_keeps_the_last_good_checkpoint(
+  tmp_path, seconds
+):
   wild = config()
   wild.hyper.update(beta=3e38, target=3e38)  # Only stage 2 overflows.
   with pytest.raises(train.Diverged, match='stage darec: the loss'):
-    go(wild, tmp_path)
+    go(wild, tmp_path, seconds=seconds)
   assert not (tmp_path / 'records.jsonl').exists()
   prepared = run.prepare(wild, say=lambda line: None)
   method = run.build(wild, prepared.sizes)
   progress = run.restore(wild, prepared, method, tmp_path)
-  assert progress.stage == 1
+  assert (progress.stage, progress.epoch) == (2, 0)
   assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(progress.best))
+
+
+def test_a_member_that_diverged_at_once_has_no_measures(tmp_path):
+  swept = config('configs/autorec.py:item,quick')
+  swept.sweep.hyper.lr = (0.01, 1e30)
+  fine, failed = go(swept, tmp_path)
+  assert fine['test']['rmse'] < 2 and not fine['failed']
+  assert failed['failed'] and failed['test']['rmse'] is None
+  for name in ('records.jsonl', 'metrics.jsonl'):
+    text = (tmp_path / name).read_text()
+    assert 'NaN' not in text and 'Infinity' not in text
+  assert results.read(tmp_path / 'records.jsonl')[1]['valid_rmse'] is None
+
+
+def test_a_finished_run_is_not_shown_for_data_that_changed(tmp_path):
+  go(config(), tmp_path)
+  prepared = run.prepare(config(), say=lambda line: None)
+  prepared = prepared._replace(hashes=prepared.hashes | {'data': 'other'})
+  with pytest.raises(run.ConfigError, match='on other data'):
+    run.run(config(), prepared, tmp_path, watch=lambda report: None)
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+  pytest.importorskip('fcntl')
+  with (
+    run._alone_in(tmp_path),
+    pytest.raises(run.ConfigError, match='another process'),
+  ):
+    go(config(), tmp_path)
+
+
+def test_the_seconds_of_a_broken_run_are_those_of_all_its_parts(tmp_path):
+  with pytest.raises(Killed):
+    go(config(), tmp_path, killed_after(4))
+  (record,) = go(config(), tmp_path)
+  lines = results.read(tmp_path / 'metrics.jsonl')
+  assert record['seconds'] == pytest.approx(
+    sum(line['seconds'] for line in lines), abs=0.06
+  )
 
 
 def test_the_folder_is_named_by_config_and_seed(tmp_path):
@@ -137,6 +179,17 @@ def test_a_record_holds_what_is_needed_to_repeat_it(tmp_path):
     (dict(model=dict(axis='usr')), "config.model: axis is 'usr'; did you mean"),
     (dict(model=dict(heads=(3,))), 'config.model: heads'),
     (dict(model=dict(width=3)), 'config.model.width is no setting of darec'),
+    (dict(model=dict(batch=0)), 'config.model.batch is 0; it must be at least'),
+    (dict(model=dict(heads=(0, 4))), 'config.model.heads is (0, 4)'),
+    (dict(epochs=0), 'config.epochs is 0; it must be at least 1'),
+    (dict(patience=0), 'config.patience is 0'),
+    (dict(every=0), 'config.every is 0'),
+    (dict(every=9, patience=8), 'config.every is 9; validate at least once'),
+    (dict(hyper=dict(lr=-1.0)), 'config.hyper.lr is -1.0; it must be not neg'),
+    (dict(hyper=dict(lr=0.0)), 'config.hyper.lr is 0.0; it must be above 0'),
+    (dict(hyper=dict(lam=float('nan'))), 'config.hyper.lam is nan'),
+    (dict(sweep=dict(hyper=dict(mu=('a',)))), "config.hyper.mu is 'a'"),
+    (dict(name='a/b'), "config.name is 'a/b'"),
   ],
 )
 def test_a_config_that_cannot_be_run_says_which_field(change, message):

@@ -146,6 +146,22 @@ def test_an_epoch_equals_the_dense_form_with_adam(axis):
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
+@pytest.mark.parametrize('penalise', [0.0, 1.0])
+def test_biases_are_penalised_when_asked(penalise):
+  small = helpers.small()
+  (stage,) = autorec.model(small.sizes, axis='user', embed=8).stages
+  hyper = autorec.Hyper(alpha=100.0, penalise_bias=penalise)
+  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  state = state._replace(
+    params=state.params._replace(output=jnp.full(small.sizes.target, 0.5))
+  )
+  (visit,) = stage.epoch(jax.random.key(0), small.data)[:1]
+  after, _ = stage.step(state, visit, small.data, jax.random.key(0), hyper)
+  # A tenth of the gradient of 100 b^2 at .5, beside data terms of order .1.
+  pull = float(jnp.mean(after.moments.mu.output))
+  assert abs(pull - penalise * 10) < 0.1
+
+
 def test_item_autorec_is_user_autorec_of_the_transpose():
   small = helpers.small()
   turned = base.Domain(small.data.target.by_item, small.data.target.by_user)
@@ -170,7 +186,7 @@ def test_training_costs_entries_and_not_users_times_items():
   (stage,) = model.stages
   state = stage.init(jax.random.key(0), small.data, hyper, ())
   compiled = train.run_epoch.lower(
-    stage, 'single', state, jax.random.key(0), small.data, hyper
+    stage, 'single', state, jax.random.key(0), small.data, hyper, True
   ).compile()
   batch_of_users_times_items = 4 * 1000 * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes

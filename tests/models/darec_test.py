@@ -187,13 +187,108 @@ def test_source_ratings_do_not_train_the_target_head():
   assert np.any(layers['source_0']['kernel'] != before['source_0']['kernel'])
 
 
-def test_the_source_is_scored_by_its_own_head():
+@AXES
+def test_each_domain_is_scored_by_its_own_head_and_embeddings(axis):
   small = helpers.small()
-  model = darec.model(small.sizes, axis='item', embed=8)
+  model = darec.model(small.sizes, axis=axis, embed=8)
   end = train.fit(model, jax.random.key(0), small.data, darec.Hyper(), epochs=1)
-  score = model.predict_source(end.best, small.data)
-  queries = small.test.source
-  assert score(queries.user, queries.item).shape == queries.item.shape
+  predicts = {'source': model.predict_source, 'target': model.predict}
+  for domain, predict in predicts.items():
+    queries = getattr(small.test, domain)
+
+    def ask(state, predict=predict, queries=queries):
+      return predict(state, small.data)(queries.user, queries.item)
+
+    before = ask(end.best)
+    for changed in DOMAINS:
+      output, given = end.best.params.output, end.best.frozen
+      bias = getattr(output, changed).bias + 1
+      louder = getattr(output, changed)._replace(bias=bias)
+      params = end.best.params._replace(
+        output=output._replace(**{changed: louder})
+      )
+      moved = ask(end.best._replace(params=params)) - before
+      np.testing.assert_allclose(moved, float(changed == domain), atol=1e-5)
+      embedding = getattr(given, changed).embedding * 0 + 5.0
+      other = getattr(given, changed)._replace(embedding=embedding)
+      frozen = given._replace(**{changed: other})
+      moved = ask(end.best._replace(frozen=frozen)) - before
+      assert np.any(moved != 0) == (changed == domain)
+
+
+@AXES
+def test_the_source_has_a_penalty_of_its_own(axis):
+  small = helpers.small()
+  model = darec.model(small.sizes, axis=axis, embed=8)
+  ends = [
+    train.fit(
+      model, jax.random.key(0), small.data, darec.Hyper(alpha_source=alpha),
+      epochs=2,
+    ).done
+    for alpha in (1e-4, 1e-1)
+  ]  # fmt: skip
+  (source, target), (other_source, other_target) = ends
+  assert np.any(source.params.encode != other_source.params.encode)
+  np.testing.assert_array_equal(
+    target.params.encode, other_target.params.encode
+  )
+
+
+def inspected(change):
+  """What is logged of a network whose layers `change` has rewritten."""
+  small = helpers.small()
+  model = darec.model(small.sizes, axis='user', embed=8)
+  state = train.fit(
+    model, jax.random.key(0), small.data, darec.Hyper(), epochs=1
+  ).best
+  layers = dict(state.params.network['params'])
+  change(layers)
+  params = state.params._replace(network={'params': layers})
+  stage = model.stages[-1]
+  return stage.inspect(state._replace(params=params), small.data)
+
+
+@pytest.mark.parametrize(('bias', 'dead'), [(-100.0, 1.0), (100.0, 0.0)])
+def test_units_that_never_fire_are_counted(bias, dead):
+  def change(layers):
+    shape = layers['extract']['bias'].shape
+    layers['extract'] = layers['extract'] | {'bias': jnp.full(shape, bias)}
+
+  assert inspected(change)['dead_units'] == dead
+
+
+def test_a_classifier_that_always_says_target_is_right_half_the_time():
+  def change(layers):
+    layers['classify_1'] = layers['classify_1'] | {'bias': jnp.array([1e3])}
+
+  assert inspected(change)['domain_accuracy'] == 0.5
+
+
+def test_a_classifier_that_knows_the_domains_is_always_right():
+  small = helpers.small()
+  model = darec.model(small.sizes, axis='user', embed=8)
+  end = train.fit(model, jax.random.key(0), small.data, darec.Hyper(), epochs=1)
+  params, given = end.best.params, end.best.frozen
+  layers = jax.tree.map(jnp.zeros_like, params.network['params'])
+  # One unit of each layer carries the sign of one coordinate of f.
+  layers['extract']['kernel'] = layers['extract']['kernel'].at[0, 0].set(1.0)
+  kernel = layers['classify_0']['kernel'].at[0, 0].set(100.0)
+  layers['classify_0'] |= {'kernel': kernel}
+  layers['classify_1'] |= {
+    'kernel': layers['classify_1']['kernel'].at[0, 0].set(2.0),
+    'bias': jnp.array([-1.5]),
+  }
+  given = darec.Both(
+    *(
+      g._replace(embedding=jnp.full_like(g.embedding, sign))
+      for g, sign in zip(given, (-1.0, 1.0))
+    )
+  )
+  state = end.best._replace(
+    params=params._replace(network={'params': layers}), frozen=given
+  )
+  inspect = model.stages[-1].inspect
+  assert inspect(state, small.data)['domain_accuracy'] == 1.0
 
 
 def test_parameter_counts_are_those_of_the_layers():
