@@ -246,18 +246,21 @@ def _train(config, prepared, method, folder, about, watch, seconds):
   saves = functools.partial(
     checkpoint.save, folder / 'checkpoint', identity=_identity(config, prepared)
   )
-  saved = time.monotonic()
+  due = 0.0
 
   def after(report, progress):
-    nonlocal saved
+    nonlocal due
     if report is not None:
       line = _line(progress.stage, report)
       results.append(log, line)
       events.write(line)
       watch(report)
-    if report is None or time.monotonic() - saved >= seconds:
+    started = time.monotonic()
+    if report is None or started >= due:
       saves(progress)
-      saved = time.monotonic()
+      took = time.monotonic() - started
+      # Large states are saved less often: at most a twentieth of the time.
+      due = time.monotonic() + (max(seconds, 20 * took) if seconds else 0)
 
   progress = train.fit(
     method.model,

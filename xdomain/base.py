@@ -151,11 +151,6 @@ class Rows:
     return self.column.shape[0]
 
   @property
-  def density(self) -> float:
-    """Share of the cells that are observed; known while tracing."""
-    return self.n_entries / max(1, self.n_rows * self.n_columns)
-
-  @property
   def length(self) -> Array:
     """`[R]` observed entries of each row."""
     return self.start[1:] - self.start[:-1]

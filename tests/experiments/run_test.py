@@ -165,7 +165,7 @@ def test_a_record_holds_what_is_needed_to_repeat_it(tmp_path):
   assert record['config']['data']['kind'] == 'synthetic'
   assert len(record['hashes']['split']) == 64
   assert record['versions']['jax'] == jax.__version__
-  assert record['hyper']['mu'] == 0.1  # Not 0.10000000149.
+  assert record['hyper']['mu'] == 0.01  # Not 0.00999999977.
   assert record['test']['rmse_interval'][0] < record['test']['rmse']
   assert record['test_source']['ratings'] > 0
   assert (tmp_path / 'config.json').exists()
