@@ -128,6 +128,20 @@ def test_a_diverged_member_is_marked_and_harms_no_other():
   assert end.best_value[0] == 3.0
 
 
+def test_a_member_that_diverged_in_a_stage_does_not_come_back_in_the_next():
+  (first,) = ladder([5.0, 3.0, 4.0, 6.0, 7.0], 'first').stages
+
+  def step(state, visit, data, key, hyper):
+    state, metrics = first.step(state, visit, data, key, hyper)
+    return state, {'loss': jnp.where(hyper < 0, jnp.nan, metrics['loss'])}
+
+  second = ladder([2.0, 1.0, 3.0, 3.0, 3.0], 'second').stages[0]
+  model = base.Model((first._replace(step=step), second), second.predict)
+  end = fit(model, [1.0, -1.0])
+  np.testing.assert_array_equal(end.failed, [False, True])
+  np.testing.assert_array_equal(end.best_epoch, [2, 0])
+
+
 def test_stages_follow_one_another_and_see_the_best_before():
   first = ladder([5.0, 3.0, 4.0, 6.0, 7.0], 'first').stages[0]
   second = ladder([2.0, 1.0, 3.0, 3.0, 3.0], 'second').stages[0]

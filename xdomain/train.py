@@ -135,7 +135,7 @@ def fit(
       is measured on the mirrored pair.
     patience: a member stops after so many epochs without a better value.
     every: validate after every so many epochs, and after the last.
-    progress: where to go on from.
+    progress: where to go on from; its arrays are used up.
     watch: called after every epoch, and with None when a stage begins.
 
   Returns:
@@ -168,7 +168,8 @@ def fit(
     if progress.stage + 1 == len(model.stages):
       return progress
     done = (*progress.done, progress.best)
-    progress = begin(model, key, data, hyper, progress.stage + 1, done)
+    after = begin(model, key, data, hyper, progress.stage + 1, done)
+    progress = after._replace(failed=progress.failed)
     watch(None, progress)
 
 
