@@ -27,7 +27,7 @@ def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)  # jax tells of every missing backend.
   # Imported here, so that --help and a wrong flag answer at once.
-  from experiments import run, show
+  from experiments import build, run, show
   from xdomain import checkpoint, train
   from xdomain.data import tables
 
@@ -35,7 +35,7 @@ def main(argv):
   try:
     _run_all(CONFIG.value, run, display)
   except (
-    run.ConfigError, tables.DataError, train.Diverged,
+    build.ConfigError, tables.DataError, train.Diverged,
     checkpoint.WrongCheckpoint,
   ) as error:  # fmt: skip
     print(f'error: {error}', file=sys.stderr)

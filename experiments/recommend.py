@@ -19,7 +19,7 @@ OUT = flags.DEFINE_string('out', None, 'A CSV file to write as well.')
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  from experiments import run
+  from experiments import build
   from xdomain import checkpoint
   from xdomain.data import tables
 
@@ -29,7 +29,7 @@ def main(argv):
       with open(OUT.value, 'w', encoding='utf-8', newline='') as file:
         csv.writer(file).writerows([('user', 'item', 'prediction'), *rows])
   except (
-    run.ConfigError, tables.DataError, checkpoint.WrongCheckpoint, OSError
+    build.ConfigError, tables.DataError, checkpoint.WrongCheckpoint, OSError
   ) as error:  # fmt: skip
     print(f'error: {error}', file=sys.stderr)
     sys.exit(1)
@@ -53,17 +53,17 @@ def recommend(folder, users, top):
   import jax.numpy as jnp
   import numpy as np
 
-  from experiments import run
+  from experiments import build, run
   from xdomain import base, evaluate
 
   config = _config(folder)
   prepared = run.prepare(config, say=lambda line: None)
-  method = run.build(config, prepared.sizes)
+  method = build.method(config, prepared.sizes)
   progress = run.restore(config, prepared, method, folder)
   if progress is None:
-    raise run.ConfigError(f'{folder} holds no checkpoint; run it first')
+    raise build.ConfigError(f'{folder} holds no checkpoint; run it first')
   if progress.failed.ndim:
-    raise run.ConfigError(f'{folder} holds a sweep; train the chosen member')
+    raise build.ConfigError(f'{folder} holds a sweep; train the chosen member')
   ids, target = prepared.dataset.ids, prepared.dataset.pair.target
   rows = [_row(ids.users, user) for user in users]
   score = method.model.predict(progress.best, prepared.data)
@@ -91,11 +91,11 @@ def _config(folder):
   """The config that a run was made with."""
   import ml_collections
 
-  from experiments import run
+  from experiments import build
 
   path = pathlib.Path(folder) / 'config.json'
   if not path.exists():
-    raise run.ConfigError(
+    raise build.ConfigError(
       f'{folder} is not the folder of a run: no {path.name}'
     )
   plain = json.loads(path.read_text('utf-8'))
@@ -111,13 +111,13 @@ def _with_tuples(value):
 def _row(names, user):
   import numpy as np
 
-  from experiments import run
+  from experiments import build
   from xdomain import wording
 
   (found,) = np.nonzero(names == user)
   if not found.size:
     some = [str(name) for name in names[:5]]
-    raise run.ConfigError(
+    raise build.ConfigError(
       f'user {user!r} is not in the data{wording.instead(user, some)}, ...'
     )
   return int(found[0])

@@ -15,31 +15,22 @@ its records.
 import contextlib
 import functools
 import hashlib
-import importlib
-import inspect
-import itertools
 import json
-import math
 import pathlib
-import pkgutil
 import platform
 import subprocess
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import xdomain
-from xdomain import base, checkpoint, evaluate, models, results, train, wording
-from xdomain.data import arrays, load, pairs, splits, tables
+from experiments import build
+from xdomain import base, checkpoint, evaluate, results, train
+from xdomain.data import arrays, kept, load, splits, tables
 
 IDENTITY = ('method', 'model', 'hyper', 'sweep', 'seed', 'split', 'data')
-
-
-class ConfigError(ValueError):
-  """A config that cannot be run; the message names the field."""
 
 
 class Prepared(NamedTuple):
@@ -63,7 +54,7 @@ def prepare(config, say=print) -> Prepared:
     arrays.put(split.train),
     base.Held(*map(arrays.rating_queries, split.valid)),
     base.Held(*map(arrays.rating_queries, split.test)),
-    {'data': pairs.digest(dataset), 'split': splits.digest(split)},
+    {'data': kept.digest(dataset), 'split': splits.digest(split)},
   )
 
 
@@ -73,89 +64,7 @@ def _split(config, dataset):
   except tables.DataError:
     raise
   except ValueError as error:
-    raise ConfigError(f'config.split: {error}') from None
-
-
-class Method(NamedTuple):
-  model: base.Model
-  hyper: Any  # leaves [], or [W] for a sweep
-  members: list[dict[str, float]]  # the same as Python numbers
-
-
-def build(config, sizes: base.Sizes) -> Method:
-  """The model and the hyper-parameters of a config.
-
-  Raises:
-    ConfigError: a method, setting, variant or hyper-parameter is not known.
-  """
-  module = module_of(config.method)
-  _check_names('hyper', config.hyper, module.Hyper._fields, config.method)
-  settings = list(inspect.signature(module.model).parameters)[1:]
-  _check_names('model', config.model, settings, config.method)
-  _check_numbers(config)
-  try:
-    model = module.model(sizes, **config.model.to_dict())
-  except ValueError as error:
-    raise ConfigError(f'config.model: {error}') from None
-  sweep = {k: v for k, v in config.sweep.hyper.to_dict().items() if v}
-  members = [
-    config.hyper.to_dict() | dict(zip(sweep, values))
-    for values in itertools.product(*sweep.values())
-  ]
-  if not sweep:
-    hyper = module.Hyper(*map(jnp.float32, module.Hyper(**members[0])))
-  else:
-    columns = zip(*(module.Hyper(**member) for member in members))
-    hyper = module.Hyper(*(jnp.asarray(c, jnp.float32) for c in columns))
-  return Method(model, hyper, members)
-
-
-def _check_numbers(config):
-  """Refuses what would fail, or train nonsense, far from here."""
-  for name in ('epochs', 'patience', 'every'):
-    _check(name, config[name], config[name] >= 1, 'at least 1')
-  if config.every > min(config.patience, config.epochs):
-    raise ConfigError(
-      f'config.every is {config.every}; validate at least once within'
-      f' config.patience ({config.patience}) and config.epochs'
-      f' ({config.epochs})'
-    )
-  for name, value in config.model.items():
-    for each in value if isinstance(value, tuple) else (value,):
-      if isinstance(each, int):
-        _check(f'model.{name}', value, each >= 1, 'at least 1')
-  for name, value in config.hyper.items():
-    for each in (value, *config.sweep.hyper.get(name, ())):
-      fine = isinstance(each, int | float) and math.isfinite(each)
-      _check(f'hyper.{name}', each, fine, 'a finite number')
-      _check(f'hyper.{name}', each, each >= 0, 'not negative')
-      _check(f'hyper.{name}', each, name != 'lr' or each > 0, 'above 0')
-  if '/' in config.name:
-    raise ConfigError(f"config.name is {config.name!r}; it takes no '/'")
-
-
-def _check(field, value, fine, what):
-  if not fine:
-    raise ConfigError(f'config.{field} is {value!r}; it must be {what}')
-
-
-def module_of(method: str):
-  """The file in `xdomain/models/`; `ConfigError` where there is none."""
-  names = [module.name for module in pkgutil.iter_modules(models.__path__)]
-  if method not in names:
-    raise ConfigError(
-      f'config.method is {method!r}{wording.instead(method, names)}'
-    )
-  return importlib.import_module(f'xdomain.models.{method}')
-
-
-def _check_names(field, given, known, method):
-  for name in given:
-    if name not in known:
-      raise ConfigError(
-        f'config.{field}.{name} is no setting of {method}'
-        f'{wording.instead(name, known)}'
-      )
+    raise build.ConfigError(f'config.split: {error}') from None
 
 
 def folder_of(config, workdir) -> pathlib.Path:
@@ -190,7 +99,7 @@ def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
   if records:
     _check_same_data(folder, records[0]['hashes'], prepared.hashes)
     return records
-  method = build(config, prepared.sizes)
+  method = build.method(config, prepared.sizes)
   with _alone_in(folder):
     about = _about(config, prepared)
     progress = _train(config, prepared, method, folder, about, watch, seconds)
@@ -214,7 +123,7 @@ def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
 
 def _check_same_data(folder, saved, hashes):
   if saved != hashes:
-    raise ConfigError(
+    raise build.ConfigError(
       f'{folder} holds a run of this config on other data, which has changed'
       ' since; delete the folder, or name another --workdir'
     )
@@ -232,7 +141,9 @@ def _alone_in(folder):
     except ImportError:
       pass  # Not on this platform.
     except BlockingIOError:
-      raise ConfigError(f'another process is running in {folder}') from None
+      raise build.ConfigError(
+        f'another process is running in {folder}'
+      ) from None
     yield
 
 

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from experiments import arguments, run
+from experiments import arguments, build, run
 from tests import helpers
 from xdomain import base
 
@@ -35,7 +35,7 @@ def _from_the_root(monkeypatch):
 @pytest.mark.parametrize('text', CONFIGS + CASES)
 def test_a_config_builds_its_model(text):
   config = arguments.load(text)
-  method = run.build(config, helpers.small().sizes)
+  method = build.method(config, helpers.small().sizes)
   assert isinstance(method.model, base.Model)
   assert len(method.members) == 1
 
@@ -53,7 +53,7 @@ def test_the_quick_form_runs_and_is_recorded(text, tmp_path):
 @pytest.mark.parametrize('text', CASES)
 def test_every_hyper_parameter_of_the_method_is_in_its_config(text):
   config = arguments.load(text)
-  module = run.module_of(config.method)
+  module = build.module_of(config.method)
   assert set(config.hyper) == set(module.Hyper._fields)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xdomain.data import amazon, load, pairs, tables
+from xdomain.data import amazon, kept, load, tables
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +53,11 @@ def test_a_parsed_pair_is_cached_until_its_file_changes(cache, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(amazon, 'read', unexpected)
     again = load.dataset('amazon', say, pair=3, at_least=5)
-    assert pairs.digest(again) == pairs.digest(first)
+    assert kept.digest(again) == kept.digest(first)
     assert again.trail == first.trail
   path.write_text(path.read_text() + 'u1,new,5.0,2000\n')
   other = load.dataset('amazon', say, pair=3, at_least=5)
-  assert pairs.digest(other) != pairs.digest(first)
+  assert kept.digest(other) != kept.digest(first)
 
 
 def own(tmp_path, **changes):

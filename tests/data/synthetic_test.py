@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xdomain.data import pairs, splits, synthetic
+from xdomain.data import kept, pairs, splits, synthetic
 from xdomain.data.tables import DataError
 
 SHAPES = {
@@ -66,7 +66,7 @@ def test_arrays_have_the_types_of_base(made):
 
 
 def test_the_seed_decides():
-  digests = [pairs.digest(synthetic.pair(seed)) for seed in (0, 0, 1)]
+  digests = [kept.digest(synthetic.pair(seed)) for seed in (0, 0, 1)]
   assert digests[0] == digests[1] != digests[2]
 
 
@@ -74,7 +74,7 @@ def test_the_target_does_not_change_with_the_source():
   few, many = (
     synthetic.pair(0, source=k, source_ratings=600) for k in (20, 40)
   )
-  assert pairs.sha256(few.pair.target) == pairs.sha256(many.pair.target)
+  assert kept.sha256(few.pair.target) == kept.sha256(many.pair.target)
 
 
 def test_ratings_are_integers_on_the_scale_and_all_of_them_occur():

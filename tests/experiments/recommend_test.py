@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments import arguments, recommend, run
+from experiments import arguments, build, recommend, run
 
 
 @pytest.fixture(scope='module')
@@ -37,10 +37,10 @@ def test_no_more_items_than_there_are(trained):
 
 
 def test_an_unknown_user_is_answered_with_a_near_one(trained):
-  with pytest.raises(run.ConfigError, match="user '3' is not in the data"):
+  with pytest.raises(build.ConfigError, match="user '3' is not in the data"):
     recommend.recommend(trained[0], ['3'], top=1)
 
 
 def test_a_folder_without_a_run_is_said_to_be_one(tmp_path):
-  with pytest.raises(run.ConfigError, match='not the folder of a run'):
+  with pytest.raises(build.ConfigError, match='not the folder of a run'):
     recommend.recommend(tmp_path, ['u3'], top=1)

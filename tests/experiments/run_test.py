@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import arguments, run
+from experiments import arguments, build, run
 from xdomain import checkpoint, results, train
 
 
@@ -105,7 +105,7 @@ def test_a_diverged_run_says_where_and_keeps_the_last_good_checkpoint(
     go(wild, tmp_path, seconds=seconds)
   assert not (tmp_path / 'records.jsonl').exists()
   prepared = run.prepare(wild, say=lambda line: None)
-  method = run.build(wild, prepared.sizes)
+  method = build.method(wild, prepared.sizes)
   progress = run.restore(wild, prepared, method, tmp_path)
   assert (progress.stage, progress.epoch) == (2, 0)
   assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(progress.best))
@@ -127,7 +127,7 @@ def test_a_finished_run_is_not_shown_for_data_that_changed(tmp_path):
   go(config(), tmp_path)
   prepared = run.prepare(config(), say=lambda line: None)
   prepared = prepared._replace(hashes=prepared.hashes | {'data': 'other'})
-  with pytest.raises(run.ConfigError, match='on other data'):
+  with pytest.raises(build.ConfigError, match='on other data'):
     run.run(config(), prepared, tmp_path, watch=lambda report: None)
 
 
@@ -135,7 +135,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
   pytest.importorskip('fcntl')
   with (
     run._alone_in(tmp_path),
-    pytest.raises(run.ConfigError, match='another process'),
+    pytest.raises(build.ConfigError, match='another process'),
   ):
     go(config(), tmp_path)
 
@@ -196,6 +196,6 @@ def test_a_config_that_cannot_be_run_says_which_field(change, message):
   wrong = config()
   with wrong.unlocked():
     wrong.update(change)
-  with pytest.raises(run.ConfigError) as error:
-    run.build(wrong, run.base.Sizes(3, 4, 5))
+  with pytest.raises(build.ConfigError) as error:
+    build.method(wrong, run.base.Sizes(3, 4, 5))
   assert message in str(error.value)

@@ -12,7 +12,7 @@ import pathlib
 
 from xdomain import base, wording
 from xdomain.data import amazon as amazon_files
-from xdomain.data import download, pairs
+from xdomain.data import download, kept, pairs
 from xdomain.data import movielens as movielens_files
 from xdomain.data import synthetic as synthetic_pairs
 from xdomain.data import tables as tables_files
@@ -203,11 +203,11 @@ def _cached(say, build, files, *what):
     download.cache_dir() / 'pairs' / f'{what[0]}-{key.hexdigest()[:16]}.npz'
   )
   if path.exists():
-    return pairs.load(path)
+    return kept.load(path)
   dataset = build()
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pairs.save(dataset, path)
+    kept.save(dataset, path)
   except OSError as error:
     say(f'the parsed pair is not kept: {error}')
   return dataset

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from xdomain.base import Held, HeldOut, Pair, Split
-from xdomain.data import pairs
+from xdomain.data import kept, pairs
 from xdomain.data.tables import DataError
 
 
@@ -43,7 +43,7 @@ def by_ratio(pair: Pair, seed: int, *, test=0.1, valid=0.1) -> Split:
 
 def digest(split: Split) -> str:
   """SHA-256 of every event and where it went."""
-  return pairs.sha256(split)
+  return kept.sha256(split)
 
 
 def _three(ratings, seed, test, valid, domain):

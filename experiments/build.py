@@ -1,0 +1,98 @@
+"""A config -> the model and the hyper-parameters it stands for."""
+
+import importlib
+import inspect
+import itertools
+import math
+import pkgutil
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from xdomain import base, models, wording
+
+
+class ConfigError(ValueError):
+  """A config that cannot be run; the message names the field."""
+
+
+class Method(NamedTuple):
+  model: base.Model
+  hyper: Any  # leaves [], or [W] for a sweep
+  members: list[dict[str, float]]  # the same as Python numbers
+
+
+def method(config, sizes: base.Sizes) -> Method:
+  """The model and the hyper-parameters of a config.
+
+  Raises:
+    ConfigError: a method, setting, variant or hyper-parameter is not known.
+  """
+  module = module_of(config.method)
+  _check_names('hyper', config.hyper, module.Hyper._fields, config.method)
+  settings = list(inspect.signature(module.model).parameters)[1:]
+  _check_names('model', config.model, settings, config.method)
+  _check_numbers(config)
+  try:
+    model = module.model(sizes, **config.model.to_dict())
+  except ValueError as error:
+    raise ConfigError(f'config.model: {error}') from None
+  sweep = {k: v for k, v in config.sweep.hyper.to_dict().items() if v}
+  members = [
+    config.hyper.to_dict() | dict(zip(sweep, values))
+    for values in itertools.product(*sweep.values())
+  ]
+  if not sweep:
+    hyper = module.Hyper(*map(jnp.float32, module.Hyper(**members[0])))
+  else:
+    columns = zip(*(module.Hyper(**member) for member in members))
+    hyper = module.Hyper(*(jnp.asarray(c, jnp.float32) for c in columns))
+  return Method(model, hyper, members)
+
+
+def _check_numbers(config):
+  """Refuses what would fail, or train nonsense, far from here."""
+  for name in ('epochs', 'patience', 'every'):
+    _check(name, config[name], config[name] >= 1, 'at least 1')
+  if config.every > min(config.patience, config.epochs):
+    raise ConfigError(
+      f'config.every is {config.every}; validate at least once within'
+      f' config.patience ({config.patience}) and config.epochs'
+      f' ({config.epochs})'
+    )
+  for name, value in config.model.items():
+    for each in value if isinstance(value, tuple) else (value,):
+      if isinstance(each, int):
+        _check(f'model.{name}', value, each >= 1, 'at least 1')
+  for name, value in config.hyper.items():
+    for each in (value, *config.sweep.hyper.get(name, ())):
+      fine = isinstance(each, int | float) and math.isfinite(each)
+      _check(f'hyper.{name}', each, fine, 'a finite number')
+      _check(f'hyper.{name}', each, each >= 0, 'not negative')
+      _check(f'hyper.{name}', each, name != 'lr' or each > 0, 'above 0')
+  if '/' in config.name:
+    raise ConfigError(f"config.name is {config.name!r}; it takes no '/'")
+
+
+def _check(field, value, fine, what):
+  if not fine:
+    raise ConfigError(f'config.{field} is {value!r}; it must be {what}')
+
+
+def module_of(name: str):
+  """The file in `xdomain/models/`; `ConfigError` where there is none."""
+  names = [module.name for module in pkgutil.iter_modules(models.__path__)]
+  if name not in names:
+    raise ConfigError(
+      f'config.method is {name!r}{wording.instead(name, names)}'
+    )
+  return importlib.import_module(f'xdomain.models.{name}')
+
+
+def _check_names(field, given, known, method):
+  for name in given:
+    if name not in known:
+      raise ConfigError(
+        f'config.{field}.{name} is no setting of {method}'
+        f'{wording.instead(name, known)}'
+      )
