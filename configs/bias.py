@@ -1,6 +1,9 @@
 r"""Mean + user bias + item bias, the floor that any network must beat.
 
 python -m experiments.main --config=configs/bias.py
+
+Seconds on two CPU cores; expect test RMSE .906 on the MovieLens pair. The
+penalty is of (1, 2, 4, 6, 8, 12, 16), by validation RMSE on seed 0.
 """
 
 from configs import common

@@ -3,6 +3,10 @@ r"""U-DARec and I-DARec, beside AutoRec and the bias floor on the same split.
 python -m experiments.main --config=configs/darec.py:item
 python -m experiments.main --config=configs/darec.py:user
 python -m experiments.main --config=configs/darec.py:item,pair=3   # Amazon
+
+Two or three minutes on two CPU cores; expect test RMSE .878 (item) and .889
+(user) on the MovieLens pair. The paper's Table 2 is of the Amazon pairs, for
+example .9665 for I-DARec on pair 1 with 80 % of the ratings for training.
 """
 
 from configs import autorec, bias, common
