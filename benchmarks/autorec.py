@@ -13,6 +13,8 @@ and temporaries.
 
 import functools
 import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,77 +72,84 @@ def dense_epoch(state, visits, matrix, level, n_entries, hyper, tx):
   return jax.lax.scan(step, state, visits)[0]
 
 
-def compare(name, data, sizes, axis, batch):
-  """Prints a row: both forms on the same epoch."""
+class Form(NamedTuple):
+  """A compiled epoch; it uses up `state` and returns the state after it."""
+
+  program: Any
+  state: Any
+  rest: tuple
+  params: Callable  # of what the program returns
+  compiled: float  # seconds
+
+
+def sparse_form(stage, data, hyper, key):
+  """The epoch as the package runs it."""
+  from xdomain import train
+
+  state = jax.jit(stage.init)(key, data, hyper, ())
+  lowered = train.run_epoch.lower(
+    stage, 'single', state, key, data, hyper, True
+  )
+  program, seconds = _compile(lowered)
+  rest = key, data, hyper, True
+  return Form(program, state, rest, lambda out: out[0].params, seconds)
+
+
+def dense_form(stage, data, hyper, key, rows):
+  """The same epoch, of the same batches, on the whole matrix."""
   import optax
 
-  from xdomain import train
-  from xdomain.models import autorec
-
-  key, hyper = jax.random.key(0), autorec.Hyper()
-  (stage,) = autorec.model(
-    sizes, axis=axis, embed=EMBED.value, batch=batch
-  ).stages
-  rows = data.target.along(axis)
+  trained = jax.jit(stage.init)(key, data, hyper, ())
   visits = stage.epoch(jax.random.split(key)[0], data)
   matrix = np.zeros((rows.n_rows + 1, rows.n_columns), np.float32)
   matrix[rows.row, rows.column] = rows.value
-  matrix, tx = jnp.asarray(matrix), optax.scale_by_adam()
-  state = jax.jit(stage.init)(key, data, hyper, ())
-  level = state.frozen
-  sparse_program = train.run_epoch.lower(
-    stage, 'single', state, key, data, hyper
-  )
-  arguments = (state.params, state.moments), visits, matrix, level
-  dense_program = dense_epoch.lower(
-    *arguments, float(rows.n_entries), hyper, tx
-  )
-  programs, compiled = {}, {}
-  for form, program in (('sparse', sparse_program), ('dense', dense_program)):
-    started = time.perf_counter()
-    programs[form] = program.compile()
-    compiled[form] = time.perf_counter() - started
+  state = trained.params, trained.moments
+  count = float(rows.n_entries)
+  rest = visits, jnp.asarray(matrix), trained.frozen, count, hyper
+  lowered = dense_epoch.lower(state, *rest, optax.scale_by_adam())
+  program, seconds = _compile(lowered)
+  return Form(program, state, rest, lambda out: out[0], seconds)
 
-  def sparse():
-    fresh = jax.tree.map(jnp.copy, state)
-    jax.block_until_ready(fresh)
-    started = time.perf_counter()
-    after, *_ = programs['sparse'](fresh, key, data, hyper, True)
-    jax.block_until_ready(after)
-    return time.perf_counter() - started, after.params
 
-  def dense():
-    fresh = jax.tree.map(jnp.copy, (state.params, state.moments))
-    jax.block_until_ready(fresh)
-    started = time.perf_counter()
-    after = programs['dense'](
-      fresh, visits, matrix, level, float(rows.n_entries), hyper
-    )
-    jax.block_until_ready(after)
-    return time.perf_counter() - started, after[0]
+def _compile(lowered):
+  started = time.perf_counter()
+  return lowered.compile(), time.perf_counter() - started
 
-  seconds = {'sparse': [], 'dense': []}
-  for repeat in range(REPEATS.value + 1):
-    ends = {}
-    for form, run in (('dense', dense), ('sparse', sparse)):
-      took, ends[form] = run()
-      if repeat:  # The first epoch warms up.
-        seconds[form].append(took)
+
+def epoch(form):
+  """Seconds of one epoch from the form's first state, and its parameters."""
+  fresh = jax.block_until_ready(jax.tree.map(jnp.copy, form.state))
+  started = time.perf_counter()
+  out = jax.block_until_ready(form.program(fresh, *form.rest))
+  return time.perf_counter() - started, form.params(out)
+
+
+def compare(name, data, sizes, axis, batch, embed, repeats) -> str:
+  """A row of the table: both forms on the same epoch, in turn."""
+  from xdomain.models import autorec
+
+  key, hyper = jax.random.key(0), autorec.Hyper()
+  (stage,) = autorec.model(sizes, axis=axis, embed=embed, batch=batch).stages
+  rows = data.target.along(axis)
+  forms = [
+    dense_form(stage, data, hyper, key, rows),
+    sparse_form(stage, data, hyper, key),
+  ]
+  first, *timed = [[epoch(form) for form in forms] for _ in range(repeats + 1)]
   gap = max(
-    float(jnp.max(jnp.abs(a - b)))
-    for a, b in zip(ends['dense'], ends['sparse'])
+    float(jnp.max(jnp.abs(a - b))) for a, b in zip(first[0][1], first[1][1])
   )
-  best = {form: min(took) for form, took in seconds.items()}
-  memory = {form: _mebibytes(program) for form, program in programs.items()}
-  print(
-    f'| {name} {axis[0].upper()}- | {batch} '
-    f'| {rows.n_entries / best["dense"]:,.0f} '
-    f'| {rows.n_entries / best["sparse"]:,.0f} '
-    f'| {best["dense"] / best["sparse"]:.2f} '
-    f'| {memory["dense"]:,.0f} | {memory["sparse"]:,.0f} '
-    f'| {compiled["dense"]:.1f} | {compiled["sparse"]:.1f} | {gap:.0e} |',
-    flush=True,
-  )
+  dense, sparse = (min(took[i][0] for took in timed) for i in (0, 1))
+  cells = [
+    f'{name} {axis[0].upper()}-',
+    batch,
+    *(f'{rows.n_entries / seconds:,.0f}' for seconds in (dense, sparse)),
+    f'{dense / sparse:.2f}',
+    *(f'{_mebibytes(form.program):,.0f}' for form in forms),
+    *(f'{form.compiled:.1f}' for form in forms),
+    f'{gap:.0e}',
+  ]
+  return '| ' + ' | '.join(map(str, cells)) + ' |'
 
 
 def _mebibytes(program):
@@ -164,7 +173,10 @@ def main(argv):
     data, sizes = arrays.put(pair), arrays.sizes(pair)
     for axis in AXES.value:
       for batch in map(int, BATCHES.value):
-        compare(case, data, sizes, axis, batch)
+        row = compare(
+          case, data, sizes, axis, batch, EMBED.value, REPEATS.value
+        )
+        print(row, flush=True)
 
 
 if __name__ == '__main__':

@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from tests import helpers
 from xdomain import base, evaluate, train
 from xdomain.data import arrays
 from xdomain.models import autorec, bias
+from xdomain.ops import sparse
 
 AXES = pytest.mark.parametrize('axis', ['user', 'item'])
 
@@ -60,9 +62,11 @@ def one_step(axis, padding=0):
 
 @AXES
 @pytest.mark.parametrize('padding', [0, 5])
+@pytest.mark.parametrize('dense', [0.0, 2.0])
 def test_loss_and_every_gradient_are_those_of_another_implementation(
-  axis, padding
+  axis, padding, dense, monkeypatch
 ):
+  monkeypatch.setattr(sparse, 'DENSE', dense)
   expected = helpers.golden('golden_rating')[f'{axis[0].upper()}-AutoRec']
   with jax.enable_x64(True):
     loss, gradients = one_step(axis, padding)
@@ -117,9 +121,9 @@ def dense_loss(params, level, value, mask, count, hyper):
 
 
 @AXES
-def test_an_epoch_equals_the_dense_form_with_adam(axis):
-  import optax
-
+@pytest.mark.parametrize('dense', [0.0, 2.0])
+def test_an_epoch_equals_the_dense_form_with_adam(axis, dense, monkeypatch):
+  monkeypatch.setattr(sparse, 'DENSE', dense)
   small = helpers.small(source_ratings=300, target_ratings=400)
   rows = small.data.target.along(axis)
   model = autorec.model(small.sizes, axis=axis, embed=8, batch=16)

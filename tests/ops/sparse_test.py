@@ -134,10 +134,13 @@ def epochs(gradient, p, batches, lr, alpha):
   return jax.lax.scan(step, (p, tx.init(p)), batches)[0][0]
 
 
-@pytest.fixture(params=[16, 512, 1 << 20], autouse=True)
-def chunk(request, monkeypatch):
-  """Chunks much smaller and larger than a batch."""
-  monkeypatch.setattr(sparse, 'CHUNK', {'cpu': request.param})
+@pytest.fixture(params=[16, 512, 1 << 20, 'products'], autouse=True)
+def form(request, monkeypatch):
+  """Chunks much smaller and larger than a batch, and products of all cells."""
+  products = request.param == 'products'
+  monkeypatch.setattr(sparse, 'DENSE', 0.0 if products else 2.0)
+  if not products:
+    monkeypatch.setattr(sparse, 'CHUNK', {'cpu': request.param})
 
 
 @pytest.mark.parametrize('capacity', [900, 1024, 2500])
