@@ -242,17 +242,23 @@ def _evaluate(prepared, method, progress, index):
   if progress.failed.ndim:
     best = jax.tree.map(lambda leaf: leaf[index], best)
   state, valid, epoch = best
-  predictions = functools.partial(
-    evaluate.predict_ratings,
-    method.model,
-    state,
-    prepared.data,
-    scale=prepared.dataset.scale,
-  )
-  target = predictions(prepared.test.target)
-  if not epoch:  # It diverged before it was ever validated.
-    nothing = np.full_like(target.rating, np.nan)
-    target = target._replace(rating=nothing, raw=nothing)
+
+  def predictions(queries, domain):
+    said = evaluate.predict_ratings(
+      method.model,
+      state,
+      prepared.data,
+      queries,
+      prepared.dataset.scale,
+      domain=domain,
+    )
+    if epoch:
+      return said
+    # It diverged before it was ever validated.
+    nothing = np.full_like(said.rating, np.nan)
+    return said._replace(rating=nothing, raw=nothing)
+
+  target = predictions(prepared.test.target, 'target')
   measures = {
     'valid_rmse': float(valid),
     'epoch': int(epoch),
@@ -260,7 +266,7 @@ def _evaluate(prepared, method, progress, index):
     'test': evaluate.rating_measures(target),
   }
   if method.model.predict_source is not None:
-    source = predictions(prepared.test.source, domain='source')
+    source = predictions(prepared.test.source, 'source')
     measures['test_source'] = evaluate.rating_measures(source)
   params = getattr(state, 'params', state)
   measures['parameters'] = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -292,8 +298,8 @@ def difference(folder, other, member=0) -> tuple[float, float, float]:
     with np.load(pathlib.Path(path) / 'test.npz') as test:
       errors.append(test['rating'][row] - test['truth'])
       user = test['user']
-  roots = [np.sqrt(np.mean(np.square(e, dtype=np.float64))) for e in errors]
-  return roots[0] - roots[1], *evaluate.error_interval(user, *errors)
+  ours, theirs = (evaluate.mean_error(e, power=2) for e in errors)
+  return ours - theirs, *evaluate.error_interval(user, *errors)
 
 
 def _about(config, prepared):

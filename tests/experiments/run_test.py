@@ -123,6 +123,14 @@ def test_a_member_that_diverged_at_once_has_no_measures(tmp_path):
   assert results.read(tmp_path / 'records.jsonl')[1]['valid_rmse'] is None
 
 
+def test_a_member_that_diverged_has_no_measures_of_the_source_either(tmp_path):
+  swept = config()
+  swept.sweep.hyper.lr = (0.01, 1e30)
+  fine, failed = go(swept, tmp_path)
+  assert fine['test_source']['rmse'] < 2
+  assert failed['test_source']['rmse'] is None
+
+
 def test_a_finished_run_is_not_shown_for_data_that_changed(tmp_path):
   go(config(), tmp_path)
   prepared = run.prepare(config(), say=lambda line: None)
