@@ -121,6 +121,15 @@ class Lengths:
     return f'Lengths({self.falling.size} rows, {self.falling.sum()} entries)'
 
 
+class Events(NamedTuple):
+  """Some entries of a sparse matrix; padding has weight 0."""
+
+  row: Array  # [B] int32
+  column: Array  # [B] int32
+  value: Array  # [B] float32
+  weight: Array  # [B] float32, 1 for an entry and 0 for padding
+
+
 @functools.partial(
   jax.tree_util.register_dataclass,
   data_fields=('start', 'row', 'column', 'value', 'order'),
@@ -169,6 +178,22 @@ class Rows:
     return sparse.flatten_rows(
       self.start, self.column, self.value, rows, capacity
     )
+
+  def shuffled(self, key, batch: int) -> Array:
+    """`[N, B]` entry ids: every entry once, in random batches of nearly one size.
+
+    The rest is padded with id `E`.
+    """
+    return sampling.shuffled(key, self.n_entries, batch)
+
+  def events(self, ids) -> Events:
+    """The entries of a batch from `shuffled`, `[B]`."""
+    weight = (ids < self.n_entries).astype(self.value.dtype)
+
+    def of(column):  # Padding reads as 0.
+      return column.at[ids].get(mode='fill', fill_value=0)
+
+    return Events(of(self.row), of(self.column), of(self.value), weight)
 
   def expected(self, rows) -> Array:
     """How many entries as many rows as a padded batch `[B]` has on average.

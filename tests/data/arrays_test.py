@@ -49,6 +49,23 @@ def test_every_entry_is_visited_once_an_epoch():
     np.testing.assert_array_equal(total[:-1], dense(rows))
 
 
+def test_shuffled_events_are_all_entries_each_once():
+  rows = helpers.small().data.target.by_user
+  visits = rows.shuffled(jax.random.key(0), 64)
+  events = rows.events(visits.reshape(-1))
+  seen = np.zeros((rows.n_rows, rows.n_columns))
+  np.add.at(seen, (events.row, events.column), events.value)
+  np.testing.assert_array_equal(seen, dense(rows))
+  assert events.weight.sum() == rows.n_entries
+  assert np.all(events.value[events.weight == 0] == 0)
+
+
+def test_an_empty_domain_has_no_events():
+  rows = arrays.domain(helpers.ratings([], 3, 4)).by_user
+  events = rows.events(rows.shuffled(jax.random.key(0), 8)[0])
+  assert not np.any(events.weight) and not np.any(events.value)
+
+
 def test_expected_entries_add_up_to_all_of_them():
   rows = helpers.small().data.target.by_user
   visits = rows.batches(jax.random.key(0), 7)

@@ -68,3 +68,17 @@ def test_any_two_rows_of_different_strata_can_meet():
     batches = sampling.balanced_batches(jax.random.key(seed), order, 2)
     met |= {tuple(sorted(map(int, b))) for b in batches}
   assert met == {(i, j) for i in range(4) for j in range(4, 8)}
+
+
+@SHAPES
+def test_shuffled_ids_come_once_in_batches_of_nearly_one_size(rows, batch):
+  batches = sampling.shuffled(jax.random.key(0), rows, batch)
+  counts = np.bincount(np.ravel(batches), minlength=rows + 1)
+  np.testing.assert_array_equal(counts[:rows], 1)
+  real = np.sum(batches < rows, axis=1)
+  assert real.max() - real.min() <= 1
+
+
+def test_shuffled_ids_change_with_the_key():
+  one, two = (sampling.shuffled(jax.random.key(k), 64, 8) for k in (0, 1))
+  assert np.any(one != two)

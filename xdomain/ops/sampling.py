@@ -36,6 +36,14 @@ def in_order(order, batch):
   return jnp.concatenate([order, padding]).reshape(batch, n).T
 
 
+def shuffled(key, n: int, batch: int):
+  """`[N, B]` ids `0..n-1` in random order, each once, the rest padded with `n`.
+
+  `N = ceil(n / B)`; batches differ by at most one id.
+  """
+  return in_order(jax.random.permutation(key, n), batch)
+
+
 def n_batches(rows: int, batch: int) -> int:
   """How many batches `balanced_batches` makes."""
   return max(1, -(-rows // batch))
