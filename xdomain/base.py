@@ -180,9 +180,9 @@ class Rows:
     )
 
   def shuffled(self, key, batch: int) -> Array:
-    """`[N, B]` entry ids: every entry once, in random batches of nearly one size.
+    """`[N, B]` entry ids: every entry once, in random batches.
 
-    The rest is padded with id `E`.
+    Batches are of nearly one size, and padded with id `E`.
     """
     return sampling.shuffled(key, self.n_entries, batch)
 
@@ -191,6 +191,8 @@ class Rows:
     weight = (ids < self.n_entries).astype(self.value.dtype)
 
     def of(column):  # Padding reads as 0.
+      if not self.n_entries:  # Nothing can be gathered from nothing.
+        return jnp.zeros(ids.shape, column.dtype)
       return column.at[ids].get(mode='fill', fill_value=0)
 
     return Events(of(self.row), of(self.column), of(self.value), weight)
