@@ -58,7 +58,8 @@ class Pair(NamedTuple):
 
   source: Ratings
   target: Ratings
-  side: np.ndarray | None = None  # [U, A] auxiliary user vectors
+  side: np.ndarray | None = None  # auxiliary user vectors: [U, A], or
+  # [U, 2, A] where each domain has its own, the source's first
 
 
 class Ids(NamedTuple):
@@ -85,20 +86,29 @@ class HeldOut(NamedTuple):
   user: np.ndarray  # [Q] int32
   item: np.ndarray  # [Q] int32
   value: np.ndarray  # [Q] float32
-  negatives: np.ndarray | None = None  # [Q, 99], drawn under the split's seed
+  # [Q, N] items to rank it among, drawn under the split's seed; -1 where there
+  # were not so many.
+  negatives: np.ndarray | None = None
 
 
 class Held(NamedTuple):
-  """What was held out of each domain."""
+  """What was held out of each domain; a source may be kept whole."""
 
-  source: HeldOut
+  source: HeldOut | None
   target: HeldOut
 
 
 class Split(NamedTuple):
+  """What to train on, to choose by and to test on.
+
+  `shown` is what predictions may look at, where that is more than what was
+  trained on: the rows of people who are new.
+  """
+
   train: Pair
   valid: Held
   test: Held
+  shown: Pair | None = None
 
 
 # --- Device -----------------------------------------------------------------
@@ -230,7 +240,7 @@ class Arrays(NamedTuple):
 
   source: Domain
   target: Domain
-  side: Array | None = None  # [U, A]
+  side: Array | None = None  # [U, A] or [U, 2, A]
 
   def mirrored(self) -> 'Arrays':
     """The same pair seen from the other domain."""
@@ -316,10 +326,12 @@ class Model(NamedTuple):
   `predict` takes the state the last stage ended in. `trained` says which
   predictions rest on training data of their own; the others are replaced by
   the evaluation's fallback. `predict_source` scores the source domain, for
-  methods that can.
+  methods that can. `predict_all` scores every item, `users [B] -> [B, items]`,
+  for methods that do so faster than item by item.
   """
 
   stages: tuple[Stage, ...]
   predict: Predict
   trained: Callable[..., Array] = everything_trained
   predict_source: Predict | None = None
+  predict_all: Callable[[Tree, Arrays], Callable[[Array], Array]] | None = None
