@@ -115,6 +115,7 @@ def fit(
   *,
   epochs: int | tuple[int, ...],
   valid: Any = None,
+  shown: base.Arrays | None = None,
   measure: Measure | None = None,
   patience: int | None = None,
   every: int = 1,
@@ -130,6 +131,8 @@ def fit(
     hyper: the model's `Hyper`; leaves `[]`, or `[W]` for a sweep.
     epochs: at most so many, for every stage or for each.
     valid: queries as `.source` and `.target`; without, last epochs are kept.
+    shown: what predictions may look at when they are validated, where that is
+      not the training data.
     measure: `(score, data, queries) -> []`, lower is better. The evaluated
       domain is always `data.target`: a stage that is validated on the source
       is measured on the mirrored pair.
@@ -146,12 +149,16 @@ def fit(
   """
   hyper = jax.tree.map(jnp.asarray, hyper)
   limits = _per_stage(epochs, model.stages)
+  shown = data if shown is None else shown
   if progress is None:
     progress = begin(model, key, data, hyper, 0, ())
     watch(None, progress)
   while True:
     stage, limit = model.stages[progress.stage], limits[progress.stage]
-    selects = valid is not None and stage.predict is not None
+    selects = (
+      stage.predict is not None
+      and getattr(valid, stage.domain, None) is not None
+    )
     while progress.epoch < limit and not _all_stopped(progress, patience):
       started = time.perf_counter()
       progress, metrics = _train(stage, progress, key, data, hyper, patience)
@@ -160,7 +167,7 @@ def fit(
       value = None
       if selects and (progress.epoch % every == 0 or progress.epoch == limit):
         progress, value = _select(
-          stage, measure, progress, data, valid, patience
+          stage, measure, progress, shown, valid, patience
         )
       watch(_report(stage, limit, progress, metrics, value, started), progress)
     if not selects:
@@ -229,10 +236,10 @@ def _inspect(stage, progress, data):
   return jax.device_get(_inspected(stage, across, progress.state, data))
 
 
-def _select(stage, measure, progress, data, valid, patience):
+def _select(stage, measure, progress, shown, valid, patience):
   """Validates, and keeps the state where it is the best so far."""
   across = _across(progress.failed)
-  value = _validate(stage, across, measure, progress.state, data, valid)
+  value = _validate(stage, across, measure, progress.state, shown, valid)
   # The epoch that has just ended is not counted as waiting.
   before = progress._replace(epoch=progress.epoch - 1)
   running = ~_stopped(before, patience) & ~progress.failed

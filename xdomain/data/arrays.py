@@ -52,3 +52,16 @@ def rating_queries(held: base.HeldOut) -> base.Queries:
     gain=jnp.asarray(held.value, jnp.float32)[:, None],
     mask=jnp.ones((held.user.size, 1), bool),
   )
+
+
+def ranking_queries(held: base.HeldOut) -> base.Queries:
+  """The held-out item, worth 1, and the negatives it is to be ranked among."""
+  item = np.concatenate([held.item[:, None], held.negatives], axis=1)
+  gain = np.zeros(item.shape, np.float32)
+  gain[:, 0] = 1
+  return base.Queries(
+    user=jnp.asarray(held.user, jnp.int32),
+    item=jnp.asarray(np.maximum(item, 0), jnp.int32),
+    gain=jnp.asarray(gain),
+    mask=jnp.asarray(item >= 0),
+  )
