@@ -139,6 +139,62 @@ def synthetic():
   )
 
 
+def implicit_block(arg):
+  """The data of a ranking config: `arg` holds `data` and `quick`.
+
+  `quick` means a small synthetic pair.
+  """
+  if arg.quick and arg.data == 'movielens':
+    return synthetic_implicit()
+  return {
+    'movielens': movielens_implicit,
+    'amazon': amazon_implicit,
+    'tables': tables_implicit,
+    'synthetic': synthetic_implicit,
+  }[arg.data]()
+
+
+def movielens_implicit():
+  """MovieLens-1M, exactly as SharedVAE's Table 2 counts it."""
+  return dict(
+    kind='movielens_implicit',
+    positive=4.0,
+    source_at_least=20,
+    target_at_least=2,
+    first_movie_dropped=True,
+  )
+
+
+def amazon_implicit():
+  """Movies -> Books from the raw files; the floors are ours."""
+  return dict(
+    kind='amazon_implicit', positive=4.0, at_least=5, item_at_least=5
+  )
+
+
+def tables_implicit():
+  """Two files of one's own, with ratings or without."""
+  return tables() | dict(
+    kind='tables_implicit',
+    positive=4.0,  # the lowest rating that counts, where there are ratings
+    side='',  # a file of user ids, then numbers; or none
+  )
+
+
+def synthetic_implicit():
+  """A small pair with planted taste and auxiliary vectors, to try things."""
+  return dict(
+    kind='synthetic_implicit',
+    users=300,
+    source=80,
+    target=150,
+    source_ratings=16000,
+    target_ratings=15000,
+    at_least=3,
+    seed=0,
+  )
+
+
 def method(name, *, model, hyper, **settings):
   """The skeleton of a method's config.
 
@@ -159,6 +215,8 @@ def method(name, *, model, hyper, **settings):
       patience=8,  # epochs without a better validation value
       every=1,  # validate after every so many epochs
       seed=0,  # of the split and of the training
+      protocol='rating',  # what is held out and measured
+      view='both',  # of the pair; 'alone' is the target, 'merged' all in one
       split=dict(test=0.1, valid=0.1),  # of all ratings, of what is left
       data=movielens(),
       beside=dict(),  # configs by name, run on the same split and shown beside

@@ -23,17 +23,21 @@ SECONDS = flags.DEFINE_float(
 )
 
 
+# What is shown beside a config is run on its terms.
+TERMS = ('data', 'split', 'protocol', 'seed', 'epochs', 'patience', 'every')
+
+
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)  # jax tells of every missing backend.
   # Imported here, so that --help and a wrong flag answer at once.
-  from experiments import build, run, show
+  from experiments import build, show
   from xdomain import checkpoint, train
   from xdomain.data import tables
 
   display = show.Show()
   try:
-    _run_all(CONFIG.value, run, display)
+    _run_all(CONFIG.value, display)
   except (
     build.ConfigError, tables.DataError, train.Diverged,
     checkpoint.WrongCheckpoint,
@@ -45,41 +49,38 @@ def main(argv):
     sys.exit(1)
 
 
-def _run_all(config, run, display):
+def _run_all(config, display):
   """The configs beside, then the config itself, then one table."""
+  from experiments import protocols, run
+  from xdomain import report
+
   pathlib.Path(WORKDIR.value).mkdir(parents=True, exist_ok=True)
   prepared = run.prepare(config, display.say)
   display.data(prepared.dataset)
+  protocol = protocols.of(config)
   beside = [_on_same_terms(other, config) for other in config.beside.values()]
   rows, folders = [], []
   for each in (*beside, config):
     folders.append(run.folder_of(each, WORKDIR.value))
-    with display.training(each.name) as watch:
+    with display.training(each.name, protocol.value) as watch:
       records = run.run(
         each, prepared, folders[-1], watch=watch, seconds=SECONDS.value
       )
     rows += [(_label(each, record), record) for record in records]
   display.results(rows)
-  best = min(range(len(records)), key=lambda i: _validated(records[i]))
+  best = min(range(len(records)), key=lambda i: report.loss(records[i]))
+  name = _label(config, records[best])
   for other, folder in zip(beside, folders):
-    display.difference(
-      _label(config, records[best]),
-      other.name,
-      run.difference(folders[-1], folder, best),
-    )
+    for row in run.differences(config, folders[-1], folder, best):
+      display.difference(name, other.name, *row)
   display.say(f'records, checkpoint and config are in {folders[-1]}')
-
-
-def _validated(record):
-  value = record['valid_rmse']
-  return float('inf') if value is None else value
 
 
 def _on_same_terms(other, config):
   """A config to be shown beside: on the same split, with the same budget."""
   other = other.copy_and_resolve_references()
   with other.unlocked():
-    for field in ('data', 'split', 'seed', 'epochs', 'patience', 'every'):
+    for field in TERMS:
       other[field] = config[field]
   return other
 

@@ -53,8 +53,7 @@ def recommend(folder, users, top):
   import jax.numpy as jnp
   import numpy as np
 
-  from experiments import build, run
-  from xdomain import base, evaluate
+  from experiments import build, protocols, run
 
   config = _config(folder)
   prepared = run.prepare(config, say=lambda line: None)
@@ -66,19 +65,11 @@ def recommend(folder, users, top):
     raise build.ConfigError(f'{folder} holds a sweep; train the chosen member')
   ids, target = prepared.dataset.ids, prepared.dataset.pair.target
   rows = [_row(ids.users, user) for user in users]
-  score = method.model.predict(progress.best, prepared.data)
-  everything = jnp.arange(target.n_items)[None]  # [1, T]
+  protocol = protocols.of(config)
+  score = protocol.catalogue(prepared, method.model, progress.best)
   recommended = []
   for name, row in zip(users, rows):
-    queries = base.Queries(jnp.array([row]), everything, None, None)
-    predictions, _ = evaluate.rate(
-      score,
-      method.model.trained,
-      prepared.dataset.scale,
-      prepared.data,
-      queries,
-    )
-    predictions = np.array(predictions[0])
+    predictions = np.array(score(jnp.array([row]))[0])
     predictions[target.item[target.user == row]] = -np.inf
     for item in np.argsort(-predictions, kind='stable')[:top]:
       if np.isfinite(predictions[item]):

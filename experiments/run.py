@@ -9,7 +9,7 @@ its records.
   metrics.jsonl   a line an epoch (and events.* for TensorBoard, if installed)
   checkpoint/     where it stands; at the end, the trained model
   records.jsonl   a record for the run, or one for each member of a sweep
-  test.npz        every test rating and what was predicted
+  test.npz        every test query and what came of it
 """
 
 import contextlib
@@ -23,48 +23,83 @@ import time
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import xdomain
-from experiments import build
-from xdomain import base, checkpoint, evaluate, results, train
-from xdomain.data import arrays, kept, load, splits, tables
+from experiments import build, protocols
+from xdomain import base, checkpoint, results, train, wording
+from xdomain.data import arrays, kept, load, pairs, splits, tables
 
-IDENTITY = ('method', 'model', 'hyper', 'sweep', 'seed', 'split', 'data')
+IDENTITY = (
+  'method', 'model', 'hyper', 'sweep', 'seed', 'split', 'data', 'protocol',
+  'view',
+)  # fmt: skip
+# What of the pair a method is given.
+VIEWS = {'both': lambda pair: pair, 'alone': pairs.alone, 'merged': pairs.joint}
 
 
 class Prepared(NamedTuple):
   """Data that is ready to train on and to be asked about."""
 
   dataset: base.Dataset
-  sizes: base.Sizes
-  data: base.Arrays
+  split: base.Split
   valid: base.Held  # of Queries
   test: base.Held  # of Queries
   hashes: dict[str, str]
+  view: str
+  sizes: base.Sizes
+  data: base.Arrays
+  shown: base.Arrays | None  # to predictions, where that is more than `data`
 
 
 def prepare(config, say=print) -> Prepared:
   """Reads, filters and splits a config's data, and puts it on the device."""
   dataset = load.dataset(say=say, **config.data.to_dict())
-  split = _split(config, dataset)
+  protocol = protocols.of(config)
+  split = _split(protocol, config, dataset)
+
+  def queries(held):
+    return None if held is None else protocol.queries(held)
+
+  hashes = {'data': kept.digest(dataset), 'split': splits.digest(split)}
   return Prepared(
     dataset,
-    arrays.sizes(split.train),
-    arrays.put(split.train),
-    base.Held(*map(arrays.rating_queries, split.valid)),
-    base.Held(*map(arrays.rating_queries, split.test)),
-    {'data': kept.digest(dataset), 'split': splits.digest(split)},
+    split,
+    base.Held(*map(queries, split.valid)),
+    base.Held(*map(queries, split.test)),
+    hashes,
+    *_seen_as(config.view, split),
   )
 
 
-def _split(config, dataset):
+def _split(protocol, config, dataset):
   try:
-    return splits.by_ratio(dataset.pair, config.seed, **config.split.to_dict())
+    return protocol.split(dataset.pair, config.seed, **config.split.to_dict())
   except tables.DataError:
     raise
-  except ValueError as error:
+  except (TypeError, ValueError) as error:
     raise build.ConfigError(f'config.split: {error}') from None
+
+
+def _seen_as(view, split):
+  """The view, and the sizes and arrays of what it shows of a split."""
+  if view not in VIEWS:
+    raise build.ConfigError(
+      f'config.view is {view!r}{wording.instead(view, VIEWS)}'
+    )
+  train = VIEWS[view](split.train)
+  shown = None if split.shown is None else arrays.put(VIEWS[view](split.shown))
+  return view, arrays.sizes(train), arrays.put(train), shown
+
+
+def seen_by(config, prepared) -> Prepared:
+  """The same split as another config wants to see it."""
+  if config.view == prepared.view:
+    return prepared
+  fields = ('view', 'sizes', 'data', 'shown')
+  seen = _seen_as(config.view, prepared.split)
+  return prepared._replace(**dict(zip(fields, seen)))
 
 
 def folder_of(config, workdir) -> pathlib.Path:
@@ -86,7 +121,7 @@ def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
 
   Args:
     config: of one method.
-    prepared: its data.
+    prepared: its data, in any view.
     folder: of the run.
     watch: called with each epoch's `Report`.
     seconds: between checkpoints.
@@ -99,12 +134,13 @@ def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
   if records:
     _check_same_data(folder, records[0]['hashes'], prepared.hashes)
     return records
+  prepared = seen_by(config, prepared)
   method = build.method(config, prepared.sizes)
   with _alone_in(folder):
     about = _about(config, prepared)
     progress = _train(config, prepared, method, folder, about, watch, seconds)
     members = [
-      _evaluate(prepared, method, progress, index)
+      _evaluate(config, prepared, method, progress, index)
       for index in range(len(method.members))
     ]
     about |= {
@@ -115,7 +151,7 @@ def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
       {'hyper': hyper, **measures, **about}
       for hyper, (measures, _) in zip(method.members, members)
     ]
-    _save_test(folder / 'test.npz', [predicted for _, predicted in members])
+    _save_test(folder / 'test.npz', [answer for _, answer in members])
     lines = ''.join(map(results.line, records))
     results.write(folder / 'records.jsonl', lines)
   return records
@@ -157,12 +193,13 @@ def _train(config, prepared, method, folder, about, watch, seconds):
   saves = functools.partial(
     checkpoint.save, folder / 'checkpoint', identity=_identity(config, prepared)
   )
+  protocol = protocols.of(config)
   due = 0.0
 
   def after(report, progress):
     nonlocal due
     if report is not None:
-      line = _line(progress.stage, report)
+      line = _line(protocol, progress.stage, report)
       results.append(log, line)
       events.write(line)
       watch(report)
@@ -180,7 +217,8 @@ def _train(config, prepared, method, folder, about, watch, seconds):
     method.hyper,
     epochs=config.epochs,
     valid=prepared.valid,
-    measure=evaluate.RatingError(prepared.dataset.scale, method.model.trained),
+    shown=prepared.shown,
+    measure=protocol.measure(prepared.dataset, method.model),
     patience=config.patience,
     every=config.every,
     progress=progress,
@@ -224,8 +262,10 @@ def _seconds(folder):
   return round(sum(line['seconds'] for line in lines), 1)
 
 
-def _line(stage, report):
-  value = {} if report.value is None else {'valid_rmse': report.value.tolist()}
+def _line(protocol, stage, report):
+  value = {}
+  if report.value is not None:
+    value = {protocol.valid: protocol.value(report.value).tolist()}
   return {
     'stage': stage,
     'name': report.stage,
@@ -236,70 +276,59 @@ def _line(stage, report):
   }
 
 
-def _evaluate(prepared, method, progress, index):
-  """One member's measures, and its predictions for the test ratings."""
+def _evaluate(config, prepared, method, progress, index):
+  """One member's measures, and its answers to the test queries."""
   best = progress.best, progress.best_value, progress.best_epoch
   if progress.failed.ndim:
     best = jax.tree.map(lambda leaf: leaf[index], best)
   state, valid, epoch = best
-
-  def predictions(queries, domain):
-    said = evaluate.predict_ratings(
-      method.model,
-      state,
-      prepared.data,
-      queries,
-      prepared.dataset.scale,
-      domain=domain,
-    )
-    if epoch:
-      return said
-    # It diverged before it was ever validated.
-    nothing = np.full_like(said.rating, np.nan)
-    return said._replace(rating=nothing, raw=nothing)
-
-  target = predictions(prepared.test.target, 'target')
+  if not epoch:  # It diverged before it was ever validated.
+    state = jax.tree.map(_unknown, state)
+  protocol = protocols.of(config)
+  answer = protocol.answer(prepared, method.model, state)
+  params = getattr(state, 'params', state)
   measures = {
-    'valid_rmse': float(valid),
+    protocol.valid: protocol.value(float(valid)),
     'epoch': int(epoch),
     'failed': bool(np.reshape(progress.failed, -1)[index]),
-    'test': evaluate.rating_measures(target),
+    **answer.measures,
+    'parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
   }
-  if method.model.predict_source is not None:
-    source = predictions(prepared.test.source, 'source')
-    measures['test_source'] = evaluate.rating_measures(source)
-  params = getattr(state, 'params', state)
-  measures['parameters'] = sum(leaf.size for leaf in jax.tree.leaves(params))
-  return measures, target
+  return measures, answer
 
 
-def _save_test(path, members):
-  """`rating` and `raw` are `[W, Q]`, the rest `[Q]`."""
-  first = members[0]
+def _unknown(leaf):
+  """NaN in place of all numbers that can be it."""
+  if jnp.issubdtype(leaf.dtype, jnp.inexact):
+    return jnp.full_like(leaf, jnp.nan)
+  return leaf
+
+
+def _save_test(path, answers):
+  """What differs between members is `[W, Q]`, the rest `[Q]`."""
   beside = path.with_name('test.part.npz')
-  np.savez_compressed(
-    beside,
-    user=first.user,
-    truth=first.truth,
-    warm=first.warm,
-    rating=np.stack([member.rating for member in members]),
-    raw=np.stack([member.raw for member in members]),
-  )
+  own = {
+    name: np.stack([answer.own[name] for answer in answers])
+    for name in answers[0].own
+  }
+  np.savez_compressed(beside, **answers[0].shared, **own)
   beside.replace(path)
 
 
-def difference(folder, other, member=0) -> tuple[float, float, float]:
-  """Test RMSE of a run less that of another on the same split, low and high.
+def differences(config, folder, other, member=0) -> list[tuple]:
+  """How a run's test measures differ from those of another on the same split.
 
-  The 95 % interval is a paired bootstrap over users.
+  Returns:
+    Rows of the measure's name, its value of the run less that of the other,
+    and the 95 % interval of that by a paired bootstrap over users.
   """
-  errors = []
+  answers = []
   for path, row in ((folder, member), (other, 0)):
     with np.load(pathlib.Path(path) / 'test.npz') as test:
-      errors.append(test['rating'][row] - test['truth'])
-      user = test['user']
-  ours, theirs = (evaluate.mean_error(e, power=2) for e in errors)
-  return ours - theirs, *evaluate.error_interval(user, *errors)
+      answers.append(
+        {name: x[row] if x.ndim > 1 else x for name, x in test.items()}
+      )
+  return protocols.of(config).differences(*answers)
 
 
 def _about(config, prepared):

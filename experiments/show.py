@@ -8,7 +8,7 @@ from rich import box, console, progress, table
 from xdomain.data import pairs
 
 PAUSE = 10.0  # Seconds between lines where there is no terminal.
-TITLE = 'Test RMSE of the target domain; epochs chosen on validation ratings'
+TITLE = 'Test measures of the target domain; epochs chosen on validation'
 
 
 class Show:
@@ -27,20 +27,24 @@ class Show:
     for line in pairs.describe(dataset):
       self.say(line)
 
-  def training(self, title):
-    """A context whose value is to be called with every epoch's report."""
-    return _Training(self, title)
+  def training(self, title, value):
+    """A context whose value is to be called with every epoch's report.
+
+    Args:
+      title: of the run.
+      value: what the validation's measure is shown as.
+    """
+    return _Training(self, title, value)
 
   def results(self, records):
     """The final table: a row a record, selected on validation."""
     shown = table.Table(title=TITLE, box=box.SIMPLE_HEAD, pad_edge=False)
     shown.add_column('method', no_wrap=True)
-    for column in (
-      'RMSE', '95 % interval', 'MAE', 'warm', 'valid', 'epoch',
-    ):  # fmt: skip
+    cells = [_cells(record) for _, record in records]
+    for column in cells[0]:
       shown.add_column(column, justify='right', no_wrap=True)
-    for name, record in records:
-      shown.add_row(name, *_cells(record))
+    for (name, _), row in zip(records, cells):
+      shown.add_row(name, *row.values())
     self.console.print(shown)
     for name, record in records:
       if 'test_source' in record:
@@ -50,41 +54,64 @@ class Show:
           f' {_four(source["rmse"])}, MAE {_four(source["mae"])}'
         )
 
-  def difference(self, name, other, interval):
-    """One line: how much lower or higher an RMSE is than another."""
-    value, low, high = interval
+  def difference(self, name, other, measure, value, low, high):
+    """One line: how much lower or higher a measure is than another's."""
     verdict = 'no difference beyond chance'
-    if high < 0:
-      verdict = f'{name} is better'
-    elif low > 0:
-      verdict = f'{other} is better'
+    if low is None:
+      verdict = 'one of them has failed'
+    elif low > 0 or high < 0:
+      lower_is_better = measure == 'RMSE'
+      verdict = f'{name if (high < 0) == lower_is_better else other} is better'
     self.say(
-      f'{name} less {other}: {value:+.4f} ({low:+.4f} to {high:+.4f}, paired'
-      f' bootstrap over users): {verdict}'
+      f'{measure} of {name} less {other}: {_signed(value)} ({_signed(low)} to'
+      f' {_signed(high)}, paired bootstrap over users): {verdict}'
     )
 
 
 def _cells(record):
+  """The row of a record, by column."""
+  row = _rating_cells if 'rmse' in record['test'] else _ranking_cells
+  failed = ' failed' if record['failed'] else ''
+  return row(record) | {'epoch': f'{record["epoch"]}{failed}'}
+
+
+def _rating_cells(record):
   test = record['test']
   low, high = test['rmse_interval']
-  return (
-    _four(test['rmse']),
-    f'{_four(low)}-{_four(high)}',
-    _four(test['mae']),
-    _four(test['rmse_warm']),
-    _four(record['valid_rmse']) + (' failed' if record['failed'] else ''),
-    str(record['epoch']),
-  )
+  return {
+    'RMSE': _four(test['rmse']),
+    '95 % interval': f'{_four(low)}-{_four(high)}',
+    'MAE': _four(test['mae']),
+    'warm': _four(test['rmse_warm']),
+    'valid': _four(record['valid_rmse']),
+  }
+
+
+def _ranking_cells(record):
+  test, cells = record['test'], {}
+  for kind in ('sampled', 'full'):
+    for measure in ('hr@10', 'ndcg@10'):
+      cells[f'{kind} {measure.upper()}'] = _four(test[kind][measure])
+    low, high = test[f'{kind}_interval']['ndcg@10']
+    cells['95 % interval' + ' ' * (kind == 'full')] = (
+      f'{_four(low)}-{_four(high)}'
+    )
+  return cells | {'valid': _four(record['valid_ndcg@10'])}
 
 
 def _four(value):
   return '-' if value is None else f'{value:.4f}'
 
 
+def _signed(value):
+  return '-' if value is None else f'{value:+.4f}'
+
+
 class _Training:
-  def __init__(self, show, title):
+  def __init__(self, show, title, value):
     self._show = show
     self._title = title
+    self._value = value
     self._last = time.monotonic()
     self._bar = progress.Progress(
       progress.TextColumn('{task.description}'),
@@ -109,7 +136,7 @@ class _Training:
     self._bar.stop()
 
   def __call__(self, report):
-    text = _text(report)
+    text = _text(report, self._value)
     if report.stage != self._stage:
       self._begin(report)
     self._bar.update(self._task, completed=report.epoch, text=text)
@@ -137,15 +164,15 @@ def _aside(report):
   )
 
 
-def _text(report):
+def _text(report, shown_as):
   """Loss, validation, best so far and speed, of the best member."""
   parts = [f'loss {np.nanmin(report.metrics["loss"]):.4f}']
   if report.value is not None:
     best = int(np.nanargmin(report.best_value))
     value = np.reshape(report.value, -1)[best]
     at = np.reshape(report.best_epoch, -1)[best]
-    parts.append(f'valid {value:.4f}')
-    parts.append(f'best {np.nanmin(report.best_value):.4f} at {at}')
+    parts.append(f'valid {shown_as(value):.4f}')
+    parts.append(f'best {shown_as(np.nanmin(report.best_value)):.4f} at {at}')
   if 'ratings' in report.metrics:
     ratings = np.sum(report.metrics['ratings'])
     parts.append(f'{ratings / report.seconds / 1e6:.2f}M ratings/s')

@@ -7,6 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+# The columns of a table and where a record's test holds them, by what the
+# validation of the record is called.
+MEASURES = {
+  'valid_rmse': {'RMSE': ('rmse',), 'MAE': ('mae',)},
+  'valid_ndcg@10': {
+    f'{kind} {name.upper()}': (kind, name)
+    for kind in ('sampled', 'full')
+    for name in ('ndcg@10', 'hr@5', 'hr@10', 'hr@20')
+  },
+}
+
 
 class Estimate(NamedTuple):
   """A mean over seeds and its 95 % interval (Student's t); None for one."""
@@ -33,6 +44,14 @@ def estimate(values: Iterable[float]) -> Estimate:
   return Estimate(mean, float(mean - half), float(mean + half))
 
 
+def loss(record: dict) -> float:
+  """What validation chose by, lower is better; infinite for a failed run."""
+  name = _valid(record)
+  if record[name] is None:
+    return np.inf
+  return record[name] if name == 'valid_rmse' else 1 - record[name]
+
+
 def over_seeds(records: list[dict]) -> list[dict[str, str]]:
   """A row a method, in the order of their first records.
 
@@ -49,14 +68,16 @@ def over_seeds(records: list[dict]) -> list[dict[str, str]]:
   """
   rows = []
   for name, group in _methods(records).items():
-    tests = [record['test'] for record in group]
+    valid = [record[_valid(record)] for record in group]
+    measures = {
+      column: str(estimate(_at(record['test'], path) for record in group))
+      for column, path in MEASURES[_valid(group[0])].items()
+    }
     rows.append(
-      {
-        'method': name,
-        'seeds': str(len(group)),
-        'RMSE': str(estimate(test['rmse'] for test in tests)),
-        'MAE': str(estimate(test['mae'] for test in tests)),
-        'valid': f'{np.mean([r["valid_rmse"] for r in group]):.4f}',
+      {'method': name, 'seeds': str(len(group))}
+      | measures
+      | {
+        'valid': f'{np.mean(valid):.4f}',
         'epoch': f'{np.median([r["epoch"] for r in group]):.0f}',
         'parameters': f'{group[0]["parameters"]:,}',
         'seconds': f'{np.median([r["seconds"] for r in group]):.0f}',
@@ -66,24 +87,39 @@ def over_seeds(records: list[dict]) -> list[dict[str, str]]:
 
 
 def differences(records: list[dict]) -> list[dict[str, str]]:
-  """RMSE of each method less that of each other, on the same splits."""
-  groups = {
-    name: {
-      record['hashes']['split']: record['test']['rmse'] for record in group
+  """The first measure of each method less that of each other, by split."""
+  groups = {}
+  for name, group in _methods(records).items():
+    (measure, path), *_ = MEASURES[_valid(group[0])].items()
+    groups[measure, name] = {
+      record['hashes']['split']: _at(record['test'], path) for record in group
     }
-    for name, group in _methods(records).items()
-  }
   rows = []
-  for (other, theirs), (name, ours) in itertools.combinations(
-    groups.items(), 2
-  ):
-    shared = sorted(ours.keys() & theirs.keys())
-    if shared:
-      gap = estimate(ours[split] - theirs[split] for split in shared)
+  for first, second in itertools.combinations(groups, 2):
+    shared = sorted(groups[first].keys() & groups[second].keys())
+    if shared and first[0] == second[0]:
+      gap = estimate(groups[second][s] - groups[first][s] for s in shared)
+      measure, other = first
       rows.append(
-        {'RMSE of': name, 'less that of': other, 'difference': str(gap)}
+        {
+          f'{measure} of': second[1],
+          'less that of': other,
+          'difference': str(gap),
+        }
       )
   return rows
+
+
+def _valid(record):
+  """What the validation of a record is called."""
+  return next(name for name in MEASURES if name in record)
+
+
+def _at(test, path):
+  """The measure at `path`, such as ('full', 'hr@10')."""
+  for name in path:
+    test = test[name]
+  return test
 
 
 def markdown(rows: list[dict[str, str]]) -> str:
@@ -107,12 +143,11 @@ def _chosen(records):
   """Of each run the member with the best validation value."""
   runs = {}
   for record in records:
-    value = record['valid_rmse']
-    if value is None:
+    if loss(record) == np.inf:
       raise ValueError(f'a run of {record["name"]} has failed; leave it out')
     run = [record['name'], record['config'], record['time']]
     key = json.dumps(run, sort_keys=True)
-    if key not in runs or value < runs[key]['valid_rmse']:
+    if key not in runs or loss(record) < loss(runs[key]):
       runs[key] = record
   return runs.values()
 

@@ -4,7 +4,7 @@ Every step that leaves something out says so in the dataset's trail.
 """
 
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -88,6 +88,106 @@ def at_least_in_total(dataset: Dataset, ratings) -> Dataset:
   return _keep(dataset, keep, step)
 
 
+def core(dataset: Dataset, users, items) -> Dataset:
+  """Keeps people and items with enough ratings, until no more of them go.
+
+  Args:
+    dataset: whose ratings count.
+    users: ratings that a person needs in each domain.
+    items: ratings that an item needs.
+  """
+  source, target = dataset.pair.source, dataset.pair.target
+  before = None
+  while before != (before := (source.user.size, target.user.size)):
+    enough = (_per_user(source) >= users) & (_per_user(target) >= users)
+    source, target = (
+      take(part, enough[part.user] & (_per_item(part) >= items)[part.item])
+      for part in (source, target)
+    )
+  step = f'users with at least {users} ratings in each domain, items {items}'
+  if not enough.any():
+    raise DataError(
+      f'{dataset.name}: none of {enough.size:,} users is left after "{step}". '
+      'Lower the floors.'
+    )
+  pair = dataset.pair._replace(source=source, target=target)
+  return _keep(dataset._replace(pair=pair), enough, step)
+
+
+def positives(dataset: Dataset, at_least=4.0) -> Dataset:
+  """What people liked, as events of value 1; of the rest nothing is known.
+
+  Those who like nothing in one of the domains go. A domain in which every value
+  is 1, as readers have it where there are no ratings, is liked as a whole.
+
+  Args:
+    dataset: with ratings or without.
+    at_least: the lowest rating that counts.
+  """
+  pair = dataset.pair
+  source, target = (_liked(part, at_least) for part in pair[:2])
+  keep = (_per_user(source) > 0) & (_per_user(target) > 0)
+  step = f'positives, which are ratings of at least {at_least:g}'
+  if not keep.any():
+    highest = (part.value.max(initial=0) for part in pair[:2])
+    raise DataError(
+      f'{dataset.name}: nobody has {step} in both domains; the highest are '
+      f'{" and ".join(f"{value:g}" for value in highest)}. Lower the threshold.'
+    )
+  pair = pair._replace(source=source, target=target)
+  return _keep(dataset._replace(pair=pair, scale=(0.0, 1.0)), keep, step)
+
+
+def liked_items(table: Table, at_least=4.0) -> list[str]:
+  """The raw ids of the items that anybody has rated so high."""
+  items = np.unique(_liked(table.ratings, at_least).item)
+  return [table.items[item] for item in items.tolist()]
+
+
+def over_items(dataset: Dataset, source, target) -> Dataset:
+  """The same events over these items, whether anyone is left who rated them.
+
+  Args:
+    dataset: of some of these items.
+    source: raw ids.
+    target: raw ids.
+  """
+  pair, ids = dataset.pair, dataset.ids
+  pair = pair._replace(
+    source=_over(pair.source, ids.source, source),
+    target=_over(pair.target, ids.target, target),
+  )
+  ids = ids._replace(source=np.array(source), target=np.array(target))
+  trail = (*dataset.trail, ('with items that nobody rates', counts(pair)))
+  return dataset._replace(pair=pair, ids=ids, trail=trail)
+
+
+def with_side(dataset: Dataset, users: Sequence[str], vectors) -> Dataset:
+  """The dataset with auxiliary vectors; zeros for users who have none.
+
+  Args:
+    dataset: without them.
+    users: raw ids, `[n]`.
+    vectors: `[n, A]`, or `[n, 2, A]` with the source's first.
+  """
+  rows = {user: row for row, user in enumerate(users)}
+  row = np.array([rows.get(user, -1) for user in dataset.ids.users.tolist()])
+  if not (row >= 0).any():
+    raise DataError(
+      f'{dataset.name}: no user has an auxiliary vector. Users are such as '
+      f'{str(dataset.ids.users[0])!r}, vectors are of such as {users[0]!r}.'
+    )
+  side = np.zeros((row.size, *vectors.shape[1:]), np.float32)
+  side[row >= 0] = vectors[row[row >= 0]]
+  pair = dataset.pair._replace(side=side)
+  step = (
+    f'auxiliary vectors of {side.shape[-1]} numbers for '
+    f'{np.count_nonzero(row >= 0):,} of {row.size:,} users'
+  )
+  trail = (*dataset.trail, (step, counts(pair)))
+  return dataset._replace(pair=pair, trail=trail)
+
+
 def by_genre(
   table: Table,
   genres: Mapping[str, Collection[str]],
@@ -131,7 +231,10 @@ def by_genre(
 
 def swapped(pair: Pair) -> Pair:
   """The same people with the domains exchanged."""
-  return pair._replace(source=pair.target, target=pair.source)
+  side = pair.side
+  if side is not None and side.ndim == 3:
+    side = side[:, ::-1]
+  return Pair(pair.target, pair.source, side)
 
 
 def alone(pair: Pair) -> Pair:
@@ -152,6 +255,11 @@ def merged(pair: Pair) -> Ratings:
     target.n_users,
     target.n_items + source.n_items,
   )
+
+
+def joint(pair: Pair) -> Pair:
+  """The pair with both domains as its target, and an empty source."""
+  return alone(pair)._replace(target=merged(pair))
 
 
 # --- Describe ---------------------------------------------------------------
@@ -233,6 +341,25 @@ def take(ratings: Ratings, chosen) -> Ratings:
 def _per_user(ratings):
   """`[U]` ratings of each user."""
   return np.bincount(ratings.user, minlength=ratings.n_users)
+
+
+def _per_item(ratings):
+  """`[n_items]` ratings of each item."""
+  return np.bincount(ratings.item, minlength=ratings.n_items)
+
+
+def _liked(ratings, at_least):
+  """The events that say somebody likes something, with value 1."""
+  rated = not np.all(ratings.value == 1)
+  liked = take(ratings, ratings.value >= at_least) if rated else ratings
+  return liked._replace(value=np.ones_like(liked.value))
+
+
+def _over(ratings, old, new):
+  """The events under the numbering of `new`, which has all items of `old`."""
+  places = {item: place for place, item in enumerate(new)}
+  item = np.array([places[item] for item in old.tolist()], np.int32)
+  return ratings._replace(item=item[ratings.item], n_items=len(new))
 
 
 def _first_seen(ids, n):

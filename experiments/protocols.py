@@ -1,0 +1,148 @@
+"""What is held out, what chooses the epoch, and what is reported of a test.
+
+`config.protocol` names one: 'rating' predicts held-out ratings; the others rank
+held-out items.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from experiments import build
+from xdomain import base, evaluate, ranking, wording
+from xdomain.data import arrays, splits
+
+HEADLINE = 'ndcg@10'
+
+
+class Answer(NamedTuple):
+  """What a trained model came to in the test."""
+
+  measures: dict  # for the record
+  shared: dict  # `[Q]` arrays, the same for all members of a sweep
+  own: dict  # `[Q]` arrays
+
+
+class Protocol(NamedTuple):
+  split: Callable  # (pair, seed, **config.split) -> Split
+  queries: Callable  # HeldOut -> Queries
+  measure: Callable  # (dataset, model) -> a measure for `train.fit`
+  valid: str  # what its values are called in records
+  value: Callable  # the measure's value -> the record's
+  answer: Callable  # (prepared, model, state) -> Answer
+  differences: Callable  # (arrays, arrays) -> [(name, value, low, high)]
+  catalogue: Callable  # (prepared, model, state) -> users [B] -> [B, T]
+
+
+def of(config) -> Protocol:
+  """The protocol of a config.
+
+  Raises:
+    ConfigError: there is none of that name.
+  """
+  if config.protocol not in PROTOCOLS:
+    raise build.ConfigError(
+      f'config.protocol is {config.protocol!r}'
+      f'{wording.instead(config.protocol, PROTOCOLS)}'
+    )
+  return PROTOCOLS[config.protocol]
+
+
+# --- Ratings ----------------------------------------------------------------
+
+
+def _rating_error(dataset, model):
+  return evaluate.RatingError(dataset.scale, model.trained)
+
+
+def _rate(prepared, model, state):
+  def predictions(domain):
+    return evaluate.predict_ratings(
+      model, state, prepared.data, getattr(prepared.test, domain),
+      prepared.dataset.scale, domain=domain,
+    )  # fmt: skip
+
+  target = predictions('target')
+  measures = {'test': evaluate.rating_measures(target)}
+  if model.predict_source is not None:
+    source = evaluate.rating_measures(predictions('source'))
+    measures['test_source'] = source
+  target = target._asdict()
+  own = {name: target.pop(name) for name in ('rating', 'raw')}
+  return Answer(measures, target, own)
+
+
+def _rating_differences(ours, theirs):
+  errors = [each['rating'] - each['truth'] for each in (ours, theirs)]
+  first, second = (evaluate.mean_error(e, power=2) for e in errors)
+  low, high = evaluate.error_interval(ours['user'], *errors)
+  return [('RMSE', first - second, low, high)]
+
+
+def _predicted(prepared, model, state):
+  data, scale = prepared.data, prepared.dataset.scale
+  score = model.predict(state, data)
+  items = jnp.arange(prepared.dataset.pair.target.n_items)
+
+  def catalogue(users):
+    asked = jnp.broadcast_to(items, (users.size, items.size))
+    queries = base.Queries(users, asked, None, None)
+    return evaluate.rate(score, model.trained, scale, data, queries)[0]
+
+  return catalogue
+
+
+# --- Rankings ---------------------------------------------------------------
+
+
+def _unranked(dataset, model):
+  del dataset, model
+  return ranking.Unranked()
+
+
+def _rank(prepared, model, state):
+  known = arrays.domain(prepared.dataset.pair.target).by_user
+  seen = prepared.data if prepared.shown is None else prepared.shown
+  ranks = ranking.ranks(model, state, seen, prepared.test.target, known)
+  shared = ranks._asdict()
+  own = {name: shared.pop(name) for name in ('sampled', 'tied', 'full')}
+  return Answer({'test': ranking.ranking_measures(ranks)}, shared, own)
+
+
+def _ranking_differences(ours, theirs):
+  at = ranking.names().index(HEADLINE)
+  rows = []
+  for kind in ('sampled', 'full'):
+    first, second = (
+      ranking.gains(each[kind])[:, [at]] for each in (ours, theirs)
+    )
+    gap = first - second
+    low, high = ranking.interval(ours['user'], gain=gap)
+    name = f'{kind} {HEADLINE.upper()}'
+    rows.append((name, gap.mean(), low.item(), high.item()))
+  return rows
+
+
+def _scored(prepared, model, state):
+  seen = prepared.data if prepared.shown is None else prepared.shown
+  items = prepared.dataset.pair.target.n_items
+  return ranking.all_scores(
+    model.predict, model.predict_all, items, state, seen
+  )
+
+
+def _ranking(split):
+  return Protocol(
+    split, arrays.ranking_queries, _unranked, f'valid_{HEADLINE}',
+    lambda value: 1 - value, _rank, _ranking_differences, _scored,
+  )  # fmt: skip
+
+
+PROTOCOLS = {
+  'rating': Protocol(
+    splits.by_ratio, arrays.rating_queries, _rating_error, 'valid_rmse',
+    lambda value: value, _rate, _rating_differences, _predicted,
+  ),
+  'leave_one_out': _ranking(lambda *a, **k: splits.leave_one_out(*a, **k)),
+}  # fmt: skip
