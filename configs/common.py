@@ -67,6 +67,7 @@ def _choice_of(word, fields):
 
 DATA = ('movielens', 'amazon', 'tables', 'synthetic')
 ARGUMENT = dict(data=DATA, pair=0, quick=False, full=False)
+RANKING_ARGUMENT = dict(data=DATA, quick=False, full=False)
 
 
 def length(arg):
@@ -167,9 +168,7 @@ def movielens_implicit():
 
 def amazon_implicit():
   """Movies -> Books from the raw files; the floors are ours."""
-  return dict(
-    kind='amazon_implicit', positive=4.0, at_least=5, item_at_least=5
-  )
+  return dict(kind='amazon_implicit', positive=4.0, at_least=5, item_at_least=5)
 
 
 def tables_implicit():

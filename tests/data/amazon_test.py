@@ -115,9 +115,10 @@ def test_ratings_are_preferred_to_reviews(tmp_path):
 
 
 def test_printed_sparsities_follow_from_the_counts_but_for_one():
+  both = amazon.PAIRS | {'Table 2': amazon.MOVIES_BOOKS}
   wrong = [
     (number, printed.category)
-    for number, pair in amazon.PAIRS.items()
+    for number, pair in both.items()
     for printed in (pair.source, pair.target)
     if abs(
       100 * (1 - printed.ratings / printed.items / pair.users)
@@ -127,7 +128,7 @@ def test_printed_sparsities_follow_from_the_counts_but_for_one():
   ]
   assert wrong == [(2, 'Sports and Outdoors')]
   names = [p.category for pair in amazon.PAIRS.values() for p in pair[:2]]
-  assert names == list(amazon.CATEGORIES)
+  assert [*names, 'Books'] == list(amazon.CATEGORIES)
 
 
 def publish(folder, monkeypatch):
@@ -180,6 +181,10 @@ def test_what_cannot_be_fetched_is_listed_with_what_to_do(
   assert [path.name for path in write_to.iterdir()] == [
     'reviews_Automotive_5.json'
   ]
+  with pytest.raises(
+    tables.DataError, match=r'files of A -> B could(.|\n)*ratings_Books\.csv'
+  ):
+    amazon.obtain_both('A -> B', amazon.MOVIES_BOOKS, say=said.append)
   with pytest.raises(tables.DataError, match='1 to 4'):
     amazon.obtain(7, say=said.append)
   assert download.cache_dir() == tmp_path

@@ -1,7 +1,11 @@
+import inspect
+
 import numpy as np
 import pytest
 
-from xdomain.data import amazon, kept, load, tables
+from configs import common
+from tests.data import movielens_test
+from xdomain.data import amazon, download, kept, load, movielens, tables
 
 
 @pytest.fixture(autouse=True)
@@ -155,9 +159,183 @@ def test_a_filter_that_leaves_too_little_says_how_much(tmp_path):
     load.dataset('tables', print, **own(tmp_path, at_least=100))
 
 
+# --- Positives --------------------------------------------------------------
+
+MOVIES = {
+  1: ('Toy Story (1995)', ('Comedy',)),
+  2: ('Heat (1995)', ('Action', 'Crime')),
+  3: ('Speed (1994)', ('Action',)),
+  4: ('Sabrina (1995)', ('Romance', 'Comedy')),
+  5: ('Emma (1996)', ('Drama',)),
+  6: ('Rob Roy (1995)', ('Action', 'Drama')),
+  7: ('Fargo (1996)', ('Crime',)),
+  8: ('Big (1988)', ('Fantasy',)),
+  9: ('Drop Zone (1994)', ('Action',)),
+}
+# Ann and Bob like films of both kinds. Cat likes just one of action, and she
+# alone likes Big; nobody likes Drop Zone.
+STARS = {
+  1: {1: 5, 2: 4, 3: 5, 4: 4, 5: 4, 6: 5, 7: 5, 9: 3},
+  2: {1: 4, 2: 5, 3: 4, 4: 3, 5: 5, 8: 2},
+  3: {1: 5, 2: 5, 3: 3, 4: 5, 5: 5, 8: 5, 9: 1},
+}
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+  """The films above in GroupLens's form, in place of MovieLens."""
+  path = movielens_test.write_zip(
+    tmp_path / 'ml',
+    [
+      (user, movie, stars, 100 * user + movie)
+      for user, seen in STARS.items()
+      for movie, stars in seen.items()
+    ],
+    MOVIES,
+    [('F', 25, 3, '1'), ('M', 18, 0, '2'), ('F', 35, 20, '3')],
+  )
+  monkeypatch.setattr(download, 'movielens_1m', lambda say: (path, 'zip'))
+
+
+def liked(dataset):
+  """Raw (user, item) of each domain."""
+  users = dataset.ids.users
+  return [
+    {(users[u], ids[i]) for u, i in zip(part.user, part.item)}
+    for part, ids in zip(dataset.pair[:2], dataset.ids[1:])
+  ]
+
+
+MOVIELENS = common.movielens_implicit() | dict(source_at_least=2)
+
+
+def test_the_rules_of_table_2_on_a_toy(toy):
+  say, lines = said()
+  dataset = load.dataset(say=say, **MOVIELENS | dict(target_at_least=1))
+  heat, speed, sabrina, emma, big = (MOVIES[n][0] for n in (2, 3, 4, 5, 8))
+  assert liked(dataset) == [
+    {('1', heat), ('1', speed), ('2', heat), ('2', speed)},
+    {('1', sabrina), ('1', emma), ('2', emma)},
+  ]
+  assert set(dataset.ids.source) == {heat, speed}
+  assert set(dataset.ids.target) == {sabrina, emma, big}  # Cat's stays.
+  np.testing.assert_array_equal(dataset.pair.target.value, 1)
+  assert '150,615' in '\n'.join(lines)
+
+
+def test_the_first_movie_is_there_on_request(toy):
+  dataset = load.dataset(say=len, **MOVIELENS | dict(first_movie_dropped=False))
+  first = MOVIES[1][0]
+  assert {('1', first), ('2', first)} < liked(dataset)[1]
+  assert 'Toy Story (1995)' in dataset.ids.target
+
+
+def test_demographics_follow_their_users_through_the_filters(toy):
+  dataset = load.dataset(say=len, **MOVIELENS)
+  assert dataset.ids.users.tolist() == [
+    '1'
+  ]  # Bob likes one film of the target.
+  assert dataset.pair.side.shape == (1, 30)
+  assert np.flatnonzero(dataset.pair.side[0]).tolist() == [0, 2 + 2, 9 + 3]
+
+
+def test_likes_of_movies_and_books_are_told_beside_table_2(cache):
+  (cache / 'amazon').mkdir(parents=True)
+  for name, each in (('Movies_and_TV', 6), ('Books', 8)):
+    rows = [
+      f'u{u},{name[0]}{(u + i) % 9},{1 + (u * i) % 5}.0,{1000 + i}'
+      for u in range(12)
+      for i in range(each)
+    ]
+    text = '\n'.join(rows) + '\nx,x,5.0,1\n'
+    (cache / 'amazon' / f'ratings_{name}.csv').write_text(text)
+  say, lines = said()
+  options = common.amazon_implicit() | dict(at_least=2, item_at_least=1)
+  dataset = load.dataset(say=say, **options)
+  assert dataset.name == 'amazon_implicit' and dataset.scale == (0, 1)
+  expected = {
+    f'u{u}'
+    for u in range(12)
+    if sum(u * i % 5 >= 3 for i in range(6)) >= 2
+    and sum(u * i % 5 >= 3 for i in range(8)) >= 2
+  }
+  assert set(dataset.ids.users) == expected
+  assert dataset.pair.source.user.size == sum(
+    u * i % 5 >= 3 for u in range(12) for i in range(6)
+  )
+  assert '601,928' in '\n'.join(lines)
+
+
+def own_implicit(tmp_path, **changes):
+  options = own(tmp_path, at_least=2, positive=4.0, side='')
+  return options | changes
+
+
+def test_own_ratings_that_are_high_become_positives(tmp_path):
+  dataset = load.dataset('tables_implicit', len, **own_implicit(tmp_path))
+  expected = {(f'u{u}', f'i{(u + i) % 7}') for u in range(8) for i in (3, 4)}
+  assert liked(dataset) == [expected, expected]
+  assert dataset.scale == (0, 1) and dataset.pair.side is None
+
+
+def test_own_events_without_ratings_are_all_positive(tmp_path):
+  options = own_implicit(tmp_path, rating='', scale=(2.0, 5.0))
+  dataset = load.dataset('tables_implicit', len, **options)
+  assert dataset.pair.target.user.size == 8 * 6
+  np.testing.assert_array_equal(dataset.pair.target.value, 1)
+
+
+def test_own_vectors_come_with_the_events(tmp_path):
+  path = tmp_path / 'people.tsv'
+  path.write_text('u3\t0.5\t1\nu1\t2\t-1\n')
+  options = own_implicit(tmp_path, side=str(path))
+  dataset = load.dataset('tables_implicit', len, **options)
+  side = dict(zip(dataset.ids.users.tolist(), dataset.pair.side.tolist()))
+  assert side['u3'] == [0.5, 1] and side['u1'] == [2, -1]
+  assert side['u2'] == [0, 0]
+  assert '2 of 8 users' in dataset.trail[-1][0]
+
+
+def test_the_planted_positives_are_a_kind(tmp_path):
+  dataset = load.dataset(say=len, **common.synthetic_implicit())
+  assert dataset.pair.target.n_users > 250
+  assert dataset.pair.side.shape[0] == dataset.pair.target.n_users
+
+
+def test_every_data_block_of_the_configs_gives_what_its_kind_takes():
+  for choose, fields in (
+    (common.data_block, common.ARGUMENT),
+    (common.implicit_block, common.RANKING_ARGUMENT),
+  ):
+    for word in (*common.DATA, 'quick'):
+      block = choose(common.parse_arg(word, **fields))
+      takes = inspect.signature(load.KINDS[block.pop('kind')]).parameters
+      assert {'say', *block} == set(takes)
+
+
+@pytest.mark.slow
+def test_the_movielens_of_table_2_is_counted_exactly(monkeypatch):
+  monkeypatch.undo()
+  options = common.movielens_implicit()
+  dataset = load.dataset(**options)
+  count = dataset.trail[-1][1]
+  assert {name: count[name] for name in movielens.PRINTED} == movielens.PRINTED
+  most = {'source': (20, 180, 3), 'target': (2, 869, 105)}
+  for domain, (low, high, empty) in most.items():
+    part = getattr(dataset.pair, domain)
+    users = np.bincount(part.user, minlength=part.n_users)
+    items = np.bincount(part.item, minlength=part.n_items)
+    assert (users.min(), users.max()) == (low, high)
+    assert np.count_nonzero(items == 0) == empty
+  np.testing.assert_array_equal(dataset.pair.side.sum(axis=1), 3)
+  whole = load.dataset(**options | dict(first_movie_dropped=False))
+  count = whole.trail[-1][1]
+  assert (count['target_items'], count['target_ratings']) == (2_263, 151_283)
+
+
 @pytest.mark.slow
 def test_the_movielens_pair_has_the_documented_counts(monkeypatch):
-  monkeypatch.delenv('XDOMAIN_DATA')
+  monkeypatch.undo()  # The cache that is really there.
   dataset = load.dataset('movielens', print, at_least=5)
   last = dataset.trail[-1][1]
   assert last['users'] == 4_106

@@ -19,10 +19,10 @@ def lines(rows, separator, end='\n'):
   return ''.join(separator.join(map(str, row)) + end for row in rows)
 
 
-def write_zip(path, ratings=RATINGS):
+def write_zip(path, ratings=RATINGS, movies=MOVIES, people=PEOPLE):
   """GroupLens's form of the small data above."""
-  people = [(user, *person) for user, person in enumerate(PEOPLE, 1)]
-  movies = [(n, title, '|'.join(kinds)) for n, (title, kinds) in MOVIES.items()]
+  people = [(user, *person) for user, person in enumerate(people, 1)]
+  movies = [(n, title, '|'.join(kinds)) for n, (title, kinds) in movies.items()]
   with zipfile.ZipFile(path, 'w') as archive:
     for name, rows in zip(
       ('ratings', 'users', 'movies'), (ratings, people, movies)
@@ -70,6 +70,17 @@ def test_either_form_reads_as_the_data_above(tmp_path, write):
   assert list(table.items) == [MOVIES[5][0], MOVIES[1][0]]
   assert genres == [MOVIES[5][1], MOVIES[1][1]]
   assert demographics == [('F', 1, 10), ('M', 56, 16)]
+
+
+def test_demographics_are_one_hot_by_what_can_be_answered():
+  people = [movielens.Person('F', 1, 10), movielens.Person('M', 56, 0)]
+  vectors = movielens.one_hot(people)
+  assert vectors.shape == (2, 2 + 7 + 21)
+  assert vectors.dtype == np.float32
+  assert [np.flatnonzero(row).tolist() for row in vectors] == [
+    [0, 2, 2 + 7 + 10],
+    [1, 8, 2 + 7 + 0],
+  ]
 
 
 def test_a_rating_outside_the_scale_is_refused(tmp_path, write):
@@ -130,6 +141,7 @@ def test_the_real_movielens_has_the_published_counts():
   assert list(table.users) == [str(user) for user in range(1, 6041)]
   assert table.items[0] == "One Flew Over the Cuckoo's Nest (1975)"
   assert len({name for names in genres for name in names}) == 18
+  assert movielens.one_hot(demographics).sum(axis=1).tolist() == [3] * 6040
   women = sum(person.gender == 'F' for person in demographics)
   assert women == 1709
   assert round(float(table.ratings.value.mean()), 4) == 3.5816

@@ -234,6 +234,143 @@ def test_a_floor_that_nobody_reaches_is_an_error_with_counts():
     pairs.at_least_in_total(aligned(), 5)
 
 
+def by_loops(found, users, items):
+  """The (user, item) sets of `pairs.core`, one removal after the other."""
+  while True:
+    many = [
+      {name for name in by if sum(name in cell for cell in cells) >= floor}
+      for cells in found
+      for by, floor in (
+        ({user for user, _ in cells}, users),
+        ({item for _, item in cells}, items),
+      )
+    ]
+    people = many[0] & many[2]
+    left = [
+      {(u, i) for u, i in cells if u in people and i in popular}
+      for cells, popular in zip(found, many[1::2])
+    ]
+    if left == found:
+      return left
+    found = left
+
+
+def test_a_core_is_what_repeated_removal_leaves():
+  dataset = synthetic.pair(0, source_ratings=600, target_ratings=500)
+
+  def cells(dataset):
+    return [
+      {event[:2] for event in events(part, dataset.ids.users, ids)}
+      for part, ids in zip(dataset.pair[:2], dataset.ids[1:])
+    ]
+
+  core = pairs.core(dataset, 5, 7)
+  assert cells(core) == by_loops(cells(dataset), 5, 7)
+  assert 0 < core.ids.users.size < pairs.at_least(dataset, 5, 5).ids.users.size
+  assert core.trail[-1][0] == (
+    'users with at least 5 ratings in each domain, items 7'
+  )
+
+
+def test_a_core_without_a_floor_for_items_is_a_floor_per_domain():
+  dataset = synthetic.pair(0)
+  assert kept.digest(pairs.core(dataset, 15, 1)) == kept.digest(
+    pairs.at_least(dataset, 15, 15)
+  )
+
+
+def test_a_core_of_nobody_is_an_error():
+  with pytest.raises(DataError, match=r'none of 2 users .* Lower the floors'):
+    pairs.core(aligned(), 2, 2)
+
+
+# --- Positives --------------------------------------------------------------
+
+
+def test_positives_are_the_high_ratings_and_have_value_one():
+  dataset = pairs.positives(aligned(), 2)
+  users, source, target = dataset.ids
+  assert events(dataset.pair.source, users, source) == [
+    ('ann', 'emma', 1),
+    ('cat', 'dune', 1),
+    ('ann', 'ulysses', 1),
+  ]
+  assert events(dataset.pair.target, users, target) == [
+    ('cat', 'alien', 1),
+    ('ann', 'heat', 1),
+    ('cat', 'jaws', 1),
+  ]
+  assert dataset.pair.target.value.dtype == np.float32
+  assert dataset.pair.target.time.tolist() == [1, 2, 3]
+  assert dataset.scale == (0.0, 1.0)
+
+
+def test_who_likes_nothing_in_one_domain_goes_and_so_do_disliked_items():
+  dataset = pairs.positives(aligned(), 4)
+  assert dataset.ids.users.tolist() == ['cat']
+  assert dataset.ids.source.tolist() == ['dune']
+  assert dataset.ids.target.tolist() == ['alien']
+  step, count = dataset.trail[-1]
+  assert step == 'positives, which are ratings of at least 4'
+  assert (count['users'], count['target_ratings']) == (1, 1)
+
+
+def test_where_there_are_no_ratings_everything_is_positive():
+  heard = table([('ann', 'jazz', 1), ('bob', 'soul', 1), ('ann', 'soul', 1)])
+  read = table([('bob', 'emma', 2), ('ann', 'emma', 5)])
+  dataset = pairs.positives(pairs.align(heard, read, name='x'), 4)
+  assert dataset.ids.users.tolist() == ['ann']
+  assert dataset.ids.source.tolist() == ['jazz', 'soul']
+  dataset = pairs.positives(pairs.align(heard, heard, name='x'), 4)
+  assert dataset.pair.source.value.tolist() == [1, 1, 1]
+
+
+def test_positives_of_positives_are_themselves():
+  once = pairs.positives(synthetic.pair(0))
+  assert kept.digest(pairs.positives(once)) == kept.digest(once)
+
+
+def test_a_threshold_that_nobody_reaches_is_an_error_with_the_highest():
+  with pytest.raises(DataError, match=r'books-films: nobody .* are 5 and 4\.'):
+    pairs.positives(aligned(), 4.5)
+
+
+def test_columns_can_stay_when_their_raters_go():
+  dataset = pairs.positives(aligned(), 4)
+  columns = [pairs.liked_items(table, 4) for table in (BOOKS, FILMS)]
+  assert columns == [['emma', 'dune'], ['heat', 'alien']]
+  wide = pairs.over_items(dataset, *columns)
+  assert wide.ids.source.tolist() == columns[0]
+  assert wide.ids.target.tolist() == columns[1]
+  assert (wide.pair.source.n_items, wide.pair.target.n_items) == (2, 2)
+  for before, after in zip(dataset.pair[:2], wide.pair[:2]):
+    assert after.item.dtype == np.int32
+    np.testing.assert_array_equal(after.user, before.user)
+  assert events(wide.pair.target, wide.ids.users, wide.ids.target) == [
+    ('cat', 'alien', 1)
+  ]
+  assert wide.trail[-1][1]['target_items'] == 2
+
+
+# --- Auxiliary vectors ------------------------------------------------------
+
+
+def test_auxiliary_vectors_go_to_their_users_and_zeros_to_others():
+  vectors = np.array([[1.0, 2.0], [3.0, 4.0]])
+  dataset = pairs.with_side(aligned(), ['zoe', 'ann'], vectors)
+  assert dataset.ids.users.tolist() == ['cat', 'ann']
+  assert dataset.pair.side.tolist() == [[0, 0], [3, 4]]
+  assert dataset.pair.side.dtype == np.float32
+  assert dataset.trail[-1][0] == (
+    'auxiliary vectors of 2 numbers for 1 of 2 users'
+  )
+
+
+def test_vectors_of_nobody_are_an_error_that_shows_an_id_of_each_side():
+  with pytest.raises(DataError, match=r"such as 'cat', .* of such as 'u12'"):
+    pairs.with_side(aligned(), ['u12'], np.ones((1, 2)))
+
+
 GENRES = {
   'heat': ['Action', 'Crime'],
   'alien': ['Action', 'Drama'],
@@ -293,6 +430,15 @@ def test_alone_empties_the_source_and_keeps_its_size():
   assert source.user.dtype == np.int32
   assert (source.n_users, source.n_items) == (2, 3)
   assert target is pair.target
+
+
+def test_swapping_exchanges_the_vectors_of_the_domains():
+  vectors = np.array([[[1.0, 2.0], [3.0, 4.0]]])  # ann's: source, target
+  pair = pairs.with_side(aligned(), ['ann'], vectors).pair
+  assert pair.side[1].tolist() == [[1, 2], [3, 4]]
+  assert pairs.swapped(pair).side[1].tolist() == [[3, 4], [1, 2]]
+  shared = pair._replace(side=pair.side[:, 0])
+  assert pairs.swapped(shared).side is shared.side
 
 
 def test_swapping_twice_is_the_pair():

@@ -117,6 +117,61 @@ def test_ratings_that_do_not_fit_are_an_error_with_counts(n):
     synthetic.pair(0, target_ratings=n)
 
 
+# --- What people like -------------------------------------------------------
+
+
+def test_positives_are_one_and_everybody_has_enough_in_each_domain():
+  dataset = synthetic.implicit(0, at_least=4)
+  assert dataset.scale == (0, 1) and dataset.name == 'synthetic_implicit'
+  for ratings in domains(dataset):
+    assert np.unique(ratings.value).tolist() == [1]
+    assert np.bincount(ratings.user, minlength=ratings.n_users).min() >= 4
+  assert dataset.pair.side.shape == (dataset.ids.users.size, 4)
+
+
+def test_the_seed_decides_what_people_like():
+  digests = [kept.digest(synthetic.implicit(seed)) for seed in (0, 0, 1)]
+  assert digests[0] == digests[1] != digests[2]
+
+
+def likes(ratings):
+  """`[U, items]` 0 and 1."""
+  matrix = np.zeros((ratings.n_users, ratings.n_items))
+  matrix[ratings.user, ratings.item] = 1
+  return matrix
+
+
+def regression(known, unknown, new, ridge):
+  """What people with the features `new` like, learnt from the others."""
+  x, z = (np.c_[part, np.ones(len(part))] for part in (known, new))
+  gram = x.T @ x + ridge * np.eye(x.shape[1])
+  return z @ np.linalg.solve(gram, x.T @ unknown)
+
+
+def area(score, liked):
+  """How often what somebody likes scores above what they do not."""
+  rank = score.argsort(axis=1).argsort(axis=1)  # [U, items]
+  n = liked.sum(axis=1)
+  below = (rank * liked).sum(axis=1) - n * (n - 1) / 2
+  return np.mean(below / (n * (liked.shape[1] - n)))
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_source_and_vectors_tell_what_new_people_like_in_the_target(seed):
+  pair = synthetic.implicit(seed).pair
+  source, target = likes(pair.source), likes(pair.target)
+  old = np.arange(len(target)) % 2 == 0
+  new = ~old
+
+  def told_by(features, ridge):
+    score = regression(features[old], target[old], features[new], ridge)
+    return area(score, target[new])
+
+  popular = told_by(np.zeros((len(target), 0)), 1)
+  assert told_by(source, 20) > popular + 0.02
+  assert told_by(pair.side, 1) > popular + 0.02
+
+
 # --- The planted taste ------------------------------------------------------
 
 

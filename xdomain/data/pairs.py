@@ -97,13 +97,14 @@ def core(dataset: Dataset, users, items) -> Dataset:
     items: ratings that an item needs.
   """
   source, target = dataset.pair.source, dataset.pair.target
-  before = None
-  while before != (before := (source.user.size, target.user.size)):
+  left, before = source.user.size + target.user.size, None
+  while left != before:
     enough = (_per_user(source) >= users) & (_per_user(target) >= users)
     source, target = (
       take(part, enough[part.user] & (_per_item(part) >= items)[part.item])
       for part in (source, target)
     )
+    left, before = source.user.size + target.user.size, left
   step = f'users with at least {users} ratings in each domain, items {items}'
   if not enough.any():
     raise DataError(
@@ -127,13 +128,14 @@ def positives(dataset: Dataset, at_least=4.0) -> Dataset:
   pair = dataset.pair
   source, target = (_liked(part, at_least) for part in pair[:2])
   keep = (_per_user(source) > 0) & (_per_user(target) > 0)
-  step = f'positives, which are ratings of at least {at_least:g}'
   if not keep.any():
     highest = (part.value.max(initial=0) for part in pair[:2])
     raise DataError(
-      f'{dataset.name}: nobody has {step} in both domains; the highest are '
-      f'{" and ".join(f"{value:g}" for value in highest)}. Lower the threshold.'
+      f'{dataset.name}: nobody rated at least {at_least:g} in both domains; the '
+      f'highest ratings are {" and ".join(f"{value:g}" for value in highest)}. '
+      'Lower the threshold.'
     )
+  step = f'positives, which are ratings of at least {at_least:g}'
   pair = pair._replace(source=source, target=target)
   return _keep(dataset._replace(pair=pair, scale=(0.0, 1.0)), keep, step)
 
@@ -145,7 +147,7 @@ def liked_items(table: Table, at_least=4.0) -> list[str]:
 
 
 def over_items(dataset: Dataset, source, target) -> Dataset:
-  """The same events over these items, whether anyone is left who rated them.
+  """The same events over these items, some of which nobody left has rated.
 
   Args:
     dataset: of some of these items.
@@ -158,7 +160,10 @@ def over_items(dataset: Dataset, source, target) -> Dataset:
     target=_over(pair.target, ids.target, target),
   )
   ids = ids._replace(source=np.array(source), target=np.array(target))
-  trail = (*dataset.trail, ('with items that nobody rates', counts(pair)))
+  trail = (
+    *dataset.trail,
+    ('with the items that nobody left has rated', counts(pair)),
+  )
   return dataset._replace(pair=pair, ids=ids, trail=trail)
 
 

@@ -44,8 +44,7 @@ def pair(
   Raises:
     DataError: more ratings than cells, or fewer than users.
   """
-  rng = np.random.default_rng([seed, 0])
-  people = rng.normal(size=(users, taste)), rng.normal(size=users)
+  people = _people(seed, users, taste)
 
   def domain(k, items, n):
     rng = np.random.default_rng([seed, k])
@@ -60,6 +59,58 @@ def pair(
   ids = Ids(_names('u', users), _names('s', source), _names('t', target))
   trail = ((f'planted, seed {seed}', pairs.counts(made)),)
   return Dataset('synthetic', made, ids, scale, trail)
+
+
+def implicit(
+  seed,
+  *,
+  users=60,
+  source=40,
+  target=50,
+  source_ratings=1800,
+  target_ratings=1200,
+  taste=4,
+  at_least=3,
+  noise=0.5,
+) -> Dataset:
+  """What the people of a `pair` like, and a noisy view of their taste.
+
+  Positives are ratings of 4 and 5 out of 5. Since one taste decides in both
+  domains, what somebody likes in the source, and what the auxiliary vectors
+  `[U, taste]` say, tells what they like in the target.
+
+  Args:
+    seed: decides everything.
+    users: people, of whom those with few positives go.
+    source: items of the source.
+    target: items of the target.
+    source_ratings: of the pair; about a third of them are positives.
+    target_ratings: the same for the target.
+    taste: factors of a user's taste.
+    at_least: positives that a user has in each domain.
+    noise: standard deviation of what is added to a taste of spread 1.
+  """
+  rated = pair(
+    seed,
+    users=users,
+    source=source,
+    target=target,
+    source_ratings=source_ratings,
+    target_ratings=target_ratings,
+    taste=taste,
+  )
+  likes, _ = _people(seed, users, taste)
+  rng = np.random.default_rng([seed, 3])
+  seen = likes + noise * rng.normal(size=likes.shape)
+  liked = pairs.positives(rated._replace(name='synthetic_implicit'))
+  liked = pairs.at_least(liked, at_least, at_least)
+  return pairs.with_side(liked, rated.ids.users.tolist(), seen)
+
+
+def _people(seed, users, taste):
+  """`[U, taste]` what each likes, and `[U]` how kindly each rates."""
+  rng = np.random.default_rng([seed, 0])
+  return rng.normal(size=(users, taste)), rng.normal(size=users)
 
 
 def _events(rng, users, items, n, zipf):
