@@ -129,11 +129,10 @@ def positives(dataset: Dataset, at_least=4.0) -> Dataset:
   source, target = (_liked(part, at_least) for part in pair[:2])
   keep = (_per_user(source) > 0) & (_per_user(target) > 0)
   if not keep.any():
-    highest = (part.value.max(initial=0) for part in pair[:2])
+    source, target = (part.value.max(initial=0) for part in pair[:2])
     raise DataError(
-      f'{dataset.name}: nobody rated at least {at_least:g} in both domains; the '
-      f'highest ratings are {" and ".join(f"{value:g}" for value in highest)}. '
-      'Lower the threshold.'
+      f'{dataset.name}: nobody rated {at_least:g} or higher in both domains; '
+      f'the highest are {source:g} and {target:g}. Lower the threshold.'
     )
   step = f'positives, which are ratings of at least {at_least:g}'
   pair = pair._replace(source=source, target=target)
