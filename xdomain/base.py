@@ -118,8 +118,9 @@ class Lengths:
   """Row lengths as a static value: equal and hashable by content."""
 
   def __init__(self, lengths: np.ndarray):
-    self.falling = np.sort(np.asarray(lengths))[::-1]  # [R]
-    self._digest = hashlib.sha256(self.falling.tobytes()).hexdigest()
+    self.each = np.asarray(lengths, np.int64)  # [R]
+    self.falling = np.sort(self.each)[::-1]
+    self._digest = hashlib.sha256(self.each.tobytes()).hexdigest()
 
   def __eq__(self, other):
     return isinstance(other, Lengths) and self._digest == other._digest
@@ -218,10 +219,47 @@ class Rows:
 
   def for_all(self, function, batch: int = 256) -> Array:
     """`function(rows [B]) -> [B, ...]` of every row, `[R, ...]`."""
-    blocks = sampling.in_order(self.order, batch)  # [N, B]
-    values = jax.lax.map(function, blocks)
-    result = jnp.zeros((self.n_rows, *values.shape[2:]), values.dtype)
-    return result.at[blocks].set(values, mode='drop')
+    return _for_all(self.order, function, batch)
+
+
+class Together:
+  """Rows of the same people in several domains, visited together.
+
+  Balanced by what they hold in all of them; what a batch can hold in each is
+  known from the lengths, which are static.
+  """
+
+  def __init__(self, *rows: Rows):
+    self.rows = rows
+    lengths = np.stack([each.lengths.each for each in rows])  # [domains, R]
+    order = np.argsort(-lengths.sum(axis=0), kind='stable')
+    self.order = jnp.asarray(order, jnp.int32)
+    self._lengths = lengths[:, order]
+
+  def batches(self, key, batch: int) -> Array:
+    """`[N, B]` row ids, as of `Rows.batches`."""
+    return sampling.balanced_batches(key, self.order, batch)
+
+  def entries(self, ids) -> list[sparse.Entries]:
+    """The entries of a batch, `[B]`, in each domain."""
+    return [
+      sparse.flatten_rows(
+        rows.start, rows.column, rows.value, ids,
+        sampling.capacity(lengths, ids.shape[0]),
+      )
+      for rows, lengths in zip(self.rows, self._lengths)
+    ]  # fmt: skip
+
+  def for_all(self, function, batch: int = 256) -> Array:
+    """`function(ids [B]) -> [B, ...]` of everybody, `[R, ...]`."""
+    return _for_all(self.order, function, batch)
+
+
+def _for_all(order, function, batch):
+  blocks = sampling.in_order(order, batch)  # [N, B]
+  values = jax.lax.map(function, blocks)
+  result = jnp.zeros((order.size, *values.shape[2:]), values.dtype)
+  return result.at[blocks].set(values, mode='drop')
 
 
 class Domain(NamedTuple):
@@ -244,7 +282,10 @@ class Arrays(NamedTuple):
 
   def mirrored(self) -> 'Arrays':
     """The same pair seen from the other domain."""
-    return Arrays(self.target, self.source, self.side)
+    side = self.side
+    if side is not None and side.ndim == 3:
+      side = side[:, ::-1]
+    return Arrays(self.target, self.source, side)
 
 
 class Queries(NamedTuple):

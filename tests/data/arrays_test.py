@@ -1,5 +1,6 @@
 import jax
 import numpy as np
+import pytest
 
 from tests import helpers
 from xdomain import base
@@ -80,9 +81,32 @@ def test_a_function_of_all_rows_is_given_in_their_order():
   )
 
 
+@pytest.mark.parametrize('batch', [1, 7, 16, 60, 100])
+def test_people_are_visited_together_and_no_entry_is_lost(batch):
+  data = helpers.small().data
+  people = base.Together(data.source.by_user, data.target.by_user)
+  seen = [np.zeros_like(dense(rows)) for rows in people.rows]
+  for ids in people.batches(jax.random.key(0), batch):
+    for matrix, entries in zip(seen, people.entries(ids)):
+      assert np.all(np.isfinite(entries.value))
+      user = np.append(ids, 0)[entries.segment]
+      user = np.minimum(user, matrix.shape[0] - 1)
+      np.add.at(matrix, (user, entries.column), entries.value)
+  for matrix, rows in zip(seen, people.rows):
+    np.testing.assert_array_equal(matrix, dense(rows))
+
+
+def test_a_function_of_all_people_is_given_in_their_order():
+  data = helpers.small().data
+  people = base.Together(data.source.by_user, data.target.by_user)
+  np.testing.assert_array_equal(
+    people.for_all(lambda ids: ids, batch=7), np.arange(60)
+  )
+
+
 def test_lengths_are_equal_and_hash_by_content():
-  one, same = base.Lengths(np.array([1, 2])), base.Lengths(np.array([2, 1]))
-  other = base.Lengths(np.array([3]))
+  one, same = base.Lengths(np.array([1, 2])), base.Lengths(np.array([1, 2]))
+  other = base.Lengths(np.array([2, 1]))
   assert one == same and hash(one) == hash(same)
   assert one != other
 

@@ -49,10 +49,17 @@ def n_batches(rows: int, batch: int) -> int:
   return max(1, -(-rows // batch))
 
 
-def capacity(falling: np.ndarray, batch: int) -> int:
+def capacity(lengths: np.ndarray, batch: int) -> int:
   """The most entries that a balanced batch can hold, at least 1.
 
-  The sum of every stratum's longest row; never more than an average batch's
-  entries plus the longest row of all.
+  The sum of every stratum's longest row. Where rows are ordered by falling
+  length, that is never more than an average batch's entries plus the longest
+  row of all.
+
+  Args:
+    lengths: `[R]` of the rows in the order that batches are balanced by.
+    batch: rows a batch, B.
   """
-  return max(1, int(falling[:: n_batches(falling.size, batch)].sum()))
+  n = n_batches(lengths.size, batch)
+  longest = np.maximum.reduceat(lengths, np.arange(0, lengths.size, n))
+  return max(1, int(longest.sum()))
