@@ -1,0 +1,322 @@
+"""CoNet's towers against the golden numbers, and what each of them is shown."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from xdomain import base, train
+from xdomain.data import arrays, pairs
+from xdomain.models import bias, conet_rating
+
+SETTINGS = dict(embed=2, layers=(3, 2), cross_layers=1)
+FACTS = helpers.golden('golden_rating')['data']
+EXPECTED = helpers.golden('golden_rating')['CoNet']
+
+
+def toy():
+  """The data of the golden numbers."""
+  users, source, target = FACTS['U,IS,IT']
+  pair = base.Pair(
+    helpers.ratings(FACTS['source_train'], users, source),
+    helpers.ratings(FACTS['target_train'], users, target),
+  )
+  return arrays.sizes(pair), arrays.put(pair)
+
+
+def golden_tower(items, table, layers, output, level):
+  """A tower by the seeds of the golden numbers."""
+  wave = helpers.wave
+  shapes = enumerate([(4, 3), (3, 2)], start=1)
+  return conet_rating.Tower(
+    wave((items, 2), table, 0.9),
+    tuple(
+      conet_rating.Layer(
+        wave(shape, layers + 0.1 * depth, 0.8),
+        wave(shape[1:], layers + 0.5 + 0.1 * depth, 0.3, 0.5),
+      )
+      for depth, shape in shapes
+    ),
+    conet_rating.Layer(wave((2,), output, 0.9), np.float64(level)),
+  )
+
+
+def golden_params():
+  """The parameters that the golden numbers were computed with."""
+  towers = conet_rating.Both(
+    golden_tower(3, 112, 114, 118, 3.5), golden_tower(6, 113, 116, 119, 3.4)
+  )
+  cross = (helpers.wave((4, 3), 120, 0.6),)
+  user = helpers.wave((5, 2), 111, 0.9)
+  params = conet_rating.Params(user, towers, cross)
+  return jax.tree.map(jnp.asarray, params)
+
+
+def golden_visit(data, padding=0):
+  """All target ratings, beside each user's source rating of lowest item id."""
+  rows = data.target.by_user
+  first = data.source.by_user.start[rows.row]
+  ids = conet_rating.Both(first, jnp.arange(rows.n_entries))
+  empty = data.source.by_user.n_entries, rows.n_entries
+  return conet_rating.Both(
+    *(jnp.pad(x, (0, padding), constant_values=e) for x, e in zip(ids, empty))
+  )
+
+
+def one_step(sizes, data, params, visit, hyper, **settings):
+  """Metrics and gradients of a step."""
+  (stage,) = conet_rating.model(sizes, **settings).stages
+  state = stage.init(jax.random.key(0), data, hyper, ())
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  state = state._replace(
+    params=params,
+    frozen=jax.tree.map(jnp.zeros_like, state.frozen),
+    moments=state.moments._replace(mu=zeros, nu=zeros),
+  )
+  state, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+  # Adam's first moment is a tenth of the first gradient.
+  return metrics, jax.tree.map(lambda m: m / 0.1, state.moments.mu)
+
+
+def by_golden_name(params):
+  """The gradients by the names of the golden numbers."""
+  named = {'P': params.user, 'X1': params.cross[0]}
+  for letter, tower in zip('ST', params.towers):
+    named[f'Q{letter}'] = tower.item
+    named[f'H{letter}'], named[f'b{letter}'] = tower.output
+    for depth, layer in enumerate(tower.layers, start=1):
+      named[f'W{letter}{depth}'], named[f'b{letter}{depth}'] = layer
+  return named
+
+
+@pytest.mark.parametrize('padding', [0, 5])
+def test_loss_and_every_gradient_are_those_of_another_implementation(padding):
+  hyper = conet_rating.Hyper(l2=0.0, drop_cross=0.0)
+  with jax.enable_x64(True):
+    sizes, data = toy()
+    metrics, gradients = one_step(
+      sizes, data, golden_params(), golden_visit(data, padding), hyper,
+      **SETTINGS,
+    )  # fmt: skip
+  np.testing.assert_allclose(metrics['loss'], EXPECTED['loss'], rtol=1e-9)
+  named = by_golden_name(gradients)
+  assert set(named) == {
+    key.removeprefix('grad/') for key in EXPECTED if key.startswith('grad/')
+  }
+  for name, gradient in named.items():
+    theirs = np.reshape(EXPECTED[f'grad/{name}'], gradient.shape)
+    np.testing.assert_allclose(gradient, theirs, atol=1e-9, err_msg=name)
+
+
+def test_joint_predictions_are_those_of_another_implementation():
+  with jax.enable_x64(True):
+    _, data = toy()
+    params = golden_params()
+    rows = data.target.by_user
+    beside = np.array(EXPECTED['paired_source_items'])
+    inputs = conet_rating.Both(
+      conet_rating.joined(params, 'source', rows.row, beside),
+      conet_rating.joined(params, 'target', rows.row, rows.column),
+    )
+    source, target = conet_rating.together(
+      params, inputs, jnp.ones(rows.n_entries)
+    )
+  np.testing.assert_allclose(source, EXPECTED['pred_source_joint'], rtol=1e-9)
+  np.testing.assert_allclose(target, EXPECTED['pred_target_joint'], rtol=1e-9)
+
+
+def test_the_tower_alone_predicts_as_another_implementation():
+  user, item, _ = np.array(FACTS['target_test']).T
+  with jax.enable_x64(True):
+    sizes, data = toy()
+    model = conet_rating.model(sizes, pairing='random', **SETTINGS)
+    levels = conet_rating.Both(0.0, 0.0)
+    score = model.predict(train.Trained(golden_params(), levels, ()), data)
+    ours = score(user, item[:, None])[:, 0]
+  seen = item != 5  # Theirs asks the row of an item that nobody has rated.
+  theirs = np.array(EXPECTED['pred_test_tower_only'])
+  np.testing.assert_allclose(ours[seen], theirs[seen], rtol=1e-9)
+
+
+def forward(tower, user, item):
+  """What a tower alone makes of two rows, in NumPy."""
+  a = np.concatenate([user, item])
+  for layer in tower.layers:
+    a = np.maximum(a @ layer.kernel + layer.bias, 0)
+  return a @ tower.output.kernel + tower.output.bias
+
+
+@pytest.mark.parametrize(('user', 'item'), [(0, 5), (4, 0), (4, 5)])
+def test_an_id_that_training_never_visits_has_a_zero_row(user, item):
+  sizes, data = toy()  # User 4 has no target rating, and item 5 none at all.
+  model = conet_rating.model(sizes, **SETTINGS)
+  params = golden_params()
+  levels = conet_rating.Both(0.0, 2.0)
+  score = model.predict(train.Trained(params, levels, ()), data)
+  ours = score(np.array([user]), np.array([[item]]))
+  tower = params.towers.target
+  row = np.where(user == 4, 0, params.user[user])
+  column = np.where(item == 5, 0, tower.item[item])
+  np.testing.assert_allclose(ours, 2 + forward(tower, row, column), rtol=1e-5)
+
+
+def lonely(keep_source=lambda user: user % 3 > 0):
+  """A pair in which every third user has no source ratings."""
+  pair = helpers.small().split.train
+  keep = keep_source(pair.source.user)
+  pair = pair._replace(source=pairs.take(pair.source, keep))
+  return arrays.sizes(pair), arrays.put(pair)
+
+
+def test_a_target_rating_is_joined_by_a_source_rating_of_the_same_user():
+  _, data = lonely()
+  source, target = data.source.by_user, data.target.by_user
+  ids = conet_rating.same_user(jax.random.key(0), source, target, 100)
+  np.testing.assert_array_equal(
+    np.sort(np.ravel(ids.target))[: target.n_entries],
+    np.arange(target.n_entries),
+  )
+  beside, events = source.events(ids.source), target.events(ids.target)
+  has = events.weight * (events.row % 3 > 0)
+  np.testing.assert_array_equal(beside.weight, has)
+  np.testing.assert_array_equal(beside.row, has * events.row)
+
+
+def test_the_source_rating_is_drawn_uniformly_and_anew():
+  _, data = lonely()
+  source, target = data.source.by_user, data.target.by_user
+  keys = jax.random.split(jax.random.key(0), 400)
+  ids = jax.vmap(lambda key: conet_rating.same_user(key, source, target, 100))(
+    keys
+  )
+  drawn = np.bincount(np.ravel(ids.source), minlength=source.n_entries + 1)
+  # Each of a user's entries, in his target ratings' share of the draws.
+  share = target.length[source.row] / source.length[source.row]
+  expected = keys.size * np.asarray(share)
+  deviation = (drawn[:-1] - expected) / np.sqrt(expected)
+  assert 0.85 < np.mean(deviation**2) < 1.05  # Of a draw, a little below 1.
+  assert np.max(np.abs(deviation)) < 5
+
+
+def test_pairs_at_random_see_each_rating_once_and_the_surplus_first():
+  _, data = lonely()
+  source, target = data.source.by_user, data.target.by_user
+  ids = conet_rating.independent(jax.random.key(0), source, target, 100)
+  for x, rows in zip(ids, (source, target)):
+    seen = np.bincount(np.ravel(x), minlength=rows.n_entries + 1)
+    np.testing.assert_array_equal(seen[:-1], 1)
+  assert ids.source.shape == ids.target.shape
+  alone = np.all(ids.source == source.n_entries, axis=1)
+  surplus = ids.target.shape[0] - -(-source.n_entries // 100)
+  np.testing.assert_array_equal(alone, np.arange(alone.size) < surplus)
+  assert surplus > 0
+
+
+def gradients_of_a_step(data, sizes, hyper, visit):
+  params = conet_rating.init_params(
+    jax.random.key(1), sizes, (4, *SETTINGS['layers']), 1
+  )
+  return one_step(sizes, data, params, visit, hyper, **SETTINGS)[1]
+
+
+def test_the_towers_of_a_user_without_source_ratings_are_not_connected():
+  sizes, data = lonely(lambda user: user < 0)
+  assert data.source.by_user.n_entries == 0
+  rows = data.target.by_user
+  ids = conet_rating.same_user(jax.random.key(0), data.source.by_user, rows, 50)
+  visit = jax.tree.map(lambda x: x[0], ids)
+  hyper = conet_rating.Hyper(l1=0.0, l2=0.0, drop_cross=0.0)
+  gradients = gradients_of_a_step(data, sizes, hyper, visit)
+  for leaf in jax.tree.leaves((gradients.cross, gradients.towers.source)):
+    np.testing.assert_array_equal(leaf, 0)
+  assert np.any(gradients.towers.target.item)
+
+
+@pytest.mark.parametrize(('drop_cross', 'moves'), [(0.0, True), (1.0, False)])
+def test_cross_matrices_learn_in_batches_that_use_them(drop_cross, moves):
+  small = helpers.small()
+  visit = conet_rating.Both(jnp.arange(50), jnp.arange(50))
+  hyper = conet_rating.Hyper(l1=0.0, l2=0.0, drop_cross=drop_cross)
+  gradients = gradients_of_a_step(small.data, small.sizes, hyper, visit)
+  assert np.any(gradients.cross[0]) == moves
+  assert np.any(gradients.towers.source.item)
+  assert np.any(gradients.towers.target.item)
+
+
+def test_the_lasso_pulls_every_entry_of_a_cross_matrix_alike():
+  small = helpers.small()
+  visit = conet_rating.Both(jnp.arange(50), jnp.arange(50))
+  hyper = conet_rating.Hyper(l1=0.3, l2=0.0, drop_cross=1.0)
+  (pull,) = gradients_of_a_step(small.data, small.sizes, hyper, visit).cross
+  np.testing.assert_allclose(np.abs(pull), 0.3, rtol=1e-5)
+
+
+def test_joint_inference_shows_the_source_tower_the_users_mean_item():
+  sizes, data = toy()
+  model = conet_rating.model(
+    sizes, pairing='random', inference='joint', **SETTINGS
+  )
+  params, levels = golden_params(), conet_rating.Both(0.0, 2.0)
+  score = model.predict(train.Trained(params, levels, ()), data)
+  users, items = jnp.array([0, 3]), jnp.array([[0, 2, 3], [1, 3, 0]])
+  item = params.towers.source.item
+  # The source items of users 0 and 3.
+  means = (item[0] + item[2]) / 2, (item[0] + item[1]) / 2
+  for row, (user, mean) in enumerate(zip(users, means)):
+    for k, column in enumerate(items[row]):
+      inputs = conet_rating.Both(
+        jnp.concatenate([params.user[user], mean]),
+        conet_rating.joined(params, 'target', user, column),
+      )
+      _, expected = conet_rating.together(params, inputs, jnp.float32(1))
+      ours = score(users, items)[row, k]
+      np.testing.assert_allclose(ours, 2 + expected, rtol=1e-5)
+
+
+def test_joint_inference_of_a_user_without_source_ratings_is_the_towers():
+  sizes, data = lonely()
+  params = conet_rating.init_params(jax.random.key(0), sizes, (4, 3, 2), 1)
+  params = jax.tree.map(lambda x: 30 * x, params)
+  state = train.Trained(params, conet_rating.Both(3.0, 3.0), ())
+  users = jnp.arange(6)
+  items = jnp.tile(jnp.arange(sizes.target), (6, 1))
+  tower, joint = (
+    conet_rating.model(sizes, inference=inference, **SETTINGS).predict(
+      state, data
+    )(users, items)
+    for inference in ('tower', 'joint')
+  )
+  np.testing.assert_allclose(tower[::3], joint[::3], rtol=1e-5)
+  assert np.all(np.any(tower != joint, axis=1)[np.array([1, 2, 4, 5])])
+
+
+@pytest.mark.parametrize('pairing', ['user', 'random'])
+def test_a_planted_taste_is_found(pairing):
+  small = helpers.small(
+    users=400, source=40, target=80, source_ratings=6000, target_ratings=12000,
+    noise=0.2,
+  )  # fmt: skip
+  floor = train.fit(
+    bias.model(small.sizes), jax.random.key(0), small.data, bias.Hyper(),
+    epochs=10, valid=small.valid, measure=small.measure,
+  )  # fmt: skip
+  model = conet_rating.model(small.sizes, embed=16, pairing=pairing)
+  ours = train.fit(
+    model, jax.random.key(0), small.data, conet_rating.Hyper(lr=3e-3, l2=2e-4),
+    epochs=30, valid=small.valid, measure=small.measure,
+  )  # fmt: skip
+  assert ours.best_value < 0.95 * floor.best_value
+
+
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
+    (dict(pairing='usr'), "pairing is 'usr'; did you mean 'user'"),
+    (dict(inference='towr'), "inference is 'towr'; did you mean 'tower'"),
+    (dict(cross_layers=4), 'cross_layers is 4 of 3 layers'),
+  ],
+)
+def test_a_setting_that_cannot_be_is_answered_in_words(settings, message):
+  with pytest.raises(ValueError, match=message):
+    conet_rating.model(helpers.small().sizes, **settings)
