@@ -90,7 +90,7 @@ def test_a_batch_of_some_ratings_has_their_mean_loss():
   with jax.enable_x64(True):
     _, data, _ = autorec_test.toy()
     params = golden_params()
-    hyper = pmf.Hyper(penalty=0.0)
+    hyper = pmf.Hyper(penalty=0.0, offset=1.0)
     (stage,) = pmf.model(base.Sizes(5, 3, 6), factors=2, batch=4).stages
     state = stage.init(jax.random.key(0), data, hyper, ())
     state = state._replace(params=params)

@@ -25,9 +25,9 @@ from xdomain.ops import losses
 
 class Hyper(NamedTuple):
   lr: float = 1e-3
-  penalty: float = 0.08  # lambda
+  penalty: float = 0.06  # lambda
   power: float = 1.0  # 1 penalises per rating, 0 per user and item
-  offset: float = 1.0  # 1 predicts around the training mean, 0 as published
+  offset: float = 0.0  # 1 predicts around the training mean, 0 as published
 
 
 class Params(NamedTuple):
