@@ -1,0 +1,274 @@
+r"""One epoch of every rating method, and of the libraries that have it too.
+
+python -m benchmarks.baselines
+python -m benchmarks.baselines --quick    # small settings and synthetic data
+
+A row is a stage of a method, at the settings of its config: the ratings that an
+epoch visits, of both domains where it trains on both, the fastest of a few
+epochs after one that does not count, the parameters, and the compilation, which
+is timed apart.
+
+Under a method stands the library that one would use instead, if installed, on
+the same ratings, with as many factors and as many threads as it likes. A sweep
+of its own algorithm stands for an epoch, at its default settings. Its set-up
+does not count: seconds are those of a long fit less those of a short one.
+"""
+
+import contextlib
+import io
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from absl import app, flags, logging
+
+from benchmarks import autorec
+
+METHODS = (
+  'configs/bias.py',
+  'configs/item_knn_rating.py',
+  'configs/pmf.py',
+  'configs/biased_mf.py',
+  'configs/cmf.py',
+  'configs/cdtf.py',
+  'configs/fm_cdcf.py',
+  'configs/rbm.py:item',
+  'configs/rbm.py:user',
+  'configs/cf_nade.py:item',
+  'configs/cf_nade.py:user',
+  'configs/autorec.py:item',
+  'configs/autorec.py:user',
+  'configs/conet_rating.py',
+  'configs/darec.py:item',
+  'configs/darec.py:user',
+)
+SWEEPS = 10  # of a library, between the two fits
+HEADER = (
+  'method', 'epoch of', 'ratings', 'seconds', 'ratings/s', 'parameters',
+  'compile s',
+)  # fmt: skip
+
+
+class Timed(NamedTuple):
+  """What a row of the table says."""
+
+  method: str
+  stage: str
+  ratings: float  # that an epoch visits
+  seconds: float
+  parameters: int
+  compiled: float | None = None  # seconds
+
+
+class Library(NamedTuple):
+  """A fit of another library, to be timed."""
+
+  name: str
+  sweep: str  # what its epoch is
+  fit: Callable[[int], object]  # of a number of sweeps
+  ratings: int
+  parameters: int
+
+
+def load(text, quick):
+  """The config of a method, or its quick form."""
+  from experiments import arguments
+
+  if quick:
+    text += ',quick' if ':' in text else ':quick'
+  return arguments.load(text)
+
+
+def epochs(name, config, prepared, repeats) -> Iterator[Timed]:
+  """An epoch of each stage of a method, timed after one that does not count."""
+  from experiments import build
+
+  method = build.method(config, prepared.sizes)
+  done = ()
+  for stage in method.model.stages:
+    form = compiled(stage, prepared.data, method.hyper, done)
+    _, (state, metrics, _) = autorec.epoch(form)
+    yield Timed(
+      name,
+      stage.name,
+      float(metrics['ratings']),
+      min(autorec.epoch(form)[0] for _ in range(repeats)),
+      n_parameters(state),
+      form.compiled,
+    )
+    done = (*done, stage.keep(state))
+
+
+def compiled(stage, data, hyper, done) -> autorec.Form:
+  """The epoch of a stage, as `train.fit` runs it."""
+  from xdomain import train
+
+  key = jax.random.key(0)
+  state = jax.jit(stage.init)(key, data, hyper, done)
+  rest = key, data, hyper, True
+  started = time.perf_counter()
+  program = train.run_epoch.lower(stage, 'single', state, *rest).compile()
+  seconds = time.perf_counter() - started
+  return autorec.Form(program, state, rest, lambda out: out, seconds)
+
+
+def n_parameters(state):
+  params = getattr(state, 'params', state)
+  return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def sweeps(library, repeats) -> Timed:
+  """A sweep of a library's fit, timed without its set-up."""
+
+  def fastest(n):
+    return min(_seconds(lambda: library.fit(n)) for _ in range(repeats))
+
+  seconds = (fastest(1 + SWEEPS) - fastest(1)) / SWEEPS
+  return Timed(
+    library.name, library.sweep, library.ratings, seconds, library.parameters
+  )
+
+
+def _seconds(function):
+  started = time.perf_counter()
+  with contextlib.redirect_stderr(io.StringIO()):  # Progress bars.
+    function()
+  return time.perf_counter() - started
+
+
+def surprise_svd(data, config) -> Library:
+  """Surprise: stochastic gradient descent, one thread."""
+  import surprise
+
+  rows, factors = data.target.by_user, config.model.factors
+  columns = (
+    np.asarray(x).tolist() for x in (rows.row, rows.column, rows.value)
+  )
+  raw = [(user, item, value, None) for user, item, value in zip(*columns)]
+  ratings = surprise.Dataset(surprise.Reader()).construct_trainset(raw)
+  biased = config.method == 'biased_mf'
+
+  def fit(n):
+    svd = surprise.SVD(factors, n, biased, random_state=0)
+    return svd.fit(ratings)
+
+  size = (rows.n_rows + rows.n_columns) * (factors + biased)
+  name = f'Surprise SVD(biased={biased})'
+  return Library(name, 'SGD', fit, rows.n_entries, size)
+
+
+def cmfrec_als(data, config) -> Library:
+  """cmfrec: alternating least squares, the source as attributes of users."""
+  import cmfrec
+
+  source, target = (sparse(domain.by_user) for domain in data[:2])
+  factors = config.model.factors
+
+  def fit(n):
+    cmf = cmfrec.CMF(factors, niter=n, verbose=False)
+    return cmf.fit(target.tocoo(), source.tocoo())
+
+  size = factors * (target.shape[0] + target.shape[1] + source.shape[1])
+  size += sum(target.shape)  # biases
+  return Library('cmfrec CMF', 'ALS', fit, source.nnz + target.nnz, size)
+
+
+def myfm_gibbs(data, config) -> Library:
+  """myFM: Gibbs sampling, a user's ratings of the source as one block."""
+  import myfm
+  from scipy.sparse import eye, hstack
+
+  rows = data.target.by_user
+  source, user = sparse(data.source.by_user), np.asarray(rows.row)
+  source.data /= np.repeat(np.diff(source.indptr), np.diff(source.indptr))
+  blocks = hstack([eye(rows.n_rows), source], format='csr')
+  item = eye(rows.n_columns, format='csr')[np.asarray(rows.column)]
+  groups = [rows.n_columns, *source.shape]
+
+  def fit(n):
+    machine = myfm.MyFMRegressor(config.model.factors, random_seed=0)
+    block = myfm.RelationBlock(user, blocks)
+    value = np.asarray(rows.value, np.float64)
+    return machine.fit(
+      item, value, [block], n_iter=n, n_kept_samples=1, group_shapes=groups
+    )
+
+  size = sum(groups) * (config.model.factors + 1) + 1
+  return Library('myFM', 'Gibbs', fit, rows.n_entries + source.nnz, size)
+
+
+def sparse(rows):
+  """A scipy matrix of the same ratings."""
+  from scipy.sparse import csr_matrix
+
+  parts = (np.array(x) for x in (rows.value, rows.column, rows.start))
+  value, column, start = parts
+  shape = rows.n_rows, rows.n_columns
+  return csr_matrix((value.astype(np.float64), column, start), shape)
+
+
+LIBRARIES = {
+  'configs/pmf.py': surprise_svd,
+  'configs/biased_mf.py': surprise_svd,
+  'configs/cmf.py': cmfrec_als,
+  'configs/fm_cdcf.py': myfm_gibbs,
+}
+
+
+def beside(text, config, prepared, repeats) -> list[Timed]:
+  """The library that has this method, where there is one."""
+  if text not in LIBRARIES:
+    return []
+  return [sweeps(LIBRARIES[text](prepared.data, config), repeats)]
+
+
+def line(cells) -> str:
+  return '| ' + ' | '.join(cells) + ' |'
+
+
+def row(timed) -> str:
+  """A row of the table."""
+  return line((
+    timed.method,
+    timed.stage,
+    f'{timed.ratings:,.0f}',
+    f'{timed.seconds:.3f}',
+    f'{timed.ratings / timed.seconds:,.0f}',
+    f'{timed.parameters:,}',
+    '' if timed.compiled is None else f'{timed.compiled:.1f}',
+  ))  # fmt: skip
+
+
+def table(methods, quick, repeats) -> Iterator[str]:
+  """The lines of the table, and what is not in it."""
+  from experiments import run
+
+  prepared = run.prepare(load(methods[0], quick), say=lambda line: None)
+  yield line(HEADER)
+  yield line(['---'] * len(HEADER))
+  missing = set()
+  for text in methods:
+    config = load(text, quick)
+    name = text.removeprefix('configs/').replace('.py', '')
+    yield from map(row, epochs(name, config, prepared, repeats))
+    try:
+      yield from map(row, beside(text, config, prepared, repeats))
+    except ModuleNotFoundError as error:
+      missing.add(error.name)
+  if missing:
+    yield f'\nNot installed, so not timed: {", ".join(sorted(missing))}.'
+
+
+def main(argv):
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  for text in table(METHODS, flags.FLAGS.quick, flags.FLAGS.repeats):
+    print(text, flush=True)
+
+
+if __name__ == '__main__':
+  # Not at import: flags of all benchmarks share one space of names.
+  flags.DEFINE_bool('quick', False, 'Small settings, on synthetic data.')
+  app.run(main)

@@ -1,0 +1,108 @@
+import pathlib
+import time
+
+import numpy as np
+import pytest
+
+from benchmarks import baselines
+from experiments import build, run
+from tests import helpers
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _from_the_root(monkeypatch):
+  monkeypatch.chdir(ROOT)
+
+
+def cells(line):
+  return [cell.strip() for cell in line.strip('|').split('|')]
+
+
+def number(text):
+  return float(text.replace(',', ''))
+
+
+@pytest.mark.parametrize('text', baselines.METHODS)
+def test_a_method_of_the_table_has_a_config_and_a_quick_form(text):
+  for quick in (False, True):
+    config = baselines.load(text, quick)
+    method = build.method(config, helpers.small().sizes)
+    assert method.model.stages
+  assert config.data.kind == 'synthetic'
+
+
+def test_every_stage_of_a_method_has_a_row_with_its_own_counts():
+  methods = 'configs/bias.py', 'configs/darec.py:item'
+  header, _, *rows = map(cells, baselines.table(methods, True, 1))
+  assert tuple(header) == baselines.HEADER
+  assert [row[:2] for row in rows] == [
+    ['bias', 'fit'],
+    ['darec:item', 'autorec source'],
+    ['darec:item', 'autorec target'],
+    ['darec:item', 'darec'],
+  ]
+  prepared = run.prepare(baselines.load(methods[0], True), say=lambda line: 0)
+  domains = prepared.data.source, prepared.data.target
+  source, target = (domain.by_user.n_entries for domain in domains)
+  ratings = [number(row[2]) for row in rows]
+  np.testing.assert_allclose(ratings[:3], [target, source, target], rtol=1e-5)
+  assert target < ratings[3] < 2 * (source + target)
+  sizes = prepared.sizes
+  assert number(rows[0][5]) == 1 + sizes.users + sizes.target
+  assert all(number(cell) >= 0 for row in rows for cell in row[2:])
+
+
+def test_a_row_divides_ratings_by_seconds():
+  timed = baselines.Timed('ours', 'fit', 1000.0, 0.25, 7, 1.5)
+  expected = '| ours | fit | 1,000 | 0.250 | 4,000 | 7 | 1.5 |'
+  assert baselines.row(timed) == expected
+
+
+def test_a_sweep_of_a_library_is_timed_without_its_set_up():
+  library = baselines.Library(
+    'slow', 'nap', lambda n: time.sleep(0.2 + 0.01 * n), 1000, 7
+  )
+  timed = baselines.sweeps(library, 2)
+  assert 0.005 < timed.seconds < 0.02
+  assert baselines.row(timed).startswith('| slow | nap | 1,000 | 0.01')
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch):
+  def absent(data, config):
+    raise ModuleNotFoundError(name='nolib')
+
+  monkeypatch.setitem(baselines.LIBRARIES, 'configs/bias.py', absent)
+  *_, last = baselines.table(['configs/bias.py'], True, 1)
+  assert last.strip() == 'Not installed, so not timed: nolib.'
+
+
+def test_libraries_are_given_the_training_ratings():
+  small = helpers.small()
+  ratings = small.split.train.target
+  dense = np.zeros((ratings.n_users, ratings.n_items))
+  dense[ratings.user, ratings.item] = ratings.value
+  theirs = baselines.sparse(small.data.target.by_user)
+  np.testing.assert_array_equal(theirs.toarray(), dense)
+
+
+@pytest.mark.parametrize(
+  ('text', 'package', 'domains'),
+  [
+    ('configs/pmf.py', 'surprise', 1),
+    ('configs/biased_mf.py', 'surprise', 1),
+    ('configs/cmf.py', 'cmfrec', 2),
+    ('configs/fm_cdcf.py', 'myfm', 2),
+  ],
+)
+def test_a_library_trains_on_the_same_ratings(text, package, domains):
+  pytest.importorskip(package)
+  small = helpers.small()
+  config = baselines.load(text, True)
+  library = baselines.LIBRARIES[text](small.data, config)
+  entries = [
+    d.by_user.n_entries for d in (small.data.target, small.data.source)
+  ]
+  assert library.ratings == sum(entries[:domains])
+  assert baselines.sweeps(library, 1).seconds > 0
