@@ -1,0 +1,147 @@
+"""Item-item nearest neighbours: how did this user like what is most alike?
+
+Sarwar et al. 2001; Koren 2010, eq. 3, on the target domain. With `r_ui` what
+the bias model leaves of a rating, and sums over the users `C` of both items:
+
+  rho_ij  = sum r_ui r_uj / sqrt(sum r_ui^2 sum r_uj^2)
+  s_ij    = rho_ij (|C| - 1) / (|C| - 1 + shrink)
+  yhat_ui = mean + b_u + b_i + sum_{j in N} s_ij r_uj / sum_{j in N} s_ij
+
+`N` are the most similar of the items that the user rated. Only positive
+similarities count; where there are none, the bias model predicts. The shrinkage
+is of Koren and Bell 2011, where one common user says nothing; Koren 2010 has
+`|C|` for `|C| - 1`.
+
+There are two stages: the bias model, and one pass over the items, whose step
+compares a block of items with all. Each item keeps its nearest only, so
+nothing of size items x items is stored.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xdomain import base
+from xdomain.models import bias
+from xdomain.ops import sparse
+
+IN_FLIGHT = 1 << 22  # Similarities that are read at a time.
+
+
+class Hyper(NamedTuple):
+  shrink: float = 100.0  # common users, less one, that halve a similarity
+  penalty: float = 4.0  # of the bias model
+
+
+class Neighbours(NamedTuple):
+  biases: bias.Biases
+  item: base.Array  # [T, kept] int32, by falling similarity
+  similarity: base.Array  # [T, kept], 0 where not positive
+
+
+@functools.cache
+def model(
+  sizes: base.Sizes, *, neighbours: int = 20, kept: int = 1000, batch: int = 128
+) -> base.Model:
+  """Nearest neighbours on the target domain.
+
+  Args:
+    sizes: of the pair.
+    neighbours: the most rated items that a prediction averages.
+    kept: how many others each item remembers; all of them is exact.
+    batch: items a step, B.
+  """
+  kept = min(kept, sizes.target)
+  floor = bias.model(sizes)
+
+  def init(key, data, hyper, previous):
+    del key, data, hyper
+    empty = jnp.zeros((sizes.target, kept))
+    return Neighbours(previous[0], empty.astype(jnp.int32), empty)
+
+  def epoch(key, data):
+    return data.target.by_item.batches(key, batch)
+
+  def step(state, visit, data, key, hyper):
+    del key
+    rest = residuals(floor.predict(state.biases, data), data.target.by_item)
+    nearest, item = jax.lax.top_k(similarities(rest, visit, hyper.shrink), kept)
+    state = state._replace(
+      item=state.item.at[visit].set(item, mode='drop'),
+      similarity=state.similarity.at[visit].set(nearest, mode='drop'),
+    )
+    loss = jnp.mean(rest.value**2)  # What the neighbours are to explain.
+    return state, {'loss': loss, 'ratings': rest.expected(visit)}
+
+  def predict(state, data):
+    baseline = floor.predict(state.biases, data)
+    return functools.partial(_score, state, data, baseline, neighbours)
+
+  biases = floor.stages[0]._replace(name='biases')
+  near = base.Stage(init, epoch, step, predict, name='neighbours')
+  return base.Model((biases, near), predict)
+
+
+def residuals(baseline, by_item):
+  """The same rows with what a baseline leaves of the values."""
+  said = baseline(by_item.column, by_item.row[:, None])[:, 0]
+  return dataclasses.replace(by_item, value=by_item.value - said)
+
+
+def similarities(rest, ids, shrink):
+  """`[B, T]` similarities of some items to the others, 0 where not positive.
+
+  Args:
+    rest: residuals by item, `[T, U]`.
+    ids: `[B]` items.
+    shrink: common users, less one, that halve a similarity.
+  """
+  value, seen = sparse.cells(rest.entries(ids), ids.shape[0], rest.n_columns)
+  itself = ids[:, None] == jnp.arange(rest.n_rows)
+
+  def to_block(others):
+    entries = rest.entries(others)
+
+    def sums(table, power):  # over the users of each of the others
+      powered = entries._replace(value=entries.weight * entries.value**power)
+      return sparse.gather_sum(table.T, powered, others.shape[0])
+
+    product = sums(value, 1)  # [b, B]
+    norm = jnp.sqrt(sums(value**2, 0) * sums(seen, 2))
+    pairs = jnp.maximum(sums(seen, 0) - 1, 0)
+    shrunk = pairs / jnp.maximum(pairs + shrink, 1e-6)
+    return shrunk * product / jnp.maximum(norm, 1e-6)
+
+  similar = rest.for_all(to_block).T
+  return jnp.where(itself, 0, jnp.maximum(similar, 0))
+
+
+def _score(state, data, baseline, neighbours, users, items):
+  """Predictions for users `[B]` and items `[B, K]`."""
+  rows = data.target.by_user
+  slots = jnp.arange(max(1, rows.lengths.falling[0]))
+
+  def shift(asked):
+    user, items = asked
+    ids = jnp.where(
+      slots < rows.length[user], rows.start[user] + slots, rows.n_entries
+    )
+    rated = rows.events(ids)
+    liking = rated.value - baseline(user[None], rated.column[None])[0]
+    nothing = jnp.zeros(rows.n_columns)
+    taste = nothing.at[rated.column].add(rated.weight * liking)
+    seen = nothing.at[rated.column].add(rated.weight)
+    near = state.item[items]  # [K, kept]
+    similarity = state.similarity[items] * seen[near]
+    nearest = jnp.cumsum(similarity > 0, axis=1) <= neighbours
+    weight = similarity * nearest
+    total = jnp.maximum(jnp.sum(weight, axis=1), 1e-6)
+    return jnp.sum(weight * taste[near], axis=1) / total
+
+  together = max(1, IN_FLIGHT // (items.shape[1] * state.item.shape[1]))
+  return baseline(users, items) + jax.lax.map(
+    shift, (users, items), batch_size=together
+  )
