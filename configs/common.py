@@ -194,7 +194,7 @@ def synthetic_implicit():
   )
 
 
-def method(name, *, model, hyper, **settings):
+def method(name, /, *, model, hyper, **settings):
   """The skeleton of a method's config.
 
   Args:
@@ -222,3 +222,14 @@ def method(name, *, model, hyper, **settings):
     )
     | settings
   )
+
+
+def ranking_method(name, /, *, protocol='leave_one_out', **settings):
+  """The same of a method that ranks items; `protocol` says what is held out."""
+  split = dict(negatives=99)  # each drawn once, the same for every method
+  if protocol != 'leave_one_out':
+    split['users'] = 0.1  # tested; as many others are validated
+  if protocol == 'partial':
+    split['shown'] = 0.5  # of what a tested user likes in the target
+  settings = dict(protocol=protocol, split=split) | settings
+  return method(name, **settings)

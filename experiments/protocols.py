@@ -144,5 +144,7 @@ PROTOCOLS = {
     splits.by_ratio, arrays.rating_queries, _rating_error, 'valid_rmse',
     lambda value: value, _rate, _rating_differences, _predicted,
   ),
-  'leave_one_out': _ranking(lambda *a, **k: splits.leave_one_out(*a, **k)),
+  'leave_one_out': _ranking(splits.leave_one_out),
+  'cold_start': _ranking(splits.cold_start),
+  'partial': _ranking(splits.partial),
 }  # fmt: skip

@@ -8,7 +8,11 @@ from rich import box, console, progress, table
 from xdomain.data import pairs
 
 PAUSE = 10.0  # Seconds between lines where there is no terminal.
-TITLE = 'Test measures of the target domain; epochs chosen on validation'
+RATING_TITLE = 'Test RMSE of the target; epochs chosen on validation ratings'
+RANKING_TITLE = (
+  'Test items of the target among sampled negatives, and in the full catalogue;'
+  ' epochs chosen on validation items'
+)
 
 
 class Show:
@@ -38,9 +42,10 @@ class Show:
 
   def results(self, records):
     """The final table: a row a record, selected on validation."""
-    shown = table.Table(title=TITLE, box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column('method', no_wrap=True)
     cells = [_cells(record) for _, record in records]
+    title = RATING_TITLE if 'RMSE' in cells[0] else RANKING_TITLE
+    shown = table.Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column('method', no_wrap=True)
     for column in cells[0]:
       shown.add_column(column, justify='right', no_wrap=True)
     for (name, _), row in zip(records, cells):
@@ -89,13 +94,11 @@ def _rating_cells(record):
 
 def _ranking_cells(record):
   test, cells = record['test'], {}
-  for kind in ('sampled', 'full'):
+  for kind, prefix in (('sampled', ''), ('full', 'full ')):
     for measure in ('hr@10', 'ndcg@10'):
-      cells[f'{kind} {measure.upper()}'] = _four(test[kind][measure])
+      cells[prefix + measure.upper()] = _four(test[kind][measure])
     low, high = test[f'{kind}_interval']['ndcg@10']
-    cells['95 % interval' + ' ' * (kind == 'full')] = (
-      f'{_four(low)}-{_four(high)}'
-    )
+    cells[f'{prefix}95 %'] = f'{_four(low)}-{_four(high)}'
   return cells | {'valid': _four(record['valid_ndcg@10'])}
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xdomain import base, evaluate
+from xdomain import base, evaluate, ranking
 from xdomain.data import arrays, splits, synthetic
 
 
@@ -17,14 +17,16 @@ class Small(NamedTuple):
   data: base.Arrays
   valid: base.Held
   test: base.Held
-  measure: evaluate.RatingError
+  measure: evaluate.RatingError | ranking.Unranked
 
 
 @functools.cache
 def small(seed=0, **sizes) -> Small:
   """A planted pair on the device: 60 users, 40 and 50 items by default."""
   dataset = synthetic.pair(seed, **sizes)
-  split = splits.by_ratio(dataset.pair, seed)
+  rng = np.random.default_rng(seed)
+  side = rng.normal(size=(dataset.pair.target.n_users, 4))
+  split = splits.by_ratio(dataset.pair._replace(side=side), seed)
   return Small(
     split,
     arrays.sizes(split.train),
@@ -33,6 +35,21 @@ def small(seed=0, **sizes) -> Small:
     base.Held(*map(arrays.rating_queries, split.test)),
     evaluate.RatingError(dataset.scale),
   )
+
+
+@functools.cache
+def implicit(seed=0) -> Small:
+  """A planted pair of positives, one held out of each user, with vectors."""
+  dataset = synthetic.implicit(seed)
+  split = splits.leave_one_out(dataset.pair, seed, negatives=20)
+  valid, test = (
+    base.Held(None, arrays.ranking_queries(held.target))
+    for held in (split.valid, split.test)
+  )
+  return Small(
+    split, arrays.sizes(split.train), arrays.put(split.train), valid, test,
+    ranking.Unranked(),
+  )  # fmt: skip
 
 
 def ratings(events, n_users, n_items) -> base.Ratings:

@@ -1,0 +1,193 @@
+r"""One epoch of SharedVAE: sparse rows and one program against a plain form.
+
+python -m benchmarks.shared_vae
+python -m benchmarks.shared_vae --cases=movielens --repeats=3
+
+The plain form is what one writes first: multi-hot rows from the host, matrix
+products, probabilities, the loss with its penalty by autodiff, a Python loop of
+jitted steps. Both start from the same parameters, see the same batches and
+noise and make the same updates (Adam); the largest gap between their parameters
+after an epoch is printed. Forms take turns; the fastest epoch counts.
+Compilation is timed apart.
+"""
+
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags, logging
+
+CASES = flags.DEFINE_list('cases', ['movielens', 'amazon10'], 'Which data.')
+REPEATS = flags.DEFINE_integer('repeats', 3, 'Epochs timed of each form.')
+
+SETTINGS = {
+  'movielens': dict(hidden=(256,), latent=128, batch=32),
+  'amazon10': dict(hidden=(512, 256), latent=128, batch=128),
+}
+
+
+def movielens():
+  """SharedVAE's MovieLens pair."""
+  from configs import common
+  from xdomain.data import load
+
+  return load.dataset(say=lambda line: None, **common.movielens_implicit())
+
+
+def amazon10():
+  """A planted pair, a tenth of SharedVAE's Amazon pair in every count."""
+  from xdomain.data import synthetic
+
+  return synthetic.pair(
+    0, users=3503, source=2866, target=5988, source_ratings=56_028,
+    target_ratings=60_193,
+  )  # fmt: skip
+
+
+def plain_loss(params, x_s, x_t, weight, key, hyper):
+  """SharedVAE's loss of multi-hot rows `[B, items]`, with probabilities."""
+  from xdomain import nets
+  from xdomain.models import shared_vae
+  from xdomain.ops import mmd, variational
+
+  def encode(encoder, x):
+    h = jnp.tanh(x @ encoder.table + encoder.bias)
+    h = nets.through(encoder.hidden, h)
+    return encoder.mean(h), encoder.logvar(h)
+
+  def reconstruction(decoder, z, x):
+    hidden = nets.through(decoder.hidden, z)
+    p = jax.nn.sigmoid(hidden @ decoder.table.T + decoder.bias)
+    p = jnp.clip(p, 1e-7, 1 - 1e-7)
+    log_p, log_q = jnp.log(p), jnp.log(1 - p)
+    entropy = (1 + hyper.beta) * x * log_p + (1 - x) * log_q
+    return -weight @ jnp.sum(entropy, axis=1) / jnp.sum(weight)
+
+  keys = jax.random.split(key)
+  gaussians = encode(params.encode_s[0], x_s), encode(params.encode_t, x_t)
+  z_s, z_t = (
+    weight[:, None] * nets.sample(k, *gaussian)
+    for k, gaussian in zip(keys, gaussians)
+  )
+  both = jnp.concatenate([z_s, z_t], axis=1)
+  kl = sum(variational.kl_to_standard_normal(*each) for each in gaussians)
+  squares = jax.tree.map(
+    lambda p: jnp.sum(p**2), shared_vae.regularised(params)
+  )
+  return (
+    reconstruction(params.decode_s[0], z_s, x_s)
+    + reconstruction(params.decode_t, both, x_t)
+    + hyper.kl * (weight @ kl) / jnp.sum(weight)
+    + hyper.align * mmd.biased(z_s, z_t, weight, weight)
+    + hyper.l2 * sum(jax.tree.leaves(squares))
+  )
+
+
+@functools.partial(jax.jit, static_argnames='tx')
+def plain_step(params, moments, x_s, x_t, weight, key, hyper, tx):
+  gradients = jax.grad(plain_loss)(params, x_s, x_t, weight, key, hyper)
+  updates, moments = tx.update(gradients, moments)
+  params = jax.tree.map(lambda p, u: p - hyper.lr * u, params, updates)
+  return params, moments
+
+
+def plain_epoch(state, visits, matrices, key, hyper, tx):
+  """A Python loop over batches of rows that come from the host."""
+  params, moments = state
+  empty = matrices[0].shape[0] - 1  # The last row.
+  for number, ids in enumerate(visits):
+    rows = [jnp.asarray(matrix[ids]) for matrix in matrices]
+    weight = jnp.asarray(ids < empty, jnp.float32)
+    step_key = jax.random.fold_in(key, number)
+    params, moments = plain_step(
+      params, moments, *rows, weight, step_key, hyper, tx
+    )
+  return jax.block_until_ready(params)
+
+
+def compare(name, data, sizes, settings, repeats) -> str:
+  """A row of the table: both forms on the same epoch, in turn."""
+  import optax
+
+  from xdomain import train
+  from xdomain.models import shared_vae
+
+  (stage,) = shared_vae.model(sizes, **settings).stages
+  key, hyper = jax.random.key(0), shared_vae.Hyper()
+  state = jax.jit(stage.init)(key, data, hyper, ())
+  key_visits, key_steps = jax.random.split(key)
+  visits = np.asarray(stage.epoch(key_visits, data))
+  tx = optax.scale_by_adam(eps=1e-7)
+  rest = visits, _multi_hot(data), key_steps, hyper, tx
+
+  def plain():
+    return plain_epoch((state.params, state.moments), *rest)
+
+  lowered = train.run_epoch.lower(
+    stage, 'single', state, key, data, hyper, True
+  )
+  program, compiled = _timed(lowered.compile)
+
+  def ours():
+    return jax.block_until_ready(program(fresh, key, data, hyper, True))
+
+  seconds = []
+  for _ in range(repeats + 1):
+    fresh = jax.block_until_ready(jax.tree.map(jnp.copy, state))
+    seconds.append((_timed(plain), _timed(ours)))
+  first, *timed = seconds
+  theirs, mine = (min(each[i][1] for each in timed) for i in (0, 1))
+  gap = max(
+    float(jnp.max(jnp.abs(a - b)))
+    for a, b in zip(
+      jax.tree.leaves(first[0][0]), jax.tree.leaves(first[1][0][0].params)
+    )
+  )
+  cells = [
+    name,
+    *(f'{sizes.users / took:,.0f}' for took in (theirs, mine)),
+    f'{theirs / mine:.2f}',
+    *(f'{took:.1f}' for took in (first[0][1] - theirs, compiled)),
+    f'{gap:.0e}',
+  ]
+  return '| ' + ' | '.join(map(str, cells)) + ' |'
+
+
+def _multi_hot(data):
+  """Dense rows of both domains on the host, and an empty one below."""
+  matrices = []
+  for domain in (data.source, data.target):
+    rows = domain.by_user
+    matrix = np.zeros((rows.n_rows + 1, rows.n_columns), np.float32)
+    matrix[rows.row, rows.column] = 1
+    matrices.append(matrix)
+  return matrices
+
+
+def _timed(function):
+  started = time.perf_counter()
+  result = function()
+  return result, time.perf_counter() - started
+
+
+def main(argv):
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  from xdomain.data import arrays
+
+  print(
+    '| data | plain users/s | users/s | ratio | plain compile s | compile s '
+    '| gap |\n|---|---|---|---|---|---|---|'
+  )
+  for case in CASES.value:
+    pair = {'movielens': movielens, 'amazon10': amazon10}[case]().pair
+    row = compare(
+      case, arrays.put(pair), arrays.sizes(pair), SETTINGS[case], REPEATS.value
+    )
+    print(row, flush=True)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,94 @@
+r"""SharedVAE, its ablations, its cold-start form and its auxiliary form.
+
+python -m experiments.main --config=configs/shared_vae.py
+python -m experiments.main --config=configs/shared_vae.py:single
+python -m experiments.main --config=configs/shared_vae.py:cold
+python -m experiments.main --config=configs/shared_vae.py:aux
+python -m experiments.main --config=configs/shared_vae.py:amazon
+"""
+
+from ml_collections import config_dict
+
+from configs import common
+
+# Tables 3-8 by their rows: what is run, and how it differs from the default.
+VARIANTS = (
+  'shared',
+  'mmd0',  # without the alignment
+  'beta0',  # positives weigh what others do
+  'single',  # the target alone
+  'single0',  # and without beta
+  'single_fair',  # the target alone, as large as merged
+  'single_fair0',
+  'merged',  # both domains as one
+  'merged0',
+  'cold',  # for people who are new to the target
+  'generic',  # the default, asked about people who are new to the target
+  'aux',  # with auxiliary user vectors
+  'cold_aux',
+)
+METHODS = dict.fromkeys(
+  ('single', 'single0', 'single_fair', 'single_fair0', 'merged', 'merged0'),
+  'single_vae',
+) | {
+  'cold': 'shared_vae_cold',
+  'cold_aux': 'shared_vae_cold',
+  'aux': 'shared_vae_aux',
+}
+BETA = 1.0
+BESIDE = {'shared': ('single',), 'cold': ('generic',), 'aux': ('shared',)}
+PROTOCOLS = dict.fromkeys(('cold', 'generic', 'cold_aux'), 'cold_start')
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(arg, variant=VARIANTS, **common.RANKING_ARGUMENT)
+  config = variant(arg.variant, arg)
+  for other in BESIDE.get(arg.variant, ()):
+    config.beside[other] = variant(other, arg)
+  return config
+
+
+def variant(name, arg):
+  """The config of one of `VARIANTS`."""
+  method = METHODS.get(name, 'shared_vae')
+  hyper = dict(lr=1e-3, beta=90.0 if arg.data == 'amazon' else BETA)
+  hyper |= dict(kl=1.0, l2=1e-4)
+  if name in ('beta0', 'single0', 'single_fair0', 'merged0'):
+    hyper['beta'] = 0.0
+  if method != 'single_vae':
+    hyper['align'] = 0.0 if name == 'mmd0' else 1.0
+  if method == 'shared_vae_cold':
+    hyper['mapping'] = 1.0
+  return common.ranking_method(
+    method,
+    model=_model(name, arg),
+    hyper=hyper,
+    protocol=PROTOCOLS.get(name, 'leave_one_out'),
+    view='merged' if name.startswith('merged') else 'both',
+    data=common.implicit_block(arg),
+    **_length(arg),
+    name='shared_vae' if name == 'shared' else f'shared_vae_{name}',
+  )
+
+
+def _model(name, arg):
+  """Widths as in section 5.3 of the paper; smaller ones to try things."""
+  if arg.quick or arg.data == 'synthetic':
+    model = dict(hidden=(32,), latent=16, batch=32)
+  elif arg.data == 'amazon':
+    model = dict(hidden=(512, 256), latent=128, batch=128)
+  else:
+    model = dict(hidden=(256,), latent=128, batch=32)
+  if name.startswith(('merged', 'single_fair')):
+    model['hidden'] = tuple(2 * width for width in model['hidden'])
+    model['latent'] *= 2
+  if name in ('aux', 'cold_aux'):
+    model['side'] = (256, 128)
+  return model | dict(chunk=config_dict.placeholder(int))
+
+
+def _length(arg):
+  """At most 100 epochs, as in the paper."""
+  if arg.quick:
+    return dict(epochs=20, patience=20)
+  return dict(epochs=100, patience=20 if arg.full else 10)

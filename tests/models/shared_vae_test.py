@@ -1,0 +1,376 @@
+"""SharedVAE and its forms against the golden numbers."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from xdomain import base, nets
+from xdomain.data import arrays, pairs
+from xdomain.models import (
+  shared_vae,
+  shared_vae_aux,
+  shared_vae_cold,
+  single_vae,
+)  # fmt: skip
+
+GOLDEN = helpers.golden('golden_ranking')
+SHAPE = dict(hidden=(4, 3), latent=2, batch=3)
+HYPER = shared_vae.Hyper(beta=2.0, l2=0.01)
+LAST = 0.1  # Adam's first moment is a tenth of the first gradient.
+
+
+def fill(k, shape, scale=0.3):
+  """The parameters of the golden numbers."""
+  i = np.arange(np.prod(shape, dtype=int))
+  return jnp.asarray(scale * np.sin(0.5 + 1.3 * k + 0.7 * i).reshape(shape))
+
+
+def rows(matrix):
+  user, item = np.nonzero(matrix)
+  events = np.stack([user, item, np.ones_like(user)], axis=1)
+  return helpers.ratings(events, *np.shape(matrix))
+
+
+def pair(side=None):
+  facts = GOLDEN['vae_shared']
+  return base.Pair(rows(facts['R_S']), rows(facts['R_T']), side)
+
+
+def put(pair):
+  """On the device, in double precision where that is on."""
+  return jax.tree.map(
+    lambda x: x.astype(float) if x.dtype == np.float32 else x, arrays.put(pair)
+  )
+
+
+def golden_params(reads=4, side=0, mapped=False):
+  """Filled layers in the golden order; `reads` columns into the decoder."""
+  k = itertools.count()
+
+  def dense(inputs, outputs):
+    return nets.Dense(fill(next(k), (inputs, outputs)), fill(next(k), outputs))
+
+  def encoder(items):
+    first, second = dense(items, 4), dense(4, 3)
+    heads = dense(3 + side, 2), dense(3 + side, 2)
+    return nets.Encoder(*first, (second,), (), *heads)
+
+  def decoder(inputs, items):
+    hidden, (kernel, bias) = (dense(inputs, 3), dense(3, 4)), dense(4, items)
+    return nets.Decoder(hidden, kernel.T, bias)
+
+  encode_s, encode_t = encoder(5), encoder(4)
+  decode_s, decode_t = decoder(2, 5), decoder(reads, 4)
+  link = dense(2, 2) if mapped else ()
+  if side:
+    encode_s, encode_t = (
+      each._replace(side=(dense(3, 3), dense(3, 2)))
+      for each in (encode_s, encode_t)
+    )
+  return shared_vae.Params((encode_s,), encode_t, (decode_s,), decode_t, link)
+
+
+@pytest.fixture
+def noise(monkeypatch):
+  """The golden noise, in place of the key's."""
+  drawn = itertools.cycle([101, 102])
+
+  def sample(key, mean, logvar):
+    eps = fill(next(drawn), mean.shape, scale=1.0)
+    return mean + jnp.exp(logvar / 2) * eps
+
+  monkeypatch.setattr(nets, 'sample', sample)
+
+
+def one_step(module, hyper, params, data, **settings):
+  """Metrics with the total, and gradients, of a step over all users."""
+  stage = module.model(base.Sizes(3, 5, 4), **SHAPE, **settings).stages[0]
+  state = stage.init(jax.random.key(0), data, hyper, ())
+  assert jax.tree.map(jnp.shape, params) == jax.tree.map(
+    jnp.shape, state.params
+  )
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  moments = state.moments._replace(mu=zeros, nu=zeros)
+  state = state._replace(params=params, moments=moments)
+  after, metrics = stage.step(
+    state, jnp.arange(3), data, jax.random.key(0), hyper
+  )
+  squares = sum(
+    jnp.sum(leaf**2) for leaf in jax.tree.leaves(shared_vae.regularised(params))
+  )
+  metrics['total'] = metrics['loss'] + hyper.l2 * squares
+  gradients = jax.tree.map(lambda m: m / LAST, after.moments.mu)
+  return jax.device_get((metrics, gradients))
+
+
+def step_of(variant, **settings):
+  """A golden step of 'shared', 'cold' or 'aux'."""
+  with jax.enable_x64(True):
+    if variant == 'cold':
+      hyper = shared_vae_cold.Hyper(beta=2.0, l2=0.01)
+      params = golden_params(reads=2, mapped=True)
+      return one_step(shared_vae_cold, hyper, params, put(pair()))
+    if variant == 'aux':
+      side = np.stack([fill(201, (3, 3), 1.0), fill(202, (3, 3), 1.0)], axis=1)
+      data = put(pair())._replace(side=jnp.asarray(side))
+      params = golden_params(side=2)
+      return one_step(shared_vae_aux, HYPER, params, data, side=(3, 2))
+    hyper = settings.pop('hyper', HYPER)
+    return one_step(shared_vae, hyper, golden_params(), put(pair()), **settings)
+
+
+@pytest.mark.parametrize('variant', ['shared', 'cold', 'aux'])
+def test_the_loss_and_its_parts_are_those_of_another_implementation(
+  variant, noise
+):
+  expected = GOLDEN[f'vae_{variant}']
+  metrics, _ = step_of(variant)
+  parts = {
+    'total': expected['total'],
+    'source': expected['part_recon_s'],
+    'target': expected['part_recon_t'],
+    'kl': expected['part_kl_s'] + expected['part_kl_t'],
+    'alignment': expected['part_align'],
+    'link': expected['part_map'],
+  }
+  for name, value in parts.items():
+    assert metrics[name] == pytest.approx(value, rel=1e-9), name
+
+
+def test_every_gradient_is_that_of_another_implementation(noise):
+  expected = GOLDEN['vae_shared']
+  _, gradients = step_of('shared')
+  names = dict(zip(expected['param_order'], _in_order(gradients), strict=True))
+  for name, norm in expected['grad_norms'].items():
+    assert np.linalg.norm(names[name]) == pytest.approx(norm, rel=1e-7), name
+  for name in ('enc_s.mu.w', 'enc_t.h0.w', 'dec_t.h0.w', 'dec_t.out.b'):
+    np.testing.assert_allclose(
+      names[name],
+      expected[f'grad_{name.replace(".", "_")}'],
+      rtol=1e-7,
+      atol=1e-9,
+    )
+
+
+def _in_order(params):
+  """The leaves in the golden order; output kernels as there."""
+  for each in (*params.encode_s, params.encode_t):
+    yield from (each.table, each.bias, *each.hidden[0], *each.mean)
+    yield from each.logvar
+  for each in (*params.decode_s, params.decode_t):
+    for layer in each.hidden:
+      yield from layer
+    yield from (each.table.T, each.bias)
+
+
+def test_the_mapping_is_trained_as_in_another_implementation(noise):
+  _, gradients = step_of('cold')
+  np.testing.assert_allclose(
+    gradients.link.kernel, GOLDEN['vae_cold']['grad_map_w'], rtol=1e-7
+  )
+
+
+@pytest.mark.parametrize(
+  ('settings', 'total'),
+  [
+    (dict(alignment='mmd_unbiased'), 'total_mmd_unbiased'),
+    (dict(alignment='mmd_linear'), 'total_mmd_linear'),
+    (dict(alignment='paired_l2'), 'total_paired_l2'),
+    (dict(hyper=HYPER._replace(align=0.0)), 'total_none'),
+  ],
+)
+def test_alignments_are_those_of_another_implementation(settings, total, noise):
+  metrics, _ = step_of('shared', **settings)
+  expected = GOLDEN['vae_shared'][total]
+  assert metrics['total'] == pytest.approx(expected, rel=1e-9)
+
+
+def test_without_beta_all_cells_weigh_the_same(noise):
+  metrics, _ = step_of('shared', hyper=HYPER._replace(beta=0.0))
+  expected = GOLDEN['vae_variants']['shared_beta0']
+  assert metrics['total'] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_source_sends_no_gradient_to_the_encoder_of_the_target(noise):
+  only = HYPER._replace(align=0.0, kl=0.0, l2=0.0)
+  _, both = step_of('shared', hyper=only)
+  with jax.enable_x64(True):
+    params = golden_params()
+    # A decoder that reads nothing leaves the source's reconstruction alone.
+    deaf = jax.tree.map(jnp.zeros_like, params.decode_t.hidden)
+    params = params._replace(decode_t=params.decode_t._replace(hidden=deaf))
+    _, source = one_step(shared_vae, only, params, put(pair()))
+  for leaf in jax.tree.leaves(source.encode_t):
+    np.testing.assert_array_equal(leaf, 0)
+  # The target's reaches the source, which is what links them.
+  assert np.any(both.encode_s[0].table != source.encode_s[0].table)
+
+
+def test_a_padded_batch_equals_the_unpadded_one(noise):
+  with jax.enable_x64(True):
+    data = put(pair())
+    stage = shared_vae.model(base.Sizes(3, 5, 4), **SHAPE).stages[0]
+    state = stage.init(jax.random.key(0), data, HYPER, ())
+    # The golden noise is cut from one wave, so real rows have the same.
+    steps = [
+      stage.step(state, jnp.asarray(ids), data, jax.random.key(0), HYPER)
+      for ids in ([0, 1, 2], [0, 1, 2, 3, 3])
+    ]
+  unpadded, padded = (float(metrics['loss']) for _, metrics in steps)
+  assert unpadded == pytest.approx(padded, rel=1e-9)
+
+
+def test_one_of_several_sources_is_the_plain_model(noise):
+  with jax.enable_x64(True):
+    data = put(pair())
+    several = data._replace(source=(data.source,))
+    plain, _ = one_step(shared_vae, HYPER, golden_params(), data)
+    one, _ = one_step(shared_vae, HYPER, golden_params(), several)
+  assert plain['total'] == one['total']
+
+
+def test_several_sources_are_read_side_by_side():
+  data = helpers.implicit().data
+  several = data._replace(source=(data.source, data.source))
+  sizes = helpers.implicit().sizes
+  model = shared_vae.model(sizes, hidden=(8,), latent=4, batch=16)
+  (stage,) = model.stages
+  state = stage.init(jax.random.key(0), several, shared_vae.Hyper(), ())
+  assert state.params.decode_t.hidden[0].kernel.shape == (12, 8)
+  visit = stage.epoch(jax.random.key(0), several)[0]
+  _, metrics = stage.step(
+    state, visit, several, jax.random.key(1), shared_vae.Hyper()
+  )
+  assert np.isfinite(metrics['loss'])
+
+
+def test_somebody_without_a_source_is_no_part_of_its_terms():
+  data = helpers.implicit().data
+  sizes = helpers.implicit().sizes
+  empty = data._replace(
+    source=arrays.domain(helpers.ratings([], sizes.users, sizes.source))
+  )
+  model = shared_vae.model(sizes, hidden=(8,), latent=4, batch=16)
+  (stage,) = model.stages
+  state = stage.init(jax.random.key(0), empty, shared_vae.Hyper(), ())
+  visit = stage.epoch(jax.random.key(0), empty)[0]
+  _, metrics = stage.step(
+    state, visit, empty, jax.random.key(1), shared_vae.Hyper()
+  )
+  assert metrics['source'] == 0 and metrics['target'] > 0
+
+
+@pytest.mark.parametrize(
+  ('module', 'sizes', 'settings', 'count'),
+  [
+    (shared_vae, (300, 2262), dict(hidden=(256,)), 1_545_218),
+    (shared_vae, (28656, 59880), dict(hidden=(512, 256)), 91_506_648),
+    (single_vae, (0, 2262), dict(hidden=(256,)), 1_259_478),
+    (single_vae, (0, 59880), dict(hidden=(512, 256)), 61_739_240),
+    (single_vae, (0, 2562), dict(hidden=(512,), latent=256), 3_020_802),
+    (
+      single_vae, (0, 88536), dict(hidden=(1024, 512), latent=256), 182_855_640,
+    ),
+    (single_vae, (0, 2262), dict(hidden=(512,), latent=256), 2_713_302),
+    (
+      single_vae, (0, 59880), dict(hidden=(1024, 512), latent=256), 124_139_496,
+    ),
+  ],
+)  # fmt: skip
+def test_there_are_as_many_parameters_as_in_the_paper(
+  module, sizes, settings, count
+):
+  source, target = sizes
+  model = module.model(base.Sizes(3, source, target), **settings)
+  data = arrays.put(
+    base.Pair(
+      helpers.ratings([[0, 0, 1]], 3, max(1, source)),
+      helpers.ratings([[0, 0, 1]], 3, target),
+    )
+  )
+  init = model.stages[0].init
+  state = jax.eval_shape(
+    lambda key: init(key, data, module.Hyper(), ()), jax.random.key(0)
+  )
+  assert sum(x.size for x in jax.tree.leaves(state.params)) == count
+
+
+def _scores(module, data, **settings):
+  sizes = helpers.implicit().sizes
+  model = module.model(sizes, hidden=(8,), latent=4, batch=16, **settings)
+  state = model.stages[0].init(
+    jax.random.key(0), helpers.implicit().data, module.Hyper(), ()
+  )
+  users = jnp.arange(sizes.users)
+  return model.predict_all(state, data)(users), model, state
+
+
+def test_a_cold_score_ignores_the_target():
+  data = helpers.implicit().data
+  sizes = helpers.implicit().sizes
+  empty = arrays.domain(helpers.ratings([], sizes.users, sizes.target))
+  full, _, _ = _scores(shared_vae_cold, data)
+  without, _, _ = _scores(shared_vae_cold, data._replace(target=empty))
+  np.testing.assert_allclose(full, without, atol=1e-5)
+  full, _, _ = _scores(shared_vae, data)
+  without, _, _ = _scores(shared_vae, data._replace(target=empty))
+  assert not np.allclose(full, without, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  'module', [shared_vae, shared_vae_cold, shared_vae_aux, single_vae]
+)
+def test_all_scores_are_the_scores_of_all_items(module):
+  data = helpers.implicit().data
+  everything, model, state = _scores(module, data)
+  items = jnp.broadcast_to(jnp.arange(everything.shape[1]), everything.shape)
+  users = jnp.arange(everything.shape[0])
+  np.testing.assert_allclose(
+    model.predict(state, data)(users, items), everything, atol=1e-5
+  )
+
+
+def test_merged_with_an_empty_source_is_single_on_the_target():
+  """Given equal weights; the padded columns are known to be absent."""
+  data = helpers.implicit().data
+  sizes = helpers.implicit().sizes
+  settings = dict(hidden=(8,), latent=4, batch=16)
+  single = single_vae.model(sizes, **settings)
+  merged = single_vae.model(
+    sizes._replace(target=sizes.target + sizes.source), **settings
+  )
+  hyper = single_vae.Hyper()
+  small = single.stages[0].init(jax.random.key(0), data, hyper, ()).params
+
+  def padded(table):
+    return jnp.pad(table, ((0, sizes.source), (0, 0)))
+
+  large = small._replace(
+    encode=small.encode._replace(table=padded(small.encode.table)),
+    decode=small.decode._replace(
+      table=padded(small.decode.table),
+      bias=jnp.pad(small.decode.bias, (0, sizes.source), constant_values=-1e9),
+    ),
+  )
+  train = helpers.implicit().split.train
+  wide = arrays.put(pairs.joint(pairs.alone(train)))
+  losses = []
+  for model, params, seen in ((single, small, data), (merged, large, wide)):
+    (stage,) = model.stages
+    state = stage.init(jax.random.key(0), seen, hyper, ())
+    state = state._replace(params=params)
+    visit = stage.epoch(jax.random.key(0), seen)[0]
+    _, metrics = stage.step(state, visit, seen, jax.random.key(1), hyper)
+    losses.append(float(metrics['loss']))
+  assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_an_unknown_setting_is_answered_with_a_near_one():
+  with pytest.raises(ValueError, match="did you mean 'mmd'"):
+    shared_vae.model(base.Sizes(3, 4, 5), alignment='mmdd')
+  with pytest.raises(ValueError, match='activation'):
+    shared_vae_cold.model(base.Sizes(3, 4, 5), activation='tan')
