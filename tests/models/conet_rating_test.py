@@ -220,6 +220,22 @@ def gradients_of_a_step(data, sizes, hyper, visit):
   return one_step(sizes, data, params, visit, hyper, **SETTINGS)[1]
 
 
+@pytest.mark.parametrize('alone', ['source', 'target'])
+def test_a_surplus_batch_trains_one_tower_and_leaves_the_other(alone):
+  small = helpers.small()
+  domains = conet_rating.Both(small.data.source, small.data.target)
+  nothing = conet_rating.Both(
+    *(jnp.full(50, domain.by_user.n_entries) for domain in domains)
+  )
+  visit = nothing._replace(**{alone: jnp.arange(50)})
+  hyper = conet_rating.Hyper(l1=0.3, l2=0.3)
+  gradients = gradients_of_a_step(small.data, small.sizes, hyper, visit)
+  towers = gradients.towers._asdict()
+  assert all(map(np.any, jax.tree.leaves(towers.pop(alone))))
+  for leaf in jax.tree.leaves((towers, gradients.cross)):
+    np.testing.assert_array_equal(leaf, 0)
+
+
 def test_the_towers_of_a_user_without_source_ratings_are_not_connected():
   sizes, data = lonely(lambda user: user < 0)
   assert data.source.by_user.n_entries == 0

@@ -10,6 +10,8 @@ layer `l` also receives what the other tower's layer has, through one matrix
 
   J = source MSE_source + target MSE_target + l1 sum_l |H_l|_1 + l2 |theta|^2
 
+where a batch pays the penalties of what it trains only.
+
 The paper ranks, by cross entropy against sampled negatives; this predicts
 ratings: the output is linear, and nothing stands for a pair not observed.
 `pairing='user'` gives each target rating one source rating of the same user,
@@ -197,14 +199,27 @@ def _loss(params, levels, visit, data, key, hyper):
   value = (
     hyper.source * mse.source
     + hyper.target * mse.target
-    + hyper.l1 * sum(jnp.sum(jnp.abs(h)) for h in params.cross)
-    + losses.ridge(params, hyper.l2)
+    + _penalty(params, events, hyper)
   )
+  # A batch without a domain's ratings counts as 0 in the means of these.
   return value, {
     'mse': mse.target,
     'mse_source': mse.source,
     'ratings': sum(jnp.sum(e.weight) for e in events),
   }
+
+
+def _penalty(params, events, hyper):
+  """Of what the batch trains; Adam would run away with a penalty alone."""
+  seen = Both(*(jnp.max(e.weight) for e in events))  # 0 or 1
+  both = seen.source * seen.target
+  return (
+    losses.ridge(params.user, hyper.l2)
+    + losses.ridge(params.towers.source, hyper.l2 * seen.source)
+    + losses.ridge(params.towers.target, hyper.l2 * seen.target)
+    + losses.ridge(params.cross, hyper.l2 * both)
+    + hyper.l1 * both * sum(jnp.sum(jnp.abs(h)) for h in params.cross)
+  )
 
 
 def _mse(level, output, events):
