@@ -1,0 +1,162 @@
+"""How far apart two samples are: maximum mean discrepancies (SharedVAE eq. 9).
+
+Every measure is `(x [B, Z], y [B, Z], weight [B]) -> scalar`, where row `b` of
+both samples is one user and the weight is 1 for a user and 0 for padding. A
+padded batch measures what it would without its padding. `MEASURES` lists them
+for settings.
+
+The kernel is a mean of five Gaussians around a bandwidth that follows the batch
+(Gretton et al. 2012; Long et al. 2015, DAN, sum them instead). With a fixed
+bandwidth nothing attracts two samples once they are far apart; with a gradient
+through it, the loss would fall by spreading the samples out.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+WIDTHS = 0.25, 0.5, 1, 2, 4  # in bandwidths
+FLOOR = 1e-6  # of the bandwidth, where all points coincide
+
+
+def median_distance(squared, weight):
+  """The median squared distance of two different real points; exact.
+
+  Args:
+    squared: `[N, N]` squared distances.
+    weight: `[N]` 1 for a real point and 0 for padding.
+  """
+  pair = np.triu_indices(squared.shape[0], 1)
+  real = (weight[pair[0]] > 0) & (weight[pair[1]] > 0)
+  count = jnp.sum(real)
+  distances = jnp.where(real, squared[pair], jnp.inf)
+  low = _smallest(distances, (count - 1) // 2)
+  above = jnp.min(distances, where=distances > low, initial=jnp.inf)
+  tied = jnp.sum(distances <= low) > count // 2
+  return (low + jnp.where(tied, low, above)) / 2
+
+
+def _smallest(values, k):
+  """The `k`-th smallest, from 0, of values of at least 0.
+
+  Bit by bit, since such floats are in the order of their bits: 30 times as
+  fast as sorting the distances of a batch of 128 users.
+  """
+  size = jnp.finfo(values.dtype).bits
+  pattern = jax.lax.bitcast_convert_type(values, f'int{size}')
+
+  def step(i, low):
+    higher = low | jnp.left_shift(jnp.ones_like(low), size - 2 - i)
+    return jnp.where(jnp.sum(pattern < higher) <= k, higher, low)
+
+  low = jax.lax.fori_loop(0, size - 1, step, jnp.zeros((), pattern.dtype))
+  return jax.lax.bitcast_convert_type(low, values.dtype)
+
+
+def mean_distance(squared, weight):
+  """The mean squared distance of two different real points, as in DAN."""
+  both = _different(weight)
+  return jnp.sum(both * squared) / jnp.maximum(jnp.sum(both), 1)
+
+
+def biased(x, y, weight, bandwidth=median_distance):
+  """Squared discrepancy with all pairs, at least 0 and at most 2.
+
+  Gretton et al. 2012, eq. 5.
+
+  Args:
+    x: `[B, Z]`.
+    y: `[B, Z]`.
+    weight: `[B]`.
+    bandwidth: of the kernel, from `squared [2B, 2B]` and `weight [2B]`.
+  """
+  kernel = _kernel(x, y, weight, bandwidth)
+  share = weight / jnp.maximum(jnp.sum(weight), 1)
+  difference = jnp.concatenate([share, -share])
+  return jnp.sum(jnp.outer(difference, difference) * kernel)
+
+
+def unbiased(x, y, weight, bandwidth=median_distance):
+  """Without the pairs of a point and itself: it may be negative.
+
+  Gretton et al. 2012, eq. 3; between the samples a user's own pair counts.
+  """
+  n = weight.shape[0]
+  kernel = _kernel(x, y, weight, bandwidth)
+  different, all_ = _different(weight), jnp.outer(weight, weight)
+
+  def mean(block, pairs):
+    return jnp.sum(pairs * block) / jnp.maximum(jnp.sum(pairs), 1)
+
+  within = mean(kernel[:n, :n], different) + mean(kernel[n:, n:], different)
+  return within - 2 * mean(kernel[:n, n:], all_)
+
+
+def linear_time(x, y, weight, bandwidth=median_distance):
+  """The unbiased mean over disjoint pairs of users: noisier.
+
+  Gretton et al. 2012, lemma 14. Users are paired in their order; an odd one is
+  left over. Linear but for the bandwidth.
+  """
+  n = weight.shape[0]
+  kernel = _kernel(x, y, weight, bandwidth)
+  order = jnp.argsort(weight <= 0)  # Real ones first, stable.
+  one, two = order[: n - 1 : 2], order[1::2]
+  h = kernel[one, two] + kernel[n + one, n + two]
+  h -= kernel[one, n + two] + kernel[two, n + one]
+  both = weight[one] * weight[two]
+  return jnp.sum(both * h) / jnp.maximum(jnp.sum(both), 1)
+
+
+def linear_kernel(x, y, weight):
+  """Squared distance of the means: the kernel is the dot product."""
+  return jnp.sum(_mean(x - y, weight) ** 2)
+
+
+def paired_l2(x, y, weight):
+  """Mean squared distance of a user's two points: SharedVAE's published code.
+
+  It is no discrepancy of distributions, and no mean over latents.
+  """
+  return _mean(jnp.sum((x - y) ** 2, axis=1), weight)
+
+
+MEASURES = {
+  'biased': biased,
+  'unbiased': unbiased,
+  'linear_time': linear_time,
+  'linear_kernel': linear_kernel,
+  'paired_l2': paired_l2,
+}
+
+
+def _kernel(x, y, weight, bandwidth):
+  """`[2B, 2B]` means of `exp(-d / (c s))` over widths `c`, bandwidth `s`."""
+  chex.assert_rank([x, y, weight], [2, 2, 1])
+  chex.assert_equal_shape([x, y])
+  squared = _squared_distances(jnp.concatenate([x, y]))
+  scale = bandwidth(
+    jax.lax.stop_gradient(squared), jnp.concatenate([weight, weight])
+  )
+  scale = jnp.maximum(scale, FLOOR)
+  return sum(jnp.exp(-squared / (c * scale)) for c in WIDTHS) / len(WIDTHS)
+
+
+def _squared_distances(points):
+  """`[N, N]`, clamped at 0: rounding makes some negative."""
+  norm = jnp.sum(points**2, axis=1)
+  product = jnp.matmul(points, points.T, precision='highest')
+  return jnp.maximum(norm[:, None] + norm - 2 * product, 0)
+
+
+def _different(weight):
+  """`[N, N]` weights of pairs of two different points."""
+  same = jnp.eye(weight.shape[0], dtype=weight.dtype)
+  return jnp.outer(weight, weight) * (1 - same)
+
+
+def _mean(values, weight):
+  """The mean over rows with a weight."""
+  total = jnp.matmul(weight, values, precision='highest')
+  return total / jnp.maximum(jnp.sum(weight), 1)
