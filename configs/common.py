@@ -216,6 +216,7 @@ def method(name, /, *, model, hyper, **settings):
       seed=0,  # of the split and of the training
       protocol='rating',  # what is held out and measured
       view='both',  # of the pair; 'alone' is the target, 'merged' all in one
+      reviews=False,  # whether auxiliary vectors are made of Amazon's reviews
       split=dict(test=0.1, valid=0.1),  # of all ratings, of what is left
       data=movielens(),
       beside=dict(),  # configs by name, run on the same split and shown beside

@@ -66,6 +66,7 @@ def variant(name, arg):
     protocol=PROTOCOLS.get(name, 'leave_one_out'),
     view='merged' if name.startswith('merged') else 'both',
     data=common.implicit_block(arg),
+    reviews='aux' in name and arg.data == 'amazon',
     **_length(arg),
     name='shared_vae' if name == 'shared' else f'shared_vae_{name}',
   )

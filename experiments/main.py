@@ -24,7 +24,9 @@ SECONDS = flags.DEFINE_float(
 
 
 # What is shown beside a config is run on its terms.
-TERMS = ('data', 'split', 'protocol', 'seed', 'epochs', 'patience', 'every')
+TERMS = (
+  'data', 'split', 'protocol', 'reviews', 'seed', 'epochs', 'patience', 'every',
+)  # fmt: skip
 
 
 def main(argv):

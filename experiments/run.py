@@ -33,7 +33,7 @@ from xdomain.data import arrays, kept, load, pairs, splits, tables
 
 IDENTITY = (
   'method', 'model', 'hyper', 'sweep', 'seed', 'split', 'data', 'protocol',
-  'view',
+  'view', 'reviews',
 )  # fmt: skip
 # What of the pair a method is given.
 VIEWS = {'both': lambda pair: pair, 'alone': pairs.alone, 'merged': pairs.joint}
@@ -58,11 +58,13 @@ def prepare(config, say=print) -> Prepared:
   dataset = load.dataset(say=say, **config.data.to_dict())
   protocol = protocols.of(config)
   split = _split(protocol, config, dataset)
+  hashes = {'data': kept.digest(dataset), 'split': splits.digest(split)}
+  if config.reviews:
+    split = _with_reviews(config, dataset, split, say)
 
   def queries(held):
     return None if held is None else protocol.queries(held)
 
-  hashes = {'data': kept.digest(dataset), 'split': splits.digest(split)}
   return Prepared(
     dataset,
     split,
@@ -80,6 +82,17 @@ def _split(protocol, config, dataset):
     raise
   except (TypeError, ValueError) as error:
     raise build.ConfigError(f'config.split: {error}') from None
+
+
+def _with_reviews(config, dataset, split, say):
+  """The split with auxiliary vectors of the reviews it lets be read."""
+  if config.data.kind != 'amazon_implicit':
+    raise build.ConfigError(
+      f"config.reviews needs 'amazon_implicit' data, not {config.data.kind!r}"
+    )
+  side = load.review_vectors(say, dataset, split, config.seed)
+  shown = split.shown and split.shown._replace(side=side)
+  return split._replace(train=split.train._replace(side=side), shown=shown)
 
 
 def _seen_as(view, split):

@@ -148,6 +148,23 @@ def find(category: str, folder) -> pathlib.Path | None:
   return next((path for path in paths if path.exists()), None)
 
 
+def find_reviews(category: str, folder=None) -> pathlib.Path:
+  """The file of a category (as the paper names it) that holds review texts.
+
+  Raises:
+    tables.DataError: if there is none: where to get it and where to put it.
+  """
+  folder = pathlib.Path(folder or download.cache_dir() / 'amazon')
+  forms = [f.format(CATEGORIES[category]) for f in FORMS if 'reviews' in f]
+  for form in forms:
+    if (folder / form).exists():
+      return folder / form
+  raise tables.DataError(
+    f'{folder} holds no reviews of {category}, whose texts are asked for: get'
+    f' {forms[0]} (or one of {", ".join(forms[1:])}) from {PAGE}'
+  )
+
+
 def _obtain_one(category, folder, say) -> pathlib.Path | None:
   if path := find(category, folder):
     say(f'{category}: from {path}')

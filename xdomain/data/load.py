@@ -10,9 +10,11 @@ import json
 import math
 import pathlib
 
+import numpy as np
+
 from xdomain import base, wording
 from xdomain.data import amazon as amazon_files
-from xdomain.data import download, kept, pairs, side_vectors
+from xdomain.data import download, kept, pairs, side_vectors, texts
 from xdomain.data import movielens as movielens_files
 from xdomain.data import synthetic as synthetic_pairs
 from xdomain.data import tables as tables_files
@@ -148,6 +150,29 @@ def amazon_implicit(
   )
   _say_beside(say, 'Movies -> Books', 2, dataset, _printed(printed))
   return dataset
+
+
+def review_vectors(say, dataset, split, seed: int, dimensions=256):
+  """`[U, 2, A]` what users of Movies -> Books wrote in each domain, as vectors.
+
+  Reviews that the split keeps back are not read (see `texts`).
+  """
+  categories = [each.category for each in amazon_files.MOVIES_BOOKS[:2]]
+  trained = np.unique(split.train.target.user)
+  users = dataset.ids.users
+  new = np.setdiff1d(np.arange(len(users)), trained)
+  vectors = []
+  for domain, category in zip(('source', 'target'), categories):
+    path = amazon_files.find_reviews(category)
+    items = getattr(dataset.ids, domain)
+    rows = texts.numbered(amazon_files.texts(path), users, items)
+    back = set() if domain == 'source' else texts.kept_back(rows, split)
+    say(f'{path}: vectors of {len(rows) - len(back):,} reviews')
+    of_domain = texts.user_vectors(
+      rows, back, len(users), new=new, dimensions=dimensions, seed=seed
+    )
+    vectors.append(of_domain)
+  return np.stack(vectors, axis=1)
 
 
 def _say_beside(say, title, number, dataset, printed):

@@ -1,0 +1,197 @@
+"""Runs that rank: what they leave behind, and that their splits are shared."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import arguments, build, recommend, run
+from xdomain import ranking, report, results
+
+
+@pytest.fixture(autouse=True)
+def _from_the_root(monkeypatch, request):
+  monkeypatch.chdir(request.config.rootpath)
+
+
+def config(variant='shared', **fields):
+  config = arguments.load(f'configs/shared_vae.py:{variant},quick')
+  config.epochs = 3
+  config.update(fields)
+  return config
+
+
+def go(config, folder):
+  prepared = run.prepare(config, say=lambda line: None)
+  return run.run(config, prepared, folder, watch=lambda report: None)
+
+
+@pytest.fixture(scope='module')
+def folders(tmp_path_factory, request):
+  """Finished runs of the same split: SharedVAE, and Merged."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(request.config.rootpath)
+    made = {}
+    for variant in ('shared', 'merged'):
+      made[variant] = tmp_path_factory.mktemp(variant)
+      go(config(variant), made[variant])
+  return made
+
+
+def test_a_record_holds_measures_of_every_kind_with_intervals(folders):
+  (record,) = results.read(folders['shared'] / 'records.jsonl')
+  for kind in ('sampled', 'full', 'expected'):
+    assert set(record['test'][kind]) == set(ranking.names())
+    low, high = record['test'][f'{kind}_interval']['ndcg@10']
+    assert low < record['test'][kind]['ndcg@10'] < high
+  assert 0 < record['valid_ndcg@10'] < 1
+  lines = results.read(folders['shared'] / 'metrics.jsonl')
+  best = max(line['valid_ndcg@10'] for line in lines)
+  assert record['valid_ndcg@10'] == pytest.approx(best)
+
+
+def test_the_measures_follow_from_the_places_that_are_kept(folders):
+  (record,) = results.read(folders['shared'] / 'records.jsonl')
+  with np.load(folders['shared'] / 'test.npz') as test:
+    (sampled,) = test['sampled']
+    means = ranking.gains(sampled).mean(axis=0)
+  assert list(record['test']['sampled'].values()) == pytest.approx(
+    means.tolist()
+  )
+
+
+def test_methods_with_other_views_answer_the_same_queries(folders):
+  first, second = (
+    results.read(folders[name] / 'records.jsonl')[0]
+    for name in ('shared', 'merged')
+  )
+  assert first['hashes'] == second['hashes']
+  rows = run.differences(config(), folders['shared'], folders['merged'])
+  for (name, value, low, high), kind in zip(rows, ('sampled', 'full')):
+    gap = first['test'][kind]['ndcg@10'] - second['test'][kind]['ndcg@10']
+    assert name == f'{kind} NDCG@10'
+    assert value == pytest.approx(gap)
+    assert low <= value <= high
+
+
+def test_a_summary_averages_seeds(folders):
+  records = [
+    record
+    for folder in folders.values()
+    for record in results.read(folder / 'records.jsonl')
+  ]
+  (shared, merged) = report.over_seeds(records)
+  assert shared['method'] == 'shared_vae'
+  expected = records[0]['test']['full']['ndcg@10']
+  assert shared['full NDCG@10'] == f'{expected:.4f}'
+  (gap,) = report.differences(records)
+  assert gap['sampled NDCG@10 of'] == merged['method']
+
+
+def test_a_user_is_recommended_what_they_do_not_know(folders):
+  prepared = run.prepare(config(), say=lambda line: None)
+  name = str(prepared.dataset.ids.users[3])
+  rows = recommend.recommend(folders['shared'], [name], top=5)
+  target = prepared.dataset.pair.target
+  known = prepared.dataset.ids.target[target.item[target.user == 3]]
+  assert len(rows) == 5
+  assert not {item for _, item, _ in rows} & set(known.tolist())
+  scores = [score for _, _, score in rows]
+  assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize('variant', ['cold', 'generic', 'cold_aux'])
+def test_new_people_are_asked_about_and_never_trained_on(variant, tmp_path):
+  prepared = run.prepare(config(variant), say=lambda line: None)
+  asked = np.unique(prepared.split.test.target.user)
+  assert not np.isin(prepared.split.train.target.user, asked).any()
+  (record,) = run.run(
+    config(variant), prepared, tmp_path, watch=lambda report: None
+  )
+  test = record['test']
+  assert test['users'] == asked.size < test['queries']
+  assert test['sampled_macro']['hr@10'] != test['sampled']['hr@10']
+
+
+def test_a_share_of_the_target_is_shown_but_not_trained_on(tmp_path):
+  partly = config(
+    protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5)
+  )
+  prepared = run.prepare(partly, say=lambda line: None)
+  asked = np.unique(prepared.split.test.target.user)
+  length = prepared.data.target.by_user.length
+  assert not np.any(length[asked])
+  assert np.any(prepared.shown.target.by_user.length[asked])
+  records = run.run(partly, prepared, tmp_path, watch=lambda report: None)
+  assert records[0]['test']['users'] == asked.size
+
+
+def test_a_diverged_ranking_never_looks_good(tmp_path):
+  wild = config('single')
+  wild.sweep.hyper.lr = (1e-3, 1e30)
+  fine, failed = go(wild, tmp_path)
+  assert fine['test']['full']['hr@10'] > 0 and not fine['failed']
+  assert failed['failed'] and failed['test']['full']['hr@50'] == 0
+  assert 'NaN' not in (tmp_path / 'records.jsonl').read_text()
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (dict(protocol='leave_one'), "did you mean 'leave_one_out'"),
+    (dict(view='merge'), "config.view is 'merge'; did you mean 'merged'"),
+    (dict(split=dict(negative=9)), 'config.split: '),
+    (dict(reviews=True), "config.reviews needs 'amazon_implicit' data"),
+  ],
+)
+def test_a_wrong_protocol_says_which_field(change, message):
+  wrong = config()
+  with wrong.unlocked():
+    wrong.update(change)
+  with pytest.raises(build.ConfigError) as error:
+    run.prepare(wrong, say=lambda line: None)
+  assert message in str(error.value)
+
+
+def reviews(path, text):
+  """A category in which the users of either half like the same things."""
+  with path.open('w') as file:
+    for user in range(20):
+      for item in range(8):
+        kind = 'lasers' if (user + item) % 2 else 'kisses'
+        rating = 5.0 if (user + item) % 3 else 2.0
+        line = {
+          'reviewerID': f'u{user}', 'asin': f'{path.stem}{item}',
+          'overall': rating, 'unixReviewTime': item,
+          'reviewText': f'{text} {kind} {kind} are what it is about',
+        }  # fmt: skip
+        file.write(json.dumps(line) + '\n')
+
+
+def test_reviews_become_vectors_and_the_split_stays(tmp_path, monkeypatch):
+  pytest.importorskip('gensim')
+  monkeypatch.setenv('XDOMAIN_DATA', str(tmp_path))
+  (tmp_path / 'amazon').mkdir()
+  reviews(tmp_path / 'amazon' / 'reviews_Movies_and_TV.json', 'film')
+  reviews(tmp_path / 'amazon' / 'reviews_Books.json', 'book')
+  aux = config('aux', reviews=True)
+  with aux.unlocked():
+    aux.data = dict(
+      kind='amazon_implicit', positive=4.0, at_least=3, item_at_least=1
+    )
+  aux.split.negatives = 2
+  prepared = run.prepare(aux, say=lambda line: None)
+  users = prepared.sizes.users
+  assert prepared.data.side.shape == (users, 2, 256)
+  aux.reviews = False
+  assert run.prepare(aux, say=len).hashes == prepared.hashes
+
+
+def test_without_review_files_the_error_says_which_to_get(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setenv('XDOMAIN_DATA', str(tmp_path))
+  from xdomain.data import amazon, tables
+
+  with pytest.raises(tables.DataError, match=r'reviews_Books\.json\.gz'):
+    amazon.find_reviews('Books')
