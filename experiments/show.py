@@ -21,7 +21,7 @@ class Show:
   def __init__(self):
     self.console = console.Console(highlight=False, soft_wrap=True)
     if not self.console.is_terminal:
-      self.console.width = 120
+      self.console.width = 160
 
   def say(self, text):
     self.console.print(text, markup=False)

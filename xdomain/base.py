@@ -54,7 +54,10 @@ class Table(NamedTuple):
 
 
 class Pair(NamedTuple):
-  """Two domains over the same people: user `u` is one person in both."""
+  """Two domains over the same people: user `u` is one person in both.
+
+  SharedVAE takes several sources as well, as a tuple.
+  """
 
   source: Ratings
   target: Ratings
@@ -276,7 +279,7 @@ class Domain(NamedTuple):
 class Arrays(NamedTuple):
   """A pair of domains on the device: what models train on and predict from."""
 
-  source: Domain
+  source: Domain  # or a tuple of them
   target: Domain
   side: Array | None = None  # [U, A] or [U, 2, A]
 

@@ -234,8 +234,8 @@ def test_one_of_several_sources_is_the_plain_model(noise):
 
 
 def test_several_sources_are_read_side_by_side():
-  data = helpers.implicit().data
-  several = data._replace(source=(data.source, data.source))
+  pair = helpers.implicit().split.train
+  several = arrays.put(pair._replace(source=(pair.source, pair.source)))
   sizes = helpers.implicit().sizes
   model = shared_vae.model(sizes, hidden=(8,), latent=4, batch=16)
   (stage,) = model.stages

@@ -32,9 +32,13 @@ def domain(ratings: base.Ratings) -> base.Domain:
 
 
 def put(pair: base.Pair) -> base.Arrays:
-  """A pair on the device."""
+  """A pair on the device; of several sources, a tuple of domains."""
   side = None if pair.side is None else jnp.asarray(pair.side, jnp.float32)
-  return base.Arrays(domain(pair.source), domain(pair.target), side)
+  if isinstance(pair.source, base.Ratings):
+    source = domain(pair.source)
+  else:
+    source = tuple(map(domain, pair.source))
+  return base.Arrays(source, domain(pair.target), side)
 
 
 def sizes(pair: base.Pair) -> base.Sizes:
