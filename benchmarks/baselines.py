@@ -68,7 +68,6 @@ class Library(NamedTuple):
   name: str
   sweep: str  # what its epoch is
   fit: Callable[[int], object]  # of a number of sweeps
-  ratings: int
   parameters: int
 
 
@@ -119,15 +118,15 @@ def n_parameters(state):
   return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def sweeps(library, repeats) -> Timed:
-  """A sweep of a library's fit, timed without its set-up."""
+def sweeps(library, ratings, repeats) -> Timed:
+  """A sweep over so many ratings of a library's fit, without its set-up."""
 
   def fastest(n):
     return min(_seconds(lambda: library.fit(n)) for _ in range(repeats))
 
   seconds = (fastest(1 + SWEEPS) - fastest(1)) / SWEEPS
   return Timed(
-    library.name, library.sweep, library.ratings, seconds, library.parameters
+    library.name, library.sweep, ratings, seconds, library.parameters
   )
 
 
@@ -156,7 +155,7 @@ def surprise_svd(data, config) -> Library:
 
   size = (rows.n_rows + rows.n_columns) * (factors + biased)
   name = f'Surprise SVD(biased={biased})'
-  return Library(name, 'SGD', fit, rows.n_entries, size)
+  return Library(name, 'SGD', fit, size)
 
 
 def cmfrec_als(data, config) -> Library:
@@ -172,7 +171,7 @@ def cmfrec_als(data, config) -> Library:
 
   size = factors * (target.shape[0] + target.shape[1] + source.shape[1])
   size += sum(target.shape)  # biases
-  return Library('cmfrec CMF', 'ALS', fit, source.nnz + target.nnz, size)
+  return Library('cmfrec CMF', 'ALS', fit, size)
 
 
 def myfm_gibbs(data, config) -> Library:
@@ -196,7 +195,7 @@ def myfm_gibbs(data, config) -> Library:
     )
 
   size = sum(groups) * (config.model.factors + 1) + 1
-  return Library('myFM', 'Gibbs', fit, rows.n_entries + source.nnz, size)
+  return Library('myFM', 'Gibbs', fit, size)
 
 
 def sparse(rows):
@@ -217,18 +216,26 @@ LIBRARIES = {
 }
 
 
-def beside(text, config, prepared, repeats) -> list[Timed]:
-  """The library that has this method, where there is one."""
-  if text not in LIBRARIES:
-    return []
-  return [sweeps(LIBRARIES[text](prepared.data, config), repeats)]
+def timings(text, quick, prepared, repeats) -> Iterator[Timed]:
+  """A method's stages, and the library that has this method too.
+
+  Raises:
+    ModuleNotFoundError: the library is not installed.
+  """
+  config = load(text, quick)
+  name = text.removeprefix('configs/').replace('.py', '')
+  for timed in epochs(name, config, prepared, repeats):
+    yield timed
+  if text in LIBRARIES:
+    library = LIBRARIES[text](prepared.data, config)
+    yield sweeps(library, timed.ratings, repeats)
 
 
 def line(cells) -> str:
   return '| ' + ' | '.join(cells) + ' |'
 
 
-def row(timed) -> str:
+def line_of(timed) -> str:
   """A row of the table."""
   return line((
     timed.method,
@@ -250,11 +257,8 @@ def table(methods, quick, repeats) -> Iterator[str]:
   yield line(['---'] * len(HEADER))
   missing = set()
   for text in methods:
-    config = load(text, quick)
-    name = text.removeprefix('configs/').replace('.py', '')
-    yield from map(row, epochs(name, config, prepared, repeats))
     try:
-      yield from map(row, beside(text, config, prepared, repeats))
+      yield from map(line_of, timings(text, quick, prepared, repeats))
     except ModuleNotFoundError as error:
       missing.add(error.name)
   if missing:

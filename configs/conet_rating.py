@@ -1,9 +1,12 @@
 r"""CoNet for ratings, on both domains.
 
 python -m experiments.main --config=configs/conet_rating.py
-python -m experiments.main --config=configs/conet_rating.py:random   # authors'
+python -m experiments.main --config=configs/conet_rating.py:random
 
-A minute on two CPU cores; expect test RMSE .87 on the MovieLens pair.
+'random' is the authors' pairing, the default a source rating of the same user.
+
+A minute on two CPU cores; expect test RMSE .867 (user) and .869 (random) on the
+MovieLens pair.
 """
 
 from configs import common
@@ -13,7 +16,10 @@ from configs import common
 #   --config.sweep.hyper.lr='(1e-3, 3e-3)'
 #   --config.sweep.hyper.l2='(2e-4, 3e-4)'
 #   --config.sweep.hyper.l1='(0.01, 0.1)'
-SELECTED = dict(lr=3e-3, l2=2e-4, l1=0.01)
+SELECTED = {
+  'user': dict(lr=3e-3, l2=3e-4, l1=0.1),
+  'random': dict(lr=3e-3, l2=3e-4, l1=0.01),
+}
 
 
 def get_config(arg=None):
@@ -28,7 +34,7 @@ def get_config(arg=None):
       inference='tower',
       batch=1024,
     ),
-    hyper=dict(source=1.0, target=1.0, drop_cross=0.5, **SELECTED),
+    hyper=dict(source=1.0, target=1.0, drop_cross=0.5, **SELECTED[arg.pairing]),
     data=common.data_block(arg),
     **common.length(arg),
   )
