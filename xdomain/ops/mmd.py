@@ -2,8 +2,7 @@
 
 Every measure is `(x [B, Z], y [B, Z], weight [B]) -> scalar`, where row `b` of
 both samples is one user and the weight is 1 for a user and 0 for padding. A
-padded batch measures what it would without its padding. `MEASURES` lists them
-for settings.
+padded batch measures what it would without its padding.
 
 The kernel is a mean of five Gaussians around a bandwidth that follows the batch
 (Gretton et al. 2012; Long et al. 2015, DAN, sum them instead). With a fixed
@@ -60,7 +59,7 @@ def mean_distance(squared, weight):
   return jnp.sum(both * squared) / jnp.maximum(jnp.sum(both), 1)
 
 
-def biased(x, y, weight, bandwidth=median_distance):
+def biased(x, y, weight, *, bandwidth=median_distance):
   """Squared discrepancy with all pairs, at least 0 and at most 2.
 
   Gretton et al. 2012, eq. 5.
@@ -77,7 +76,7 @@ def biased(x, y, weight, bandwidth=median_distance):
   return jnp.sum(jnp.outer(difference, difference) * kernel)
 
 
-def unbiased(x, y, weight, bandwidth=median_distance):
+def unbiased(x, y, weight, *, bandwidth=median_distance):
   """Without the pairs of a point and itself: it may be negative.
 
   Gretton et al. 2012, eq. 3; between the samples a user's own pair counts.
@@ -93,7 +92,7 @@ def unbiased(x, y, weight, bandwidth=median_distance):
   return within - 2 * mean(kernel[:n, n:], all_)
 
 
-def linear_time(x, y, weight, bandwidth=median_distance):
+def linear_time(x, y, weight, *, bandwidth=median_distance):
   """The unbiased mean over disjoint pairs of users: noisier.
 
   Gretton et al. 2012, lemma 14. Users are paired in their order; an odd one is
@@ -120,15 +119,6 @@ def paired_l2(x, y, weight):
   It is no discrepancy of distributions, and no mean over latents.
   """
   return _mean(jnp.sum((x - y) ** 2, axis=1), weight)
-
-
-MEASURES = {
-  'biased': biased,
-  'unbiased': unbiased,
-  'linear_time': linear_time,
-  'linear_kernel': linear_kernel,
-  'paired_l2': paired_l2,
-}
 
 
 def _kernel(x, y, weight, bandwidth):
