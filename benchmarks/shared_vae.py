@@ -80,7 +80,7 @@ def plain_loss(params, x_s, x_t, weight, key, hyper):
     reconstruction(params.decode_s[0], z_s, x_s)
     + reconstruction(params.decode_t, both, x_t)
     + hyper.kl * (weight @ kl) / jnp.sum(weight)
-    + hyper.align * mmd.biased(z_s, z_t, weight, weight)
+    + hyper.align * mmd.biased(z_s, z_t, weight)
     + hyper.l2 * sum(jax.tree.leaves(squares))
   )
 
