@@ -9,9 +9,9 @@ epochs after one that does not count, the parameters, and the compilation, which
 is timed apart.
 
 Under a method stands the library that one would use instead, if installed, on
-the same ratings, with as many factors and as many threads as it likes. A sweep
-of its own algorithm stands for an epoch, at its default settings. Its set-up
-does not count: seconds are those of a long fit less those of a short one.
+the same ratings, with the same parameters and as many threads as it likes. A
+sweep of its own algorithm stands for an epoch. Its set-up does not count:
+seconds are those of a long fit less those of a short one.
 """
 
 import contextlib
@@ -166,11 +166,10 @@ def cmfrec_als(data, config) -> Library:
   factors = config.model.factors
 
   def fit(n):
-    cmf = cmfrec.CMF(factors, niter=n, verbose=False)
+    cmf = cmfrec.CMF(factors, niter=n, user_bias=False, item_bias=False)
     return cmf.fit(target.tocoo(), source.tocoo())
 
-  size = factors * (target.shape[0] + target.shape[1] + source.shape[1])
-  size += sum(target.shape)  # biases
+  size = factors * (sum(target.shape) + source.shape[1])
   return Library('cmfrec CMF', 'ALS', fit, size)
 
 

@@ -96,10 +96,12 @@ def test_libraries_are_given_the_training_ratings():
     ('configs/fm_cdcf.py', 'myfm'),
   ],
 )
-def test_a_library_stands_under_its_method(text, package):
+def test_a_library_stands_under_its_method_with_as_many_parameters(
+  text, package
+):
   pytest.importorskip(package)
   _, _, method, library = map(cells, baselines.table([text], True, 1))
   assert package in library[0].lower()
   assert library[2] == method[2]
   assert number(library[4]) > 0
-  assert number(library[5]) == pytest.approx(number(method[5]), rel=0.05)
+  assert library[5] == method[5]  # parameters
