@@ -1,0 +1,307 @@
+"""CF-NADE against the golden numbers, and its orders by enumeration."""
+
+import dataclasses
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from tests.models import autorec_test
+from xdomain import base, train
+from xdomain.models import bias, cf_nade
+from xdomain.ops import levels, sparse
+
+AXES = pytest.mark.parametrize('axis', ['user', 'item'])
+SCALE = levels.Scale()
+COLUMNS = (3, 0, 1)  # Those of user 0, in the order of the golden numbers.
+COSTS = {'regular': (1.0, 0.0), 'ordinal': (0.0, 1.0), 'hybrid_Q': (0.4, 0.6)}
+
+
+def golden():
+  return helpers.golden('golden_rating')['CF-NADE-S']
+
+
+def golden_params():
+  """The parameters that the golden numbers were computed with."""
+  return cf_nade.Params(
+    encode=jnp.asarray(helpers.wave((6, 5, 3), 71, scale=0.4)),
+    hidden=jnp.asarray(helpers.wave((3,), 72)),
+    decode=jnp.asarray(helpers.wave((6, 5, 3), 73, scale=0.4)),
+    output=jnp.asarray(helpers.wave((6, 5), 74)),
+  )
+
+
+def with_q(params):
+  """The golden Q adds rating times Q: the same as Q added to every level."""
+  q = jnp.asarray(helpers.wave((6, 3), 75, scale=0.2))
+  return params._replace(encode=params.encode + q[:, None, :])
+
+
+def first_user(padding=0):
+  """The entries of user 0, and more slots."""
+  _, data, _ = autorec_test.toy()
+  rows = data.target.by_user
+  return sparse.flatten_rows(
+    rows.start, rows.column, rows.value, jnp.array([0]), 3 + padding
+  )
+
+
+def golden_loss(params, kind, d, order=COLUMNS, padding=0):
+  """The cost of user 0 where the first `d` columns of an order are given."""
+  entries = first_user(padding)
+  given = entries.weight * jnp.isin(entries.column, jnp.array(order[:d], int))
+  drawn = cf_nade.Drawn(given, (entries.weight - given) * 3 / (3 - d))
+  hyper = cf_nade.Hyper(regular=COSTS[kind][0], ordinal=COSTS[kind][1])
+  level = SCALE.level(entries.value)
+  loss, _ = cf_nade.cost(params, entries, level, drawn, 1, hyper)
+  return loss
+
+
+@pytest.mark.parametrize('kind', COSTS)
+@pytest.mark.parametrize('d', [0, 1, 2])
+@pytest.mark.parametrize('padding', [0, 5])
+def test_losses_are_those_of_another_implementation(kind, d, padding):
+  with jax.enable_x64(True):
+    params = golden_params()
+    params = with_q(params) if kind == 'hybrid_Q' else params
+    loss = golden_loss(params, kind, d, padding=padding)
+  np.testing.assert_allclose(loss, golden()[f'loss/{kind}/d={d}'], rtol=1e-9)
+
+
+@pytest.mark.parametrize('kind', COSTS)
+@pytest.mark.parametrize('padding', [0, 5])
+def test_every_gradient_is_that_of_another_implementation(kind, padding):
+  with jax.enable_x64(True):
+    params = golden_params()
+    params = with_q(params) if kind == 'hybrid_Q' else params
+    gradients = jax.grad(golden_loss)(params, kind, 1, padding=padding)
+  ours = dict(zip('WcVb', gradients))
+  if kind == 'hybrid_Q':
+    ours['Q'] = np.asarray(gradients.encode).sum(axis=1)
+  for name, gradient in ours.items():
+    expected = golden()[f'grad/{kind}/d=1/{name}']
+    np.testing.assert_allclose(gradient, expected, atol=1e-9)
+
+
+def test_the_mean_over_orders_is_that_of_another_implementation():
+  with jax.enable_x64(True):
+    losses = [
+      golden_loss(golden_params(), 'regular', d, order)
+      for order in itertools.permutations(COLUMNS)
+      for d in range(3)
+    ]
+  expected = golden()['mean_over_orders_and_d']
+  np.testing.assert_allclose(np.mean(losses), expected, rtol=1e-9)
+
+
+def test_predictions_are_those_of_another_implementation():
+  with jax.enable_x64(True):
+    sizes, data, queries = autorec_test.toy()
+    model = cf_nade.model(sizes, axis='user', hidden=3)
+    state = cf_nade.Averaged(golden_params(), ())
+    raw = model.predict(state, data)(queries.user, queries.item)[:, 0]
+  np.testing.assert_allclose(raw, golden()['pred_test'], rtol=1e-9)
+
+
+def test_biases_begin_as_those_of_another_implementation():
+  _, data, _ = autorec_test.toy()
+  params = cf_nade.start(jax.random.key(0), data.target.by_user, 3, SCALE)
+  expected = golden()['bias_init_smoothed(a=5)']
+  np.testing.assert_allclose(params.output, expected, atol=1e-6)
+
+
+def chain_by_choices(scores, chain):
+  """Minus the log-probability that a chain's levels are chosen in order."""
+  strength = [math.exp(scores[level]) for level in chain]
+  return -sum(
+    math.log(strength[i] / sum(strength[i:])) for i in range(len(chain))
+  )
+
+
+def test_the_ordinal_cost_is_that_of_two_chains_of_choices():
+  scores = np.random.default_rng(0).normal(size=(5, 5))
+  expected = [
+    chain_by_choices(row, range(level, -1, -1))
+    + chain_by_choices(row, range(level, 5))
+    for level, row in enumerate(scores)
+  ]
+  got = cf_nade.ordinal(jnp.asarray(scores), jnp.arange(5))
+  np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_costs_of_extreme_scores_are_finite():
+  scores = jnp.array([[1e4, -1e4, 0.0, 0.0, -1e4]])
+  for level in range(5):
+    for cost in (cf_nade.regular, cf_nade.ordinal):
+      value, slope = jax.value_and_grad(
+        lambda s, cost=cost, at=level: cost(s, jnp.array([at]))[0]
+      )(scores)
+      assert np.isfinite(value)
+      assert np.all(np.isfinite(slope))
+
+
+def test_every_number_of_given_columns_and_every_choice_is_as_likely():
+  entries = first_user(padding=4)
+  keys = jax.random.split(jax.random.key(0), 9000)
+  given, asked = jax.vmap(lambda key: cf_nade.draw(key, entries, 1))(keys)
+  assert not np.any(given[:, 3:]) and not np.any(asked[:, 3:])
+  codes = np.asarray(given[:, :3] @ jnp.array([1.0, 2.0, 4.0])).astype(int)
+  counts = np.bincount(codes, minlength=8) / len(codes)
+  # Nothing is given in a third of all visits, each one or two in a ninth.
+  expected = np.array([3, 1, 1, 1, 1, 1, 1, 0]) / 9
+  np.testing.assert_allclose(counts, expected, atol=0.02)
+  d = np.sum(given[:, :3], axis=1, keepdims=True)
+  np.testing.assert_allclose(
+    asked[:, :3], (1 - given[:, :3]) * 3 / (3 - d), rtol=1e-6
+  )
+
+
+@AXES
+def test_the_rows_of_a_batch_are_drawn_for_each_on_its_own(axis):
+  rows = helpers.small().data.target.along(axis)
+  (visit, *_) = rows.batches(jax.random.key(0), 16)
+  entries = rows.entries(visit)
+  drawn = cf_nade.draw(jax.random.key(1), entries, 16)
+  assert np.all((drawn.given > 0) + (drawn.asked > 0) == entries.weight)
+  total = np.bincount(entries.segment, entries.weight, 16)
+  given = np.bincount(entries.segment, drawn.given, 16)
+  np.testing.assert_allclose(
+    np.bincount(entries.segment, drawn.asked, 16), total, rtol=1e-5
+  )
+  assert len(set(given)) > 4
+  assert np.all(given[total > 0] < total[total > 0])
+
+
+def begun(model, small, hyper):
+  return model.stages[0].init(jax.random.key(0), small.data, hyper, ())
+
+
+def steps(model, small, hyper, count=3):
+  """The states of the first steps."""
+  (stage,) = model.stages
+  state = begun(model, small, hyper)
+  visits = stage.epoch(jax.random.key(0), small.data)
+  for number in range(count):
+    key = jax.random.key(number)
+    state, _ = stage.step(state, visits[number], small.data, key, hyper)
+    yield state
+
+
+def test_the_average_predicts_and_not_the_latest():
+  small = helpers.small()
+  model = cf_nade.model(small.sizes, hidden=4, batch=8)
+  hyper = cf_nade.Hyper(lr=0.1, polyak=0.75)
+  average = begun(model, small, hyper).params.decode
+  for state in steps(model, small, hyper):
+    average = 0.75 * average + 0.25 * state.latest.params.decode
+    np.testing.assert_allclose(state.params.decode, average, atol=1e-6)
+  kept = model.stages[0].keep(state)
+  users, items = jnp.arange(3), jnp.tile(jnp.arange(5), (3, 1))
+  np.testing.assert_array_equal(
+    model.predict(kept, small.data)(users, items),
+    model.predict(state, small.data)(users, items),
+  )
+  assert np.any(state.params.decode != state.latest.params.decode)
+
+
+def test_decay_pulls_the_weights_and_not_the_biases():
+  small = helpers.small()
+  model = cf_nade.model(small.sizes, hidden=4, batch=8)
+  # Without any cost, decay is all there is.
+  hyper = cf_nade.Hyper(lr=0.0, decay=3.0, regular=0.0, ordinal=0.0)
+  state = next(steps(model, small, hyper))
+  slope = jax.tree.map(lambda m: m / 0.1, state.latest.moments.mu)
+  for name in ('encode', 'decode'):
+    np.testing.assert_allclose(
+      getattr(slope, name), 6 * getattr(state.params, name), rtol=1e-4
+    )
+  assert not np.any(slope.output) and not np.any(slope.hidden)
+
+
+def test_item_cf_nade_is_user_cf_nade_of_the_transpose():
+  small = helpers.small()
+  turned = base.Domain(small.data.target.by_item, small.data.target.by_user)
+  data = small.data._replace(target=turned)
+  ends = []
+  for axis, its_data in (('user', small.data), ('item', data)):
+    model = cf_nade.model(small.sizes, axis=axis, hidden=8)
+    ends.append(
+      train.fit(model, jax.random.key(0), its_data, cf_nade.Hyper(), epochs=2)
+    )
+  for one, two in zip(*(jax.tree.leaves(end.best) for end in ends)):
+    np.testing.assert_array_equal(one, two)
+
+
+def test_ratings_on_another_scale_train_the_same_model():
+  small = helpers.small()
+
+  def halved(rows):
+    return dataclasses.replace(rows, value=rows.value / 2 - 0.5)
+
+  halves = small.data._replace(
+    target=base.Domain(*map(halved, small.data.target))
+  )
+  users, items = jnp.arange(60), jnp.tile(jnp.arange(50), (60, 1))
+  scores = []
+  for data, scale in ((small.data, {}), (halves, dict(lowest=0.0, step=0.5))):
+    model = cf_nade.model(small.sizes, hidden=4, **scale)
+    end = train.fit(model, jax.random.key(0), data, cf_nade.Hyper(), epochs=2)
+    scores.append(model.predict(end.best, data)(users, items))
+  np.testing.assert_allclose(scores[0] / 2 - 0.5, scores[1], atol=1e-5)
+
+
+def test_a_column_without_ratings_predicts_the_level_of_all():
+  small = helpers.small()
+  rows = small.data.target.by_user
+  params = cf_nade.start(jax.random.key(0), rows, 4, levels.Scale())
+  log = levels.smoothed_log_frequencies(
+    rows.column, SCALE.level(rows.value), (rows.n_columns + 1, 5)
+  )
+  mean = SCALE.expected(log[-1])
+  assert abs(mean - rows.mean()) < 0.02
+  assert params.output.shape == (rows.n_columns, 5)
+
+
+def test_training_costs_entries_and_not_users_times_items():
+  small = helpers.small(
+    0, users=3000, source=50, target=4000, source_ratings=3000,
+    target_ratings=6000,
+  )  # fmt: skip
+  model = cf_nade.model(small.sizes, axis='user', hidden=4, batch=1000)
+  hyper = cf_nade.Hyper()
+  (stage,) = model.stages
+  state = begun(model, small, hyper)
+  compiled = train.run_epoch.lower(
+    stage, 'single', state, jax.random.key(0), small.data, hyper, True
+  ).compile()
+  batch_of_users_times_items = 4 * 5 * 1000 * small.sizes.target
+  memory = compiled.memory_analysis().temp_size_in_bytes
+  assert memory < batch_of_users_times_items / 4
+
+
+@AXES
+def test_a_planted_taste_is_found(axis):
+  small = helpers.small(
+    users=400, source=40, target=80, source_ratings=2000, target_ratings=12000,
+    noise=0.2,
+  )  # fmt: skip
+  floor = train.fit(
+    bias.model(small.sizes), jax.random.key(0), small.data, bias.Hyper(),
+    epochs=10, valid=small.valid, measure=small.measure,
+  )  # fmt: skip
+  hyper = cf_nade.Hyper(lr=3e-3, decay=0.01, polyak=0.9)
+  ours = train.fit(
+    cf_nade.model(small.sizes, axis=axis, hidden=32, batch=8),
+    jax.random.key(0), small.data, hyper, epochs=30, valid=small.valid,
+    measure=small.measure,
+  )  # fmt: skip
+  assert ours.best_value < 0.95 * floor.best_value
+
+
+def test_an_unknown_axis_is_answered_with_the_known_ones():
+  with pytest.raises(ValueError, match="'usr'; did you mean 'user'"):
+    cf_nade.model(helpers.small().sizes, axis='usr')
