@@ -1,0 +1,142 @@
+"""Matrix factorisation with biases; with implicit feedback, SVD++.
+
+Koren, Bell and Volinsky 2009, eq. 4-5; Surprise's `SVD`. In the form
+'implicit' a user is also the sum of the items they rated (Koren 2008, eq. 15).
+With I_u the user's n_u rated items, and n_i the ratings of an item:
+
+  h_u     = p_u,  or  p_u + n_u^-1/2 sum_{j in I_u} y_j
+  yhat_ui = mean + b_u + b_i + <h_u, q_i>
+  J       = SSE / N
+            + penalty / N (sum_u n_u |p_u|^2 + sum_i n_i (|q_i|^2 + |y_i|^2))
+            + penalty_bias / N (sum_u n_u b_u^2 + sum_i n_i b_i^2)
+
+Every rating pays once for its user and its item, as published, and also once
+for the y of its item, where Koren has it pay for all of I_u. A step visits all
+ratings of some users, so that a user's sum is taken once and an epoch costs in
+proportion to the ratings. The loss that is logged is without the penalties.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xdomain import base, train, wording
+from xdomain.ops import losses, sparse
+
+FEEDBACK = ('explicit', 'implicit')
+
+
+class Hyper(NamedTuple):
+  lr: float = 3e-3
+  penalty: float = 0.08  # of the vectors
+  penalty_bias: float = 0.01  # of the biases
+
+
+class Params(NamedTuple):
+  user: base.Array  # P [U, H]
+  item: base.Array  # Q [T, H]
+  user_bias: base.Array  # [U]
+  item_bias: base.Array  # [T]
+  rated: base.Array | None = None  # Y [T, H]
+
+
+@functools.cache
+def model(
+  sizes: base.Sizes, *, feedback: str = 'explicit', factors: int = 64,
+  batch: int = 64,
+) -> base.Model:  # fmt: skip
+  """Biased matrix factorisation of the target domain.
+
+  Args:
+    sizes: of the pair.
+    feedback: 'explicit', or 'implicit' for SVD++.
+    factors: length of a user's or an item's vector, H.
+    batch: users a step, B.
+  """
+  if feedback not in FEEDBACK:
+    raise ValueError(
+      f'feedback is {feedback!r}{wording.instead(feedback, FEEDBACK)}'
+    )
+
+  def init(key, data, hyper, previous):
+    del hyper, previous
+    keys = jax.random.split(key)
+    rows = data.target.by_user, data.target.by_item
+    user, item = (_vectors(k, r, factors) for k, r in zip(keys, rows))
+    params = Params(user, item, jnp.zeros(sizes.users), jnp.zeros(sizes.target))
+    if feedback == 'implicit':
+      params = params._replace(rated=jnp.zeros_like(item))
+    return params, data.target.by_user.mean()
+
+  def epoch(key, data):
+    return data.target.by_user.batches(key, batch)
+
+  def loss(params, level, visit, data, key, hyper):
+    del key
+    rows = data.target.by_user
+    entries = rows.entries(visit)
+    count = rows.expected(visit)
+    # <(h, b_u), (q, 1)> = <h, q> + b_u
+    users = _users(params, rows, visit, entries)
+    users = _append(users, params.user_bias[visit])
+    items = _append(params.item, jnp.ones(sizes.target))
+    bias = level + params.item_bias
+    mse = sparse.squared_error(users, items, bias, entries) / count
+    penalty = _penalty(params, data.target, hyper)
+    return mse + penalty, {'mse': mse, 'ratings': count}
+
+  def predict(params, level, data):
+    rows = data.target.by_user
+    hidden = rows.for_all(
+      lambda ids: _users(params, rows, ids, rows.entries(ids))
+    )  # [U, H]
+
+    def score(users, items):
+      product = jnp.sum(hidden[users][:, None] * params.item[items], axis=-1)
+      bias = params.user_bias[users][:, None] + params.item_bias[items]
+      return level + bias + product
+
+    return score
+
+  stage = train.gradient_stage(
+    init, loss, epoch, predict=predict, name='biased_mf'
+  )
+  return base.Model((stage,), stage.predict)
+
+
+def _vectors(key, rows, factors):
+  """`[R, H]` small vectors, 0 for rows without ratings: those stay 0."""
+  known = rows.length[:, None] > 0
+  return 0.1 * known * jax.random.normal(key, (rows.n_rows, factors))
+
+
+def _users(params, rows, ids, entries):
+  """`[B, H]` vectors h of a batch of users and its entries."""
+  vectors = params.user[ids]
+  if params.rated is None:
+    return vectors
+  scale = jax.lax.rsqrt(jnp.maximum(rows.length[ids], 1.0))
+  entries = entries._replace(value=scale[entries.segment])
+  return vectors + sparse.gather_sum(params.rated, entries, ids.shape[0])
+
+
+def _append(table, column):
+  """`[n, H + 1]` a table with one more column."""
+  return jnp.concatenate([table, column[:, None]], axis=1)
+
+
+def _penalty(params, domain, hyper):
+  """The ridge of all parameters: each rating pays for what it uses."""
+  per_user, per_item = (
+    rows.length / rows.n_entries for rows in (domain.by_user, domain.by_item)
+  )
+
+  items = params.item, params.rated
+  return (
+    losses.ridge(params.user, hyper.penalty * per_user[:, None])
+    + losses.ridge(items, hyper.penalty * per_item[:, None])
+    + losses.ridge(params.user_bias, hyper.penalty_bias * per_user)
+    + losses.ridge(params.item_bias, hyper.penalty_bias * per_item)
+  )

@@ -1,0 +1,216 @@
+"""CMF: two rating matrices factorised together, with one vector a user.
+
+Singh and Gordon 2008, with identity links over observed ratings. `mean_d` is
+the mean of domain d's ratings, N the number of both domains':
+
+  yhat_ui = offset * mean_d + <p_u, q_i>
+  J       = (alpha SSE_source + (1 - alpha) SSE_target
+             + penalty (|P|^2 + |Q_source|^2 + |Q_target|^2)) / N
+
+This is the published loss times 2 / N, so that `penalty` is the published
+lambda. The solver 'adam' follows its gradient: a step visits the source ratings
+of some users and the target ratings of others, which is unbiased. 'als' makes
+Newton steps of length `lr` for users, source items and target items in turn,
+with the other two held: ridge regressions where `lr` is 1. It keeps a matrix
+[H, H] of every row. The loss that is logged is without the penalty.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xdomain import base, train, wording
+from xdomain.ops import losses, sparse
+
+SOLVERS = ('adam', 'als')
+BATCH = 64  # Rows at a time in 'als', whose [BATCH, H, H] fit a cache.
+
+
+class Hyper(NamedTuple):
+  lr: float = 3e-3  # of Adam, or the length of a Newton step
+  alpha: float = 0.5  # weight of the source; the target's is 1 - alpha
+  penalty: float = 7.0  # lambda, of sums over ratings
+  offset: float = 1.0  # 1 predicts around the training means, 0 as published
+
+
+class Params(NamedTuple):
+  user: base.Array  # P [U, H]
+  source: base.Array  # Q_source [S, H]
+  target: base.Array  # Q_target [T, H]
+
+
+class Both(NamedTuple):
+  """One thing for each domain."""
+
+  source: base.Tree
+  target: base.Tree
+
+
+@functools.cache
+def model(
+  sizes: base.Sizes, *, solver: str = 'adam', factors: int = 32, batch: int = 64
+) -> base.Model:
+  """CMF over both domains.
+
+  Args:
+    sizes: of the pair.
+    solver: 'adam' or 'als'.
+    factors: length of a user's or an item's vector, H.
+    batch: users of each domain a step, B; of 'adam'.
+  """
+  if solver not in SOLVERS:
+    raise ValueError(f'solver is {solver!r}{wording.instead(solver, SOLVERS)}')
+
+  def init(key, data, hyper, previous):
+    del previous
+    keys = jax.random.split(key, 3)
+    tables = (
+      0.1 * jax.random.normal(k, (n, factors)) for k, n in zip(keys, sizes)
+    )
+    means = (domain.by_user.mean() for domain in (data.source, data.target))
+    return Params(*tables), Both(*(hyper.offset * mean for mean in means))
+
+  def epoch(key, data):
+    domains = data.source, data.target
+    keys = jax.random.split(key)
+    return Both(*(d.by_user.batches(k, batch) for d, k in zip(domains, keys)))
+
+  make_stage = _adam_stage if solver == 'adam' else _als_stage
+  predict = functools.partial(_predict, 'target')
+  predict_source = functools.partial(_predict, 'source')
+  stage = make_stage(init, epoch)._replace(predict=predict)
+  return base.Model((stage,), predict, trained, predict_source)
+
+
+def trained(data, users, items):
+  """Whether the item has target ratings, and the user any."""
+  known = data.target.by_user.length + data.source.by_user.length > 0
+  return known[users] & (data.target.by_item.length[items] > 0)
+
+
+def _predict(domain, state, data):
+  del data
+  table, level = getattr(state.params, domain), getattr(state.frozen, domain)
+
+  def score(users, items):
+    user = state.params.user[users][:, None]  # [B, 1, H]
+    return level + jnp.sum(user * table[items], axis=-1)
+
+  return score
+
+
+def _adam_stage(init, epoch) -> base.Stage:
+  """Steps along the gradient of all parameters."""
+
+  def loss(params, levels, visit, data, key, hyper):
+    del key
+    value, metrics = data_term(params, levels, visit, data, hyper)
+    n = data.source.by_user.n_entries + data.target.by_user.n_entries
+    return value + losses.ridge(params, hyper.penalty / n), metrics
+
+  return train.gradient_stage(init, loss, epoch, name='cmf')
+
+
+def data_term(params, levels, visit, data, hyper):
+  """Weighted squared error per rating of a batch, and metrics."""
+  tables, domains = (params.source, params.target), (data.source, data.target)
+  (source, n_source), (target, n_target) = (
+    _squared_error(params.user, table, level, domain.by_user, ids)
+    for table, level, domain, ids in zip(tables, levels, domains, visit)
+  )
+  n = n_source + n_target
+  value = (hyper.alpha * source + (1 - hyper.alpha) * target) / n
+  return value, {'mse': target / n_target, 'ratings': n}
+
+
+def _squared_error(user, table, level, rows, ids):
+  """Of all ratings that some users gave in a domain: the sum, and how many."""
+  bias = jnp.full(table.shape[0], level, table.dtype)
+  sse = sparse.squared_error(user[ids], table, bias, rows.entries(ids))
+  return sse, rows.expected(ids)
+
+
+def _als_stage(init, epoch) -> base.Stage:
+  """Sweeps over users, source items and target items; an epoch is one."""
+
+  def start(key, data, hyper, previous):
+    return train.Trained(*init(key, data, hyper, previous), moments=())
+
+  def once(key, data):
+    return jax.tree.map(lambda ids: ids[None], epoch(key, data))
+
+  def step(state, visit, data, key, hyper):
+    del key
+    params, levels = state.params, state.frozen
+    for block in Params._fields:
+      params = newton_step(block, params, levels, data, hyper)
+    values, metrics = jax.lax.map(
+      lambda ids: data_term(params, levels, ids, data, hyper), visit
+    )
+    return state._replace(params=params), {
+      'loss': jnp.mean(values),
+      'mse': jnp.mean(metrics['mse']),
+      'ratings': jnp.sum(metrics['ratings']),
+    }
+
+  return base.Stage(start, once, step, name='cmf als')
+
+
+def newton_step(block, params, levels, data, hyper) -> Params:
+  """Moves one block of the parameters, with the other two held.
+
+  With A = penalty I + sum w q q^T and b = sum w (y - level) q over a row's
+  ratings, the gradient at p is A p - b, and the step p + lr (A^-1 b - p).
+  """
+  weights = Both(hyper.alpha, 1 - hyper.alpha)
+  now = getattr(params, block)
+  n_rows, factors = now.shape
+  ridge = jnp.maximum(hyper.penalty, 1e-6) * jnp.eye(factors, factors + 1)
+  system = jnp.broadcast_to(ridge, (n_rows, *ridge.shape))  # [A | b]
+  for domain, rows, table in _seen_by(block, params, data):
+    sums = normal_equations(table, rows, getattr(levels, domain))
+    system += getattr(weights, domain) * sums
+  best = jax.lax.map(_solve, system, batch_size=BATCH)
+  return params._replace(**{block: now + hyper.lr * (best - now)})
+
+
+def _seen_by(block, params, data):
+  """Domain, ratings and vectors of all that a block's rows are fitted to."""
+  if block == 'user':
+    return [
+      (domain, getattr(data, domain).by_user, getattr(params, domain))
+      for domain in Both._fields
+    ]
+  return [(block, getattr(data, block).by_item, params.user)]
+
+
+def normal_equations(table, rows, level):
+  """`[R, H, H + 1]` sums of `q [q | y - level]` over each row's ratings."""
+  factors = table.shape[1]
+  products = (table[:, :, None] * table[:, None]).reshape(-1, factors**2)
+
+  def of(ids):
+    entries, n = rows.entries(ids), ids.shape[0]
+    ones = entries._replace(value=entries.weight)
+    rest = entries._replace(value=entries.value - level)
+    left = sparse.gather_sum(products, ones, n).reshape(n, factors, factors)
+    right = sparse.gather_sum(table, rest, n)
+    return jnp.concatenate([left, right[:, :, None]], axis=2)
+
+  return rows.for_all(of, BATCH)
+
+
+def _solve(system):
+  """`[H]` solution of a positive definite system `[A | b]`, `[H, H + 1]`.
+
+  Gauss-Jordan, which needs no pivots here. (Batched LAPACK calls of jaxlib 0.10
+  can wait forever for the thread that they run on.)
+  """
+
+  def eliminate(k, system):
+    row = system[k] / system[k, k]
+    return (system - system[:, k, None] * row).at[k].set(row)
+
+  return jax.lax.fori_loop(0, system.shape[0], eliminate, system)[:, -1]
