@@ -177,6 +177,6 @@ def _text(report, shown_as):
     parts.append(f'valid {shown_as(value):.4f}')
     parts.append(f'best {shown_as(np.nanmin(report.best_value)):.4f} at {at}')
   if 'ratings' in report.metrics:
-    ratings = np.sum(report.metrics['ratings'])
+    ratings = np.nansum(report.metrics['ratings'])  # Members may have stopped.
     parts.append(f'{ratings / report.seconds / 1e6:.2f}M ratings/s')
   return '  '.join(parts)
