@@ -29,9 +29,9 @@ BATCH = 64  # Rows at a time in 'als', whose [BATCH, H, H] fit a cache.
 
 
 class Hyper(NamedTuple):
-  lr: float = 3e-3  # of Adam, or the length of a Newton step
+  lr: float = 6e-3  # of Adam, or the length of a Newton step
   alpha: float = 0.5  # weight of the source; the target's is 1 - alpha
-  penalty: float = 7.0  # lambda, of sums over ratings
+  penalty: float = 3.0  # lambda, of sums over ratings
   offset: float = 1.0  # 1 predicts around the training means, 0 as published
 
 
@@ -50,7 +50,7 @@ class Both(NamedTuple):
 
 @functools.cache
 def model(
-  sizes: base.Sizes, *, solver: str = 'adam', factors: int = 32, batch: int = 64
+  sizes: base.Sizes, *, solver: str = 'adam', factors: int = 8, batch: int = 64
 ) -> base.Model:
   """CMF over both domains.
 
