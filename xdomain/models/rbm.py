@@ -76,10 +76,9 @@ def stage(axis, hidden, steps, batch, scale) -> base.Stage:
 
   def init(key, data, hyper, previous):
     del hyper
-    rows = data.target.along(axis)
-    return previous[-1].params if previous else start(
-      key, rows, hidden, scale
-    ), ()
+    if previous:
+      return previous[-1].params, ()
+    return start(key, data.target.along(axis), hidden, scale), ()
 
   def epoch(key, data):
     return data.target.along(axis).batches(key, batch)
