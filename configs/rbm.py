@@ -19,13 +19,18 @@ def get_config(arg=None):
   config = common.method(
     'rbm',
     model=dict(
-      axis=arg.axis, hidden=HIDDEN[arg.axis], steps=(1,), batch=100, levels=5, lowest=1.0,
+      axis=arg.axis,
+      hidden=HIDDEN[arg.axis],
+      steps=(1,),
+      batch=100,
+      levels=5,
+      lowest=1.0,
       step=1.0,
     ),
     hyper=dict(lr=1e-3, decay=3e-3),
     data=common.data_block(arg),
     **common.length(arg),
-  )  # fmt: skip
+  )
   config.name = f'rbm_{arg.axis}'
   if arg.quick:
     config.model.update(hidden=20, batch=20)
