@@ -14,7 +14,7 @@ MEASURES = {
   'valid_ndcg@10': {
     f'{kind} {name.upper()}': (kind, name)
     for kind in ('sampled', 'full')
-    for name in ('ndcg@10', 'hr@5', 'hr@10', 'hr@20')
+    for name in ('ndcg@10', 'hr@10')
   },
 }
 
