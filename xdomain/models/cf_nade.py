@@ -16,9 +16,11 @@ the expectation of J is the mean over all orders of the row's columns. A rating
 is predicted as the mean of its softmax given all ratings of the row, from an
 exponential average of the parameters.
 
-The released code's biases begin at differences of log(count + 1e-8), under
-which a level that was not seen costs without bound; here frequencies are
-smoothed, and a column without ratings predicts the mean of all.
+The released code may also add l_j + 1 times Q[j] to what is given: the same as
+W[j, k] + Q[j] for every k, and no better on validation, so it is left out. Its
+biases begin at differences of log(count + 1e-8), under which a level that was
+not seen costs without bound; here frequencies are smoothed, and a column
+without ratings predicts the mean of all.
 """
 
 import functools
