@@ -15,7 +15,13 @@ from xdomain import checkpoint, models, train
 NAMES = [module.name for module in pkgutil.iter_modules(models.__path__)]
 EPOCHS = 2
 
-each = pytest.mark.parametrize('name', NAMES)
+
+@pytest.fixture(scope='module', params=NAMES)
+def name(request):
+  """Each model in turn, with all of its tests; then its programs go."""
+  yield request.param
+  trained.cache_clear()
+  jax.clear_caches()
 
 
 def load(name):
@@ -60,17 +66,14 @@ def other(name):
   return hyper._replace(**{hyper._fields[0]: 0.5 * hyper[0]})
 
 
-@each
 def test_hyper_parameters_are_floats_with_defaults(name):
   assert all(isinstance(value, float) for value in load(name).Hyper())
 
 
-@each
 def test_the_module_says_where_the_method_comes_from(name):
   assert any(year in load(name).__doc__ for year in map(str, range(1990, 2031)))
 
 
-@each
 def test_settings_are_keyword_only_and_made_once(name):
   model = load(name).model
   sizes = helpers.small().sizes
@@ -79,7 +82,6 @@ def test_settings_are_keyword_only_and_made_once(name):
     model(sizes, 3)
 
 
-@each
 def test_scores_are_finite_and_have_the_shape_of_the_candidates(name):
   users, items = everything()
   scores = score(name, trained(name).best)(users, items)
@@ -87,7 +89,6 @@ def test_scores_are_finite_and_have_the_shape_of_the_candidates(name):
   assert np.all(np.isfinite(scores))
 
 
-@each
 def test_the_order_of_candidates_does_not_matter(name):
   users, items = everything()
   ask = score(name, trained(name).best)
@@ -96,7 +97,6 @@ def test_the_order_of_candidates_does_not_matter(name):
   )
 
 
-@each
 def test_a_user_scores_alone_as_among_others(name):
   users, items = everything()
   ask = score(name, trained(name).best)
@@ -105,7 +105,6 @@ def test_a_user_scores_alone_as_among_others(name):
   )
 
 
-@each
 def test_a_sweep_equals_its_runs(name):
   hypers = load(name).Hyper(), other(name)
   stack = jax.tree.map(lambda *leaves: jnp.array(leaves), *hypers)
@@ -122,7 +121,6 @@ def test_a_sweep_equals_its_runs(name):
     assert swept.best_epoch[member] == alone.best_epoch
 
 
-@each
 def test_vmap_and_map_agree(name, monkeypatch):
   hypers = load(name).Hyper(), other(name)
   stack = jax.tree.map(lambda *leaves: jnp.array(leaves), *hypers)
@@ -136,7 +134,6 @@ def test_vmap_and_map_agree(name, monkeypatch):
   np.testing.assert_allclose(values['map'], values['vmap'], atol=1e-4)
 
 
-@each
 def test_a_new_value_does_not_compile_again(name):
   fit(name)
   before = train.run_epoch._cache_size()
@@ -144,7 +141,6 @@ def test_a_new_value_does_not_compile_again(name):
   assert train.run_epoch._cache_size() == before
 
 
-@each
 def test_every_hyper_parameter_changes_what_is_trained(name):
   # Loud weights: what each of them changes is seen in float32 at once.
   default = load(name).Hyper()
@@ -159,14 +155,12 @@ def test_every_hyper_parameter_changes_what_is_trained(name):
     assert any(np.any(leaf[member] != leaf[0]) for leaf in leaves), field
 
 
-@each
 def test_the_seed_decides(name):
   again = fit(name)
   for one, two in zip(jax.tree.leaves(trained(name)), jax.tree.leaves(again)):
     np.testing.assert_array_equal(one, two)
 
 
-@each
 def test_saving_and_restoring_changes_nothing(name, tmp_path):
   small, module = helpers.small(), load(name)
   identity = {'method': name}
@@ -182,7 +176,6 @@ def test_saving_and_restoring_changes_nothing(name, tmp_path):
     np.testing.assert_array_equal(one, two)
 
 
-@each
 def test_a_run_that_goes_on_ends_as_the_unbroken_one(name):
   stands = []
   fit(name, watch=lambda report, at: stands.append(jax.device_get(at)))
@@ -197,7 +190,6 @@ def test_a_run_that_goes_on_ends_as_the_unbroken_one(name):
       np.testing.assert_array_equal(one, two)
 
 
-@each
 def test_people_and_items_without_training_ratings_do_no_harm(name):
   small = helpers.small()
   pair = small.split.train
