@@ -8,6 +8,10 @@ Here: runs of the configs, which are shown from their records where they have
 been made. A library's settings are those of a small grid, all on the same
 training ratings, with the best RMSE on the same validation ratings; only that
 one is tested. A library that is not installed is passed over.
+
+Ten minutes on two CPU cores. Test RMSE here less the library's on the MovieLens
+pair: PMF +.0008, with biases -.0012, CMF +.0009; FM-CDCF +.0125, where myFM
+averages samples of the posterior and we take one point.
 """
 
 import contextlib
