@@ -2,7 +2,7 @@ r"""PMF on the target domain alone.
 
 python -m experiments.main --config=configs/pmf.py
 
-Under half a minute on two CPU cores; expect test RMSE .859 on the MovieLens
+Half a minute on two CPU cores; expect test RMSE .859 on the MovieLens
 pair.
 """
 
