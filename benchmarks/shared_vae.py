@@ -1,7 +1,7 @@
 r"""One epoch of SharedVAE: sparse rows and one program against a plain form.
 
 python -m benchmarks.shared_vae
-python -m benchmarks.shared_vae --cases=movielens --repeats=3
+python -m benchmarks.shared_vae --data=movielens --repeats=3
 
 The plain form is what one writes first: multi-hot rows from the host, matrix
 products, probabilities, the loss with its penalty by autodiff, a Python loop of
@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 
-CASES = flags.DEFINE_list('cases', ['movielens', 'amazon10'], 'Which data.')
-REPEATS = flags.DEFINE_integer('repeats', 3, 'Epochs timed of each form.')
+from benchmarks import autorec
+
+DATA = flags.DEFINE_list('data', ['movielens', 'amazon10'], 'Which data.')
 
 SETTINGS = {
   'movielens': dict(hidden=(256,), latent=128, batch=32),
@@ -181,10 +182,14 @@ def main(argv):
     '| data | plain users/s | users/s | ratio | plain compile s | compile s '
     '| gap |\n|---|---|---|---|---|---|---|'
   )
-  for case in CASES.value:
+  for case in DATA.value:
     pair = {'movielens': movielens, 'amazon10': amazon10}[case]().pair
     row = compare(
-      case, arrays.put(pair), arrays.sizes(pair), SETTINGS[case], REPEATS.value
+      case,
+      arrays.put(pair),
+      arrays.sizes(pair),
+      SETTINGS[case],
+      autorec.REPEATS.value,
     )
     print(row, flush=True)
 
