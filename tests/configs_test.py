@@ -20,6 +20,8 @@ CONFIGS = sorted(
 VARIANTS = {
   'configs/autorec.py': ['item', 'user'],
   'configs/darec.py': ['item', 'user'],
+  'configs/biased_mf.py': ['explicit', 'implicit'],
+  'configs/cmf.py': ['adam', 'als'],
   'configs/rbm.py': ['item', 'user'],
   'configs/cf_nade.py': ['item', 'user'],
   'configs/shared_vae.py': list(shared_vae.VARIANTS),
