@@ -36,10 +36,10 @@ def write(folder, text, name='reviews_Toys_and_Games_5.json'):
     ('ratings_X.csv', 'ann,x,5.0,30\nbob,y,3.0,20\nann,x,1.0,10\n'),
     ('reviews_X.json', json_lines()),
     ('reviews_X_5.json', json_lines().replace('\n', '\r\n\n')),
-    ('reviews_X.json.gz', gzip.compress(json_lines().encode())),
+    ('reviews_X.json.gz', gzip.compress(json_lines().encode(), mtime=0)),
     ('reviews_Y.json', python_lines()),
     ('reviews_Z.json', json_lines(REVIEWS[:1]) + python_lines(REVIEWS[1:])),
-    ('reviews_Y.json.gz', gzip.compress(python_lines().encode())),
+    ('reviews_Y.json.gz', gzip.compress(python_lines().encode(), mtime=0)),
   ],
 )
 @pytest.mark.parametrize('batch', [amazon.BATCH, 1])

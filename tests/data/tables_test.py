@@ -233,7 +233,9 @@ def test_files_with_nothing_in_them_are_refused(tmp_path):
   refuses(write(tmp_path, ''), 'empty')
   refuses(write(tmp_path, '\n\n'), 'line 1', 'blank')
   refuses(write(tmp_path, 'user,item,rating\n'), 'no ratings')
-  refuses(write(tmp_path, gzip.compress(b'', mtime=0), 't.csv.gz'), 'line 1', 'blank')
+  refuses(
+    write(tmp_path, gzip.compress(b'', mtime=0), 't.csv.gz'), 'line 1', 'blank'
+  )
 
 
 def test_gzip_that_is_cut_short_is_refused(tmp_path):
