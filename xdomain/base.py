@@ -211,6 +211,13 @@ class Rows:
 
     return Events(of(self.row), of(self.column), of(self.value), weight)
 
+  def negatives(self, key, rows, n: int = 1) -> Array:
+    """`[B, n]` columns that rows `[B]` have no entry in, drawn uniformly."""
+    longest = int(self.lengths.falling.max(initial=0))
+    return sampling.absent(
+      key, self.start, self.column, self.n_columns, longest, rows, n
+    )
+
   def expected(self, rows) -> Array:
     """How many entries as many rows as a padded batch `[B]` has on average.
 

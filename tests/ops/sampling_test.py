@@ -82,3 +82,42 @@ def test_shuffled_ids_come_once_in_batches_of_nearly_one_size(rows, batch):
 def test_shuffled_ids_change_with_the_key():
   one, two = (sampling.shuffled(jax.random.key(k), 64, 8) for k in (0, 1))
   assert np.any(one != two)
+
+
+def absent(rows, n, n_columns=12, seed=0):
+  """Draws from rows that hold columns 0, 3, 4, 11; none; all; all but 7."""
+  held = [[0, 3, 4, 11], [], list(range(12)), [*range(7), *range(8, 12)]]
+  start = jnp.cumsum(jnp.array([0, *map(len, held)]))
+  column = jnp.array([c for row in held for c in row])
+  return sampling.absent(
+    jax.random.key(seed), start, column, n_columns, 12, jnp.array(rows), n
+  )
+
+
+def test_absent_columns_are_uniform_over_those_that_a_row_lacks():
+  drawn = absent([0, 1, 3, 4], 24000)
+  lacking = [[1, 2, 5, 6, 7, 8, 9, 10], range(12), [7], range(12)]
+  for columns, expected in zip(np.asarray(drawn), lacking):
+    counts = np.bincount(columns, minlength=12)
+    assert set(np.flatnonzero(counts)) == set(expected)
+    mean = 24000 / len(expected)
+    assert np.sum((counts[list(expected)] - mean) ** 2) / mean < 35
+
+
+def test_absent_columns_are_drawn_anew_for_each_row_and_key():
+  one, two = absent([1, 1], 50)
+  assert np.any(one != two)
+  assert np.any(absent([1], 50, seed=1) != one)
+
+
+def test_a_row_that_has_every_column_is_given_one_that_exists():
+  np.testing.assert_array_equal(absent([2], 5), 11)
+
+
+def test_without_entries_every_column_is_absent():
+  none = jnp.zeros(0, jnp.int32)
+  start = jnp.zeros(3, jnp.int32)
+  drawn = sampling.absent(
+    jax.random.key(0), start, none, 4, 0, jnp.array([0, 1]), 100
+  )
+  assert set(np.ravel(drawn)) == {0, 1, 2, 3}

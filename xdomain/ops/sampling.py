@@ -44,6 +44,44 @@ def shuffled(key, n: int, batch: int):
   return in_order(jax.random.permutation(key, n), batch)
 
 
+def absent(key, start, column, n_columns: int, longest: int, rows, n: int):
+  """Columns that rows have no entry in, drawn uniformly and exactly.
+
+  The r-th column that a row lacks has as many of the row's entries before it
+  as have at most r lacking columns before them: a binary search, with nothing
+  to reject and nothing of size rows x columns.
+
+  Args:
+    key: a random key.
+    start: `[R + 1]` where each row's entries begin.
+    column: `[E]` columns, rising within a row.
+    n_columns: how many columns there are.
+    longest: the most entries that a row has.
+    rows: `[B]` row ids; `R` means an empty row.
+    n: columns for each of them.
+
+  Returns:
+    `[B, n]` columns, independent of each other; the last one for a row that
+    lacks none.
+  """
+  begin, end = start[rows, None], start[rows + 1, None]
+  lacking = jnp.maximum(n_columns - (end - begin), 1)
+  rank = jax.random.randint(key, (rows.shape[0], n), 0, lacking)
+  if not longest:
+    return rank
+
+  def halve(_, bounds):
+    low, high = bounds
+    middle = (low + high) // 2
+    before = column.at[begin + middle].get(mode='clip') - middle <= rank
+    low = jnp.where(before & (low < high), middle + 1, low)
+    return low, jnp.where(before, high, middle)
+
+  bounds = jnp.zeros_like(rank), jnp.broadcast_to(end - begin, rank.shape)
+  before, _ = jax.lax.fori_loop(0, longest.bit_length(), halve, bounds)
+  return jnp.minimum(rank + before, n_columns - 1)
+
+
 def n_batches(rows: int, batch: int) -> int:
   """How many batches `balanced_batches` makes."""
   return max(1, -(-rows // batch))
