@@ -68,6 +68,7 @@ def _choice_of(word, fields):
 DATA = ('movielens', 'amazon', 'tables', 'synthetic')
 ARGUMENT = dict(data=DATA, pair=0, quick=False, full=False)
 RANKING_ARGUMENT = dict(data=DATA, quick=False, full=False)
+BASELINE_ARGUMENT = RANKING_ARGUMENT | dict(cold=False)
 
 
 def length(arg):
@@ -234,3 +235,15 @@ def ranking_method(name, /, *, protocol='leave_one_out', **settings):
     split['shown'] = 0.5  # of what a tested user likes in the target
   settings = dict(protocol=protocol, split=split) | settings
   return method(name, **settings)
+
+
+def ranking_baseline(name, arg, /, **settings):
+  """The same; `arg.cold` asks it about people who are new to the target."""
+  run = settings.pop('name', name)
+  return ranking_method(
+    name,
+    name=f'{run}_cold' if arg.cold else run,
+    protocol='cold_start' if arg.cold else 'leave_one_out',
+    data=implicit_block(arg),
+    **settings,
+  )

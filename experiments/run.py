@@ -149,6 +149,7 @@ def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
     return records
   prepared = seen_by(config, prepared)
   method = build.method(config, prepared.sizes)
+  _check_sight(config, method)
   with _alone_in(folder):
     about = _about(config, prepared)
     progress = _train(config, prepared, method, folder, about, watch, seconds)
@@ -194,6 +195,17 @@ def _alone_in(folder):
         f'another process is running in {folder}'
       ) from None
     yield
+
+
+def _check_sight(config, method):
+  """Refuses to ask a method about people of whom it sees nothing."""
+  blind = method.model.target_only and config.view != 'merged'
+  if blind and config.protocol == 'cold_start':
+    raise build.ConfigError(
+      f'{config.method} reads the target domain alone, where people are new'
+      " under config.protocol='cold_start'; config.view='merged' shows it what"
+      ' they did in the source'
+    )
 
 
 def _train(config, prepared, method, folder, about, watch, seconds):

@@ -378,7 +378,9 @@ class Model(NamedTuple):
   predictions rest on training data of their own; the others are replaced by
   the evaluation's fallback. `predict_source` scores the source domain, for
   methods that can. `predict_all` scores every item, `users [B] -> [B, items]`,
-  for methods that do so faster than item by item.
+  for methods that do so faster than item by item. A method that is
+  `target_only` reads nothing but `data.target`: it cannot tell people apart who
+  have no events there.
   """
 
   stages: tuple[Stage, ...]
@@ -386,3 +388,4 @@ class Model(NamedTuple):
   trained: Callable[..., Array] = everything_trained
   predict_source: Predict | None = None
   predict_all: Callable[[Tree, Arrays], Callable[[Array], Array]] | None = None
+  target_only: bool = False

@@ -113,6 +113,14 @@ def test_new_people_are_asked_about_and_never_trained_on(variant, tmp_path):
   assert test['sampled_macro']['hr@10'] != test['sampled']['hr@10']
 
 
+def test_a_method_that_sees_nothing_of_new_people_says_so(tmp_path):
+  blind = config('single', protocol='cold_start')
+  blind.split = config('cold').split
+  prepared = run.prepare(blind, say=lambda line: None)
+  with pytest.raises(build.ConfigError, match="'merged' shows it"):
+    run.run(blind, prepared, tmp_path, watch=lambda report: None)
+
+
 def test_a_share_of_the_target_is_shown_but_not_trained_on(tmp_path):
   partly = config(
     protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5)

@@ -102,4 +102,6 @@ def model(
   stage = train.gradient_stage(
     init, loss, epoch, tx=optax.scale_by_adam(eps=1e-7), predict=predict
   )
-  return base.Model((stage,), stage.predict, predict_all=predict_all)
+  return base.Model(
+    (stage,), stage.predict, predict_all=predict_all, target_only=True
+  )
