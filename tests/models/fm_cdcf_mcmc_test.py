@@ -1,0 +1,172 @@
+"""The Gibbs sampler against coordinates of a dense machine, one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests import helpers
+from tests.models.autorec_test import toy
+from tests.models.fm_cdcf_test import features, golden_params
+from xdomain import train
+from xdomain.models import fm_cdcf_mcmc
+from xdomain.models.fm_cdcf import Features, Params
+
+ALPHA, LAMBDA, MU = 1.7, 0.6, 0.2
+CENTRE = 0.7
+
+
+def dense(small):
+  """Features `[E, U + T + S]` and values of the training ratings."""
+  ratings = small.data.target.by_user
+  x = features(small, CENTRE)[ratings.row, ratings.column]
+  return x, np.asarray(ratings.value, np.float64)
+
+
+def rated(params, x):
+  """The definition of a factorisation machine."""
+  w, v = (np.concatenate(p).astype(np.float64) for p in params[1:])
+  crossed = np.triu(v @ v.T, 1)
+  return params.level + x @ w + np.einsum('ea,ab,eb->e', x, crossed, x)
+
+
+def start(small, factors=2):
+  sizes = small.sizes
+  tables = [
+    jnp.asarray(helpers.wave((n, factors), seed), jnp.float32)
+    for seed, n in enumerate((sizes.users, sizes.target, sizes.source))
+  ]
+  weight = jax.tree.map(lambda table: table[:, 0] - 0.1, Features(*tables))
+  return Params(jnp.float32(3.0), weight, Features(*tables))
+
+
+def one_by_one(values, derivative, error):
+  """Means of the conditional distributions, each given those before."""
+  values, error = np.array(values, np.float64), np.array(error, np.float64)
+  for k in range(values.size):
+    h = derivative(values, k)
+    mean = ALPHA * (values[k] * h @ h - h @ error) + MU * LAMBDA
+    mean /= LAMBDA + ALPHA * h @ h
+    error += h * (mean - values[k])
+    values[k] = mean
+  return values, error
+
+
+def without_noise(params):
+  """Priors and draws of a sweep that ends at the conditional means."""
+  prior = fm_cdcf_mcmc.Prior(jnp.float32(LAMBDA), jnp.float32(MU))
+  noise = jax.tree.map(lambda w: jnp.zeros_like(w), params.weight)
+  return Features(prior, prior, prior), noise
+
+
+def test_weights_are_drawn_around_their_conditional_means():
+  small = helpers.small()
+  params, (x, y) = start(small), dense(small)
+  error, _ = fm_cdcf_mcmc.errors(params, small.data, CENTRE)
+  weight, after = fm_cdcf_mcmc.linear_sweep(
+    *without_noise(params), params.weight, error, ALPHA,
+    small.data.target.by_user, fm_cdcf_mcmc.source_by_item(small.data, CENTRE),
+  )  # fmt: skip
+  expected, left = one_by_one(
+    np.concatenate(params.weight), lambda w, k: x[:, k], rated(params, x) - y
+  )
+  np.testing.assert_allclose(np.concatenate(weight), expected, atol=2e-4)
+  np.testing.assert_allclose(after, left, atol=2e-3)
+
+
+def test_a_factor_is_drawn_around_its_conditional_means():
+  small = helpers.small()
+  params, (x, y) = start(small), dense(small)
+  error, totals = fm_cdcf_mcmc.errors(params, small.data, CENTRE)
+  factor, after = fm_cdcf_mcmc.factor_sweep(
+    *without_noise(params), Features(*(f[:, 1] for f in params.factor)),
+    totals[:, 1], error, ALPHA, small.data.target.by_user,
+    fm_cdcf_mcmc.source_by_item(small.data, CENTRE),
+  )  # fmt: skip
+  expected, left = one_by_one(
+    np.concatenate(params.factor)[:, 1],
+    lambda v, k: x[:, k] * (x @ v - x[:, k] * v[k]),
+    rated(params, x) - y,
+  )
+  np.testing.assert_allclose(np.concatenate(factor), expected, atol=1e-3)
+  np.testing.assert_allclose(after, left, atol=5e-3)
+
+
+def test_one_coordinate_is_that_of_another_implementation():
+  _, data, _ = toy()
+  params = golden_params()
+  error, totals = fm_cdcf_mcmc.errors(params, data, 0.0)
+  ratings = data.target.by_user
+  v, u = params.factor.target[ratings.column, 0], ratings.row
+  facts = [params.factor.user[:, 0] + totals[:, 0]] + [
+    jax.ops.segment_sum(value, u, ratings.n_rows)
+    for value in (v**2, v, jnp.ones_like(v), error, v * error)
+  ]
+  prior = fm_cdcf_mcmc.Prior(jnp.float32(0.1), jnp.float32(0.0))
+  source = fm_cdcf_mcmc.source_by_item(data, 0.0)
+  only = source._replace(start=source.start[1:3])
+  (value,), _ = fm_cdcf_mcmc.source_sweep(
+    prior, jnp.zeros(1), params.factor.source[1:2, 0], jnp.stack(facts, 1),
+    1.0, only, crossed=1.0,
+  )  # fmt: skip
+  expected = helpers.golden('golden_rating')['FM-CDCF']
+  name = 'als_update(source item 1, factor 0)'
+  np.testing.assert_allclose(value, expected[name], rtol=1e-4)
+
+
+def test_the_errors_of_a_sweep_are_those_of_what_it_drew():
+  small = helpers.small()
+  params, sse = fm_cdcf_mcmc.sweep(
+    jax.random.key(0), start(small), small.data, CENTRE
+  )
+  x, y = dense(small)
+  np.testing.assert_allclose(
+    sse, np.sum((rated(params, x) - y) ** 2), rtol=1e-4
+  )
+
+
+def test_priors_are_drawn_from_their_posterior():
+  values = 3 + 0.5 * jax.random.normal(jax.random.key(0), (2000,))
+  precision, mean = jax.vmap(lambda key: fm_cdcf_mcmc.draw_prior(key, values))(
+    jax.random.split(jax.random.key(1), 4000)
+  )
+  n, total, squares = 2000, np.sum(values), np.sum(np.square(values))
+  rate = (1 + squares - total**2 / (n + 1)) / 2
+  np.testing.assert_allclose(np.mean(precision), (1 + n) / 2 / rate, rtol=5e-3)
+  np.testing.assert_allclose(
+    np.std(precision), np.sqrt((1 + n) / 2) / rate, rtol=0.1
+  )
+  np.testing.assert_allclose(np.mean(mean), total / (n + 1), rtol=1e-3)
+  np.testing.assert_allclose(
+    np.std(mean), np.sqrt(np.mean(1 / precision) / (n + 1)), rtol=0.1
+  )
+
+
+def test_the_prediction_is_the_mean_of_the_last_samples():
+  small = helpers.small()
+  model = fm_cdcf_mcmc.model(small.sizes, factors=2, samples=3)
+  (stage,) = model.stages
+  hyper = fm_cdcf_mcmc.Hyper(centre=CENTRE)
+  chain = stage.init(jax.random.key(0), small.data, hyper, ())
+  x, _ = dense(small)
+  rows = small.data.target.by_user
+  made = []
+  for key in jax.random.split(jax.random.key(1), 5):
+    chain, _ = stage.step(chain, (), small.data, key, hyper)
+    made.append(rated(jax.device_get(chain.params), x))
+    score = model.predict(chain, small.data)(rows.row, rows.column[:, None])
+    np.testing.assert_allclose(
+      score[:, 0], np.mean(made[-3:], axis=0), atol=2e-3
+    )
+
+
+def test_the_mean_of_samples_predicts_better_than_one():
+  small = helpers.small(users=200, target_ratings=3000, noise=0.5)
+
+  def best(samples):
+    return train.fit(
+      fm_cdcf_mcmc.model(small.sizes, factors=4, samples=samples),
+      jax.random.key(0), small.data, fm_cdcf_mcmc.Hyper(), epochs=60, every=20,
+      valid=small.valid, measure=small.measure,
+    ).best_value  # fmt: skip
+
+  assert best(30) < best(1)

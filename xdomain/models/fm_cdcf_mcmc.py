@@ -1,0 +1,335 @@
+"""FM-CDCF by Gibbs sampling, libFM's own way to fit a factorisation machine.
+
+Loni et al. 2014; Rendle 2012 (section 4.4, "Factorization machines with
+libFM"). The machine is that of `fm_cdcf`; what is predicted is the mean over
+the samples that the last sweeps left. With e = yhat - y, h the derivative of
+yhat by a parameter v (linear in each of them), and g its group (users, target
+items, source items; of each factor apart):
+
+  alpha    ~ Gamma((1 + N) / 2, (1 + |e|^2) / 2)
+  lambda_g ~ Gamma((1 + n_g) / 2, (1 + |v_g|^2 - (sum v_g)^2 / (n_g + 1)) / 2)
+  mu_g     ~ Normal(sum v_g / (n_g + 1), 1 / ((n_g + 1) lambda_g))
+  v        ~ Normal(s (alpha (v <h, h> - <h, e>) + mu lambda), s),
+             s = 1 / (lambda + alpha <h, h>)
+
+`lambda_g` is drawn with `mu_g` integrated out; libFM draws one given the other,
+from the same posterior. Users are independent of each other given the rest, and
+so are target items; source items come one after another. What a user's target
+ratings add to <h, h> and <h, e> of a source item depends on five sums over them
+alone, so a source item costs its own ratings, and a factor O(N + ratings of the
+source).
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xdomain import base
+from xdomain.models import fm_cdcf
+from xdomain.models.fm_cdcf import Features, Params
+
+
+class Hyper(NamedTuple):
+  centre: float = 0.0  # 1: how much better than usual; 0: as published
+  spread: float = 0.1  # standard deviation of the factors to begin with
+
+
+class Chain(NamedTuple):
+  """Where the sampler is, and where it was."""
+
+  params: Params
+  samples: Params  # leaves lead with [K]
+  drawn: base.Array  # [] int32, samples so far
+  centre: base.Array
+
+
+class Prior(NamedTuple):
+  precision: base.Array  # lambda []
+  mean: base.Array  # mu []
+
+
+class Source(NamedTuple):
+  """Normalised source ratings by item, the longest item's length of padding."""
+
+  start: base.Array  # [S + 1]
+  user: base.Array  # [E + L]
+  z: base.Array  # [E + L]
+  longest: int  # L
+
+
+@functools.cache
+def model(
+  sizes: base.Sizes, *, factors: int = 8, samples: int = 50
+) -> base.Model:
+  """FM-CDCF, sampled. An epoch is one sweep over all parameters.
+
+  Args:
+    sizes: of the pair.
+    factors: of every feature, H.
+    samples: how many of the last sweeps are averaged, K.
+  """
+
+  def init(key, data, hyper, previous):
+    del previous
+    key, again = jax.random.split(key)
+    level = data.target.by_user.mean()
+    tables = [
+      hyper.spread * jax.random.normal(k, (n, factors))
+      for k, n in zip(jax.random.split(again), (sizes.target, sizes.source))
+    ]
+    user = hyper.spread * jax.random.normal(key, (sizes.users, factors))
+    weight = Features(*map(jnp.zeros, (sizes.users, *sizes[:0:-1])))
+    params = Params(level, weight, Features(user, *tables))
+    kept = jax.tree.map(
+      lambda leaf: jnp.broadcast_to(leaf, (samples, *leaf.shape)), params
+    )
+    return Chain(params, kept, jnp.int32(0), hyper.centre)
+
+  def epoch(key, data):
+    del key, data
+    return jnp.zeros((1, 0))
+
+  def step(chain, visit, data, key, hyper):
+    del visit, hyper
+    params, sse = sweep(key, chain.params, data, chain.centre)
+    place = chain.drawn % samples
+    kept = jax.tree.map(
+      lambda old, new: old.at[place].set(new), chain.samples, params
+    )
+    n = data.target.by_user.n_entries
+    metrics = {'loss': sse / max(1, n), 'ratings': jnp.float32(n)}
+    return Chain(params, kept, chain.drawn + 1, chain.centre), metrics
+
+  stage = base.Stage(init, epoch, step, _predict, name='gibbs')
+  return base.Model((stage,), _predict)
+
+
+def _predict(chain, data):
+  """The mean prediction of all samples: one product of long vectors."""
+  rows = data.source.by_user
+
+  def sides(params):
+    user = rows.for_all(
+      lambda ids: fm_cdcf.profiles(params, ids, rows.entries(ids), chain.centre)
+    )
+    ones = jnp.ones((params.weight.target.size, 1))
+    item = [params.factor.target, ones, params.weight.target[:, None]]
+    return jnp.pad(user, ((0, 0), (0, 1)), constant_values=1), jnp.hstack(item)
+
+  users, items = jax.lax.map(sides, chain.samples)  # [K, U or T, H + 2]
+  count = jnp.clip(chain.drawn, 1, users.shape[0])
+  weight = (jnp.arange(users.shape[0]) < count) / count
+  users, items = (
+    jnp.swapaxes(table, 0, 1).reshape(table.shape[1], -1)
+    for table in (users * weight[:, None, None], items)
+  )
+  return base.oriented(
+    'user', lambda user, item: jnp.sum(users[user] * items[item], axis=-1)
+  )
+
+
+# --- A sweep ----------------------------------------------------------------
+
+
+def sweep(key, params, data, centre):
+  """Draws every parameter once, given all others; and the squared error."""
+  ratings, source = data.target.by_user, source_by_item(data, centre)
+  keys = jax.random.split(key, 4)
+  error, totals = errors(params, data, centre)
+  n = max(1, ratings.n_entries)
+  alpha = jax.random.gamma(keys[0], (1 + n) / 2) * 2 / (1 + error @ error)
+  change = jax.random.normal(keys[1]) / jnp.sqrt(alpha * n) - jnp.mean(error)
+  weight, error = linear_sweep(
+    *draws(keys[2], params.weight), params.weight, error + change, alpha,
+    ratings, source,
+  )  # fmt: skip
+
+  def of_factor(error, column):
+    key, values, total = column
+    values, error = factor_sweep(
+      *draws(key, values), values, total, error, alpha, ratings, source
+    )
+    return error, values
+
+  columns = jax.tree.map(jnp.transpose, (params.factor, totals))
+  by_factor = jax.random.split(keys[3], totals.shape[1])
+  error, factor = jax.lax.scan(of_factor, error, (by_factor, *columns))
+  factor = jax.tree.map(jnp.transpose, factor)
+  return Params(params.level + change, weight, factor), error @ error
+
+
+def source_by_item(data, centre) -> Source:
+  """z of every source rating, by item."""
+  by_user, by_item = data.source.by_user, data.source.by_item
+  count = jnp.maximum(by_user.length, 1)
+  total = jax.ops.segment_sum(
+    by_user.value, by_user.row, by_user.n_rows, indices_are_sorted=True
+  )
+  user = by_item.column
+  z = (by_item.value - centre * (total / count)[user]) / count[user]
+  longest = int(by_item.lengths.falling.max(initial=0))
+  user, z = (jnp.pad(each, (0, longest)) for each in (user, z))
+  return Source(by_item.start, user, z, longest)
+
+
+def errors(params, data, centre):
+  """`[E]` predictions less ratings, and `[U, H]` the sums S of z v."""
+  source, ratings = data.source.by_user, data.target.by_user
+  profile = source.for_all(
+    lambda ids: fm_cdcf.profiles(params, ids, source.entries(ids), centre)
+  )
+  own, other = profile[ratings.row], params.factor.target[ratings.column]
+  rated = jnp.sum(own[:, :-1] * other, axis=1) + own[:, -1]
+  rated += params.weight.target[ratings.column]
+  return rated - ratings.value, profile[:, :-1] - params.factor.user
+
+
+def draws(key, values):
+  """A prior for each group of values, and `[n]` standard normal draws."""
+  keys = Features(*jax.random.split(key, len(values)))
+  priors = Features(*map(draw_prior, keys, values))
+  noise = (
+    jax.random.normal(jax.random.fold_in(k, 1), v.shape)
+    for k, v in zip(keys, values)
+  )
+  return priors, Features(*noise)
+
+
+def draw_prior(key, values) -> Prior:
+  """Precision and mean of the normal distribution that values come from."""
+  key_precision, key_mean = jax.random.split(key)
+  n, total = values.size, jnp.sum(values)
+  rate = (1 + values @ values - total**2 / (n + 1)) / 2
+  precision = jax.random.gamma(key_precision, (1 + n) / 2) / rate
+  noise = jax.random.normal(key_mean) / jnp.sqrt((n + 1) * precision)
+  return Prior(precision, total / (n + 1) + noise)
+
+
+def draw(values, noise, prior, alpha, hh, he):
+  """New values, given the sums <h, h> and <h, e> of each."""
+  variance = 1 / (prior.precision + alpha * hh)
+  mean = alpha * (values * hh - he) + prior.mean * prior.precision
+  return variance * mean + jnp.sqrt(variance) * noise
+
+
+def linear_sweep(priors, noise, weight, error, alpha, ratings, source):
+  """Draws all weights w: of users, then target items, then source items."""
+  by_user, by_item = _sums(ratings)
+  user = draw(
+    weight.user, noise.user, priors.user, alpha, ratings.length,
+    by_user(error),
+  )  # fmt: skip
+  error += (user - weight.user)[ratings.row]
+  count = by_item(jnp.ones_like(error))
+  target = draw(
+    weight.target, noise.target, priors.target, alpha, count, by_item(error)
+  )
+  error += (target - weight.target)[ratings.column]
+  none = jnp.zeros_like(user)
+  facts = [none + 1, none, none, ratings.length, by_user(error), none]
+  values, change = source_sweep(
+    priors.source, noise.source, weight.source, jnp.stack(facts, axis=1),
+    alpha, source, crossed=0.0,
+  )  # fmt: skip
+  return Features(user, target, values), error + change[ratings.row, 1]
+
+
+def factor_sweep(priors, noise, factor, total, error, alpha, ratings, source):
+  """Draws one factor of all features: of users, target items, source items.
+
+  Args:
+    priors: of each group.
+    noise: standard normal draws for each value.
+    factor: the values of the factor, v.
+    total: `[U]` sums S of z v over the source ratings of a user.
+    error: `[E]` predictions less ratings.
+    alpha: precision of a rating.
+    ratings: of the target, by user.
+    source: of the source, by item.
+
+  Returns:
+    The new values, and the errors after them.
+  """
+  by_user, by_item = _sums(ratings)
+  v = factor.target[ratings.column]
+  n, b, a = ratings.length, by_user(v), by_user(v**2)
+  e, ve = by_user(error), by_user(v * error)
+  user = draw(
+    factor.user, noise.user, priors.user, alpha,
+    a + 2 * total * b + n * total**2, ve + total * e,
+  )  # fmt: skip
+  error += ((user - factor.user)[ratings.row]) * (v + total[ratings.row])
+  h = (user + total)[ratings.row]
+  target = draw(
+    factor.target, noise.target, priors.target, alpha,
+    by_item(h**2), by_item(h * error),
+  )  # fmt: skip
+  error += h * (target - factor.target)[ratings.column]
+  v = target[ratings.column]
+  sums = [by_user(x) for x in (v, v**2, error, v * error)]
+  facts = [user + total, sums[1], sums[0], n, sums[2], sums[3]]
+  values, change = source_sweep(
+    priors.source, noise.source, factor.source, jnp.stack(facts, axis=1),
+    alpha, source, crossed=1.0,
+  )  # fmt: skip
+  change = change[ratings.row]
+  error += v * change[:, 0] + change[:, 1]
+  return Features(user, target, values), error
+
+
+def _sums(ratings):
+  """Sums of `[E]` values over users `[U]`, and over target items `[T]`."""
+  by_user = functools.partial(
+    jax.ops.segment_sum, segment_ids=ratings.row,
+    num_segments=ratings.n_rows, indices_are_sorted=True,
+  )  # fmt: skip
+  by_item = functools.partial(
+    jax.ops.segment_sum, segment_ids=ratings.column,
+    num_segments=ratings.n_columns,
+  )  # fmt: skip
+  return by_user, by_item
+
+
+def source_sweep(prior, noise, values, facts, alpha, source, crossed):
+  """Draws what source items have of a factor, one after another.
+
+  For a user with target factors v_i and errors e_i, h_i = z (v_i + g) with
+  g = v_u + S - z v_j; the errors after some draws are e_i + v_i a + b.
+
+  Args:
+    prior: of the source items.
+    noise: `[S]` standard normal draws.
+    values: `[S]` v_j.
+    facts: `[U, 6]` of each user v_u + S, and over their target ratings the sums
+      of v_i^2, of v_i, of 1, of e_i and of v_i e_i.
+    alpha: precision of a rating.
+    source: the ratings.
+    crossed: 1 for a factor; 0 for weights, where g stays as given.
+
+  Returns:
+    The new values, and `[U, 2]` a and b.
+  """
+
+  def item(change, this):
+    start, size, value, noise = this
+    user, z = (
+      jax.lax.dynamic_slice_in_dim(x, start, source.longest)
+      for x in (source.user, source.z)
+    )
+    z = jnp.where(jnp.arange(source.longest) < size, z, 0)
+    base, vv, v, n, e, ve = facts[user].T
+    a, b = change[user].T
+    g = base + crossed * (a - z * value)
+    hh = z**2 @ (vv + 2 * g * v + n * g**2)
+    e, ve = e + v * a + n * b, ve + vv * a + v * b
+    new = draw(value, noise, prior, alpha, hh, z @ (ve + g * e))
+    step = z * (new - value)
+    added = jnp.stack([crossed * step, step * g], axis=1)
+    return change.at[user].add(added), new
+
+  items = source.start[:-1], jnp.diff(source.start), values, noise
+  change = jnp.zeros((facts.shape[0], 2))
+  change, values = jax.lax.scan(item, change, items)
+  return values, change
