@@ -145,14 +145,15 @@ def compare(name, data, sizes, axis, batch, embed, repeats) -> str:
     batch,
     *(f'{rows.n_entries / seconds:,.0f}' for seconds in (dense, sparse)),
     f'{dense / sparse:.2f}',
-    *(f'{_mebibytes(form.program):,.0f}' for form in forms),
+    *(f'{planned_mib(form.program):,.0f}' for form in forms),
     *(f'{form.compiled:.1f}' for form in forms),
     f'{gap:.0e}',
   ]
   return '| ' + ' | '.join(map(str, cells)) + ' |'
 
 
-def _mebibytes(program):
+def planned_mib(program):
+  """The memory that XLA plans for a program, its arguments included."""
   memory = program.memory_analysis()
   return (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**20
 
