@@ -185,7 +185,7 @@ def begin(model, key, data, hyper, stage, done) -> Progress:
   across = _across(hyper)
   key = jax.random.fold_in(jax.random.fold_in(key, stage), 0)
   state = _init(model.stages[stage], across, key, data, hyper, done)
-  members = np.shape(jax.tree.leaves(hyper)[0])
+  members = _members(hyper)
   return Progress(
     stage,
     0,
@@ -289,9 +289,15 @@ def _per_stage(epochs, stages):
   return epochs
 
 
+def _members(tree):
+  """The shape `[]` or `[W]` of leaves; `[]` of a method without any."""
+  leaves = jax.tree.leaves(tree)
+  return np.shape(leaves[0]) if leaves else ()
+
+
 def _across(members):
   """How members, `[]` or `[W]`, are run: one by one is faster on a CPU."""
-  if np.ndim(jax.tree.leaves(members)[0]) == 0:
+  if _members(members) == ():
     return 'single'
   return 'map' if jax.default_backend() == 'cpu' else 'vmap'
 

@@ -1,0 +1,61 @@
+"""The regression against dense numpy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from tests.models import ease_test
+from xdomain import base, train
+from xdomain.data import arrays, pairs
+from xdomain.models import ridge
+
+PENALTY = 5.0
+
+
+def fit(pair):
+  model, data = ridge.model(arrays.sizes(pair)), arrays.put(pair)
+  metrics = []
+  end = train.fit(
+    model, jax.random.key(0), data, ridge.Hyper(PENALTY), epochs=1,
+    watch=lambda report, at: report and metrics.append(report.metrics),
+  ).best  # fmt: skip
+  users = jnp.arange(data.target.by_user.n_rows)
+  return end, model.predict_all(end, data)(users), metrics[0]
+
+
+@pytest.mark.parametrize('new', [0, 20])
+def test_weights_and_scores_are_those_of_the_people_who_are_known(new):
+  pair = helpers.implicit().split.train
+  known = pairs.take(pair.target, pair.target.user >= new)
+  end, scores, metrics = fit(pair._replace(target=known))
+  everybody = ease_test.dense(pair.source)
+  source, target = everybody[new:], ease_test.dense(known)[new:]
+  weight = np.linalg.solve(
+    source.T @ source + PENALTY * np.eye(source.shape[1]), source.T @ target
+  )
+  np.testing.assert_allclose(end.weight, weight, atol=1e-4)
+  np.testing.assert_allclose(scores, everybody @ weight, atol=1e-4)
+  error = np.sum((target - source @ weight) ** 2)
+  minimum = (error + PENALTY * np.sum(weight**2)) / target.size
+  np.testing.assert_allclose(metrics['loss'], minimum, rtol=1e-4)
+
+
+def test_a_score_ignores_the_target_of_who_asks():
+  pair = helpers.implicit().split.train
+  model, data = ridge.model(arrays.sizes(pair)), arrays.put(pair)
+  end, scores, _ = fit(pair)
+  blank = arrays.domain(pair.target._replace(
+    user=pair.target.user[:0], item=pair.target.item[:0],
+    value=pair.target.value[:0],
+  ))  # fmt: skip
+  users = jnp.arange(data.target.by_user.n_rows)
+  np.testing.assert_array_equal(
+    model.predict_all(end, data._replace(target=blank))(users), scores
+  )
+
+
+def test_too_many_source_items_are_refused():
+  with pytest.raises(ValueError, match='ridge inverts'):
+    ridge.model(base.Sizes(10, 20_001, 5))

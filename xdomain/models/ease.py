@@ -1,0 +1,71 @@
+"""EASE: a linear autoencoder whose items may not predict themselves.
+
+Steck 2019, eq. 8; ranking.md 5.1. With `X` the 0/1 interactions of the target,
+or of both domains as one (`config.view='merged'`), `G = X^T X` the people that
+two items share, and `P = (G + penalty I)^-1`:
+
+  minimise |X - X W|^2 + penalty |W|^2   subject to diag(W) = 0
+  W_ij = -P_ij / P_jj off the diagonal,   scores = X W
+
+The minimum, which is the loss that is logged, is `sum_j (1 / P_jj - penalty)`,
+here for each cell of `X`.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from xdomain import base, squares
+
+
+class Hyper(NamedTuple):
+  penalty: float = 500.0
+
+
+class Weights(NamedTuple):
+  weight: base.Array  # W [T, T]
+
+
+@functools.cache
+def model(sizes: base.Sizes) -> base.Model:
+  """EASE of the target domain; it has no settings.
+
+  Args:
+    sizes: of the pair.
+
+  Raises:
+    ValueError: there are too many items for a matrix of all pairs.
+  """
+  squares.check_size('ease', sizes.target)
+
+  def init(key, data, hyper, previous):
+    del key, data, hyper, previous
+    return Weights(jnp.zeros((sizes.target, sizes.target)))
+
+  def epoch(key, data):
+    del key, data
+    return jnp.zeros((1, 0))  # One step, which needs nothing.
+
+  def step(state, visit, data, key, hyper):
+    del state, visit, key
+    rows = data.target.by_item
+    itself = jnp.eye(sizes.target, dtype=bool)
+    gram = squares.products(rows, rows)
+    shared = squares.inverse(gram + hyper.penalty * itself)
+    own = jnp.diag(shared)
+    weight = jnp.where(itself, 0, -shared / own)
+    loss = jnp.mean(1 / own - hyper.penalty) / sizes.users
+    ratings = jnp.float32(rows.n_entries)
+    return Weights(weight), {'loss': loss, 'ratings': ratings}
+
+  def predict_all(state, data):
+    return squares.of_anybody(state.weight, data.target.by_user)
+
+  def predict(state, data):
+    return squares.chosen(predict_all(state, data))
+
+  stage = base.Stage(init, epoch, step, predict)
+  return base.Model(
+    (stage,), predict, predict_all=predict_all, target_only=True
+  )

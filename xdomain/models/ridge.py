@@ -1,0 +1,72 @@
+"""Ridge regression from what people like in the source to the target.
+
+Hoerl and Kennard 1970, as Sedhain et al. 2017 recommend to new people, but of
+full rank; ranking.md 8.6. With `R_S` and `R_T` the 0/1
+interactions of the people who have any in the target:
+
+  B = (R_S^T R_S + penalty I)^-1 R_S^T R_T,   scores of u = r_S,u B
+
+A person is known by their source alone, so it answers new people as well as
+others. Who has nothing in the target is no row of the regression: that they
+like nothing there is not known. The loss that is logged is the minimum of
+`|R_T - R_S B|^2 + penalty |B|^2`, for each cell of `R_T`.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from xdomain import base, squares
+
+
+class Hyper(NamedTuple):
+  penalty: float = 300.0
+
+
+class Weights(NamedTuple):
+  weight: base.Array  # B [S, T]
+
+
+@functools.cache
+def model(sizes: base.Sizes) -> base.Model:
+  """Ridge regression from the source to the target; it has no settings.
+
+  Args:
+    sizes: of the pair.
+
+  Raises:
+    ValueError: there are too many source items for a matrix of all pairs.
+  """
+  squares.check_size('ridge', sizes.source)
+
+  def init(key, data, hyper, previous):
+    del key, data, hyper, previous
+    return Weights(jnp.zeros((sizes.source, sizes.target)))
+
+  def epoch(key, data):
+    del key, data
+    return jnp.zeros((1, 0))  # One step, which needs nothing.
+
+  def step(state, visit, data, key, hyper):
+    del state, visit, key
+    source, target = data.source.by_item, data.target.by_item
+    known = data.target.by_user.length > 0
+    gram = squares.products(source, source, known)
+    shared = squares.products(source, target)
+    weight = (
+      squares.inverse(gram + hyper.penalty * jnp.eye(sizes.source)) @ shared
+    )
+    loss = target.n_entries - jnp.sum(shared * weight)
+    cells = jnp.maximum(jnp.sum(known), 1) * sizes.target
+    ratings = jnp.float32(source.n_entries + target.n_entries)
+    return Weights(weight), {'loss': loss / cells, 'ratings': ratings}
+
+  def predict_all(state, data):
+    return squares.of_anybody(state.weight, data.source.by_user)
+
+  def predict(state, data):
+    return squares.chosen(predict_all(state, data))
+
+  stage = base.Stage(init, epoch, step, predict)
+  return base.Model((stage,), predict, predict_all=predict_all)
