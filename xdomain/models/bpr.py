@@ -1,0 +1,192 @@
+"""BPR: matrix factorisation that ranks what people like above the rest.
+
+Rendle et al. 2009, LearnBPR with matrix factorisation (ranking.md 5.2):
+
+  s_ui  = <p_u, q_i> + b_i
+  x_uij = s_ui - s_uj
+  J     = sum over triples of [ -ln sigmoid(x_uij) + r_u/2 |p_u|^2
+          + r_i/2 |q_i|^2 + r_j/2 |q_j|^2 + r_b/2 (b_i^2 + b_j^2) ]
+
+As in the paper, positives (u, i) are drawn uniformly with replacement, as many
+in an epoch as there are, and j uniformly of what u has no positive in. (To
+shuffle them costs a CPU three times what training on them does.) A step adds
+up the gradients of its triples, as if each were a step of its own: it reads and
+writes the rows of its triples and no others, and holds no moments.
+
+Reads `data.target` alone; `config.view='merged'` shows it both domains as one.
+People without positives keep a zero vector: they are ranked by item biases.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xdomain import base, wording
+from xdomain.ops import losses, sampling
+
+BIASES = ('item', 'none')
+
+
+class Hyper(NamedTuple):
+  lr: float = 0.05
+  penalty_user: float = 0.0025  # r_u
+  penalty_item: float = 0.0025  # r_i, of positives
+  penalty_negative: float = 0.00025  # r_j
+  penalty_bias: float = 0.0  # r_b
+
+
+class Items(NamedTuple):
+  vector: base.Array  # Q [T, H]
+  bias: base.Array | None  # b [T]
+
+
+class Params(NamedTuple):
+  user: base.Array  # P [U, H]
+  item: Items
+
+
+class Triples(NamedTuple):
+  """Who likes what better than what; weight 0 where no such thing exists."""
+
+  user: base.Array  # [..., B]
+  positive: base.Array  # [..., B]
+  negative: base.Array  # [..., B]
+  weight: base.Array  # [..., B]
+
+
+@functools.cache
+def model(
+  sizes: base.Sizes, *, factors: int = 64, bias: str = 'item', batch: int = 256
+) -> base.Model:
+  """BPR on the target domain.
+
+  Args:
+    sizes: of the pair.
+    factors: length of a user's or an item's vector, H.
+    bias: 'item', or 'none' for a pure dot product.
+    batch: triples a step, B; where one user or item is in many of them at once,
+      their sum overshoots.
+  """
+  del sizes
+  if bias not in BIASES:
+    raise ValueError(f'bias is {bias!r}{wording.instead(bias, BIASES)}')
+  only = stage(domain='target', factors=factors, bias=bias, batch=batch)
+  return base.Model(
+    (only,), only.predict, predict_all=predict_all, target_only=True
+  )
+
+
+def stage(*, domain, factors, bias, batch) -> base.Stage:
+  """BPR on one domain."""
+
+  def rows_of(data):
+    return getattr(data, domain).by_user
+
+  def init(key, data, hyper, previous):
+    del hyper, previous
+    return init_params(key, rows_of(data), factors, bias)
+
+  def epoch(key, data):
+    return triples(key, rows_of(data), batch)
+
+  def predict(params, data):
+    del data
+    return functools.partial(score, params)
+
+  return base.Stage(init, epoch, step, predict, domain, f'bpr {domain}')
+
+
+def init_params(key, rows, factors, bias) -> Params:
+  """Small vectors, but zeros for people without positives."""
+  key_user, key_item = jax.random.split(key)
+  user = jax.random.normal(key_user, (rows.n_rows, factors))
+  item = jax.random.normal(key_item, (rows.n_columns, factors))
+  known = rows.length[:, None] > 0
+  zeros = jnp.zeros(rows.n_columns) if bias == 'item' else None
+  return Params(0.1 * known * user, Items(0.1 * item, zeros))
+
+
+def triples(key, rows, batch) -> Triples:
+  """`[N, B]` triples of an epoch."""
+  key_positive, key_negative = jax.random.split(key)
+  n = sampling.n_batches(rows.n_entries, batch)
+  ids = jax.random.randint(
+    key_positive, (n * batch,), 0, max(1, rows.n_entries)
+  )
+  events = rows.events(ids)
+  negative = rows.negatives(key_negative, events.row)[:, 0]
+  possible = rows.length[events.row] < rows.n_columns
+  drawn = Triples(events.row, events.column, negative, events.weight * possible)
+  return jax.tree.map(lambda x: x.reshape(n, batch), drawn)
+
+
+def step(params, visit, data, key, hyper):
+  """Descends the summed loss of a batch of triples, on their rows alone."""
+  del data, key
+  rows = _gather(params, visit)
+  (_, nats), gradients = jax.value_and_grad(_loss, has_aux=True)(
+    rows, visit.weight, hyper
+  )
+  params = _add(params, visit, jax.tree.map(lambda g: -hyper.lr * g, gradients))
+  count = jnp.sum(visit.weight)
+  return params, {'loss': nats / jnp.maximum(count, 1), 'ratings': count}
+
+
+def _gather(params, visit):
+  """The rows of a batch: users, positives, negatives."""
+
+  def items(ids):
+    return jax.tree.map(lambda table: table[ids], params.item)
+
+  return params.user[visit.user], items(visit.positive), items(visit.negative)
+
+
+def _add(params, visit, changes):
+  """Adds to the rows that `_gather` reads; a row may come several times."""
+  user, positive, negative = changes
+
+  def add(table, first, second):
+    return table.at[visit.positive].add(first).at[visit.negative].add(second)
+
+  return Params(
+    params.user.at[visit.user].add(user),
+    jax.tree.map(add, params.item, positive, negative),
+  )
+
+
+def _loss(rows, weight, hyper):
+  """J of a batch's rows, and its first term alone."""
+  user, positive, negative = rows
+  x = preference(user, positive) - preference(user, negative)
+  nats = weight @ jax.nn.softplus(-x)  # -ln sigmoid(x)
+  half = 0.5 * weight[:, None]
+  penalty = (
+    losses.ridge(user, hyper.penalty_user * half)
+    + losses.ridge(positive.vector, hyper.penalty_item * half)
+    + losses.ridge(negative.vector, hyper.penalty_negative * half)
+    + losses.ridge(
+      (positive.bias, negative.bias), 0.5 * hyper.penalty_bias * weight
+    )
+  )
+  return nats + penalty, nats
+
+
+def preference(user, item):
+  """`s_ui` of rows that broadcast."""
+  product = jnp.sum(user * item.vector, axis=-1)
+  return product if item.bias is None else product + item.bias
+
+
+def score(params, users, items):
+  """`[B, K]` preferences of users `[B]` for items `[B, K]`."""
+  rows = jax.tree.map(lambda table: table[items], params.item)
+  return preference(params.user[users][:, None], rows)
+
+
+def predict_all(params, data):
+  """`users [B] -> [B, T]`, by a matrix product."""
+  del data
+  bias = 0 if params.item.bias is None else params.item.bias
+  return lambda users: params.user[users] @ params.item.vector.T + bias
