@@ -1,0 +1,171 @@
+"""EMCDR: from what somebody is like in the source to the target's factors.
+
+Man et al., IJCAI 2017, with BPR's factors (ranking.md 5.5). Three stages:
+
+  1. U_s, V_s by BPR on the source
+  2. U_t, V_t by BPR on the target, both without biases
+  3. f(x) = tanh(x W1 + b1) W2 + b2, by plain gradient descent on
+     J = mean over shared users of |f(U_s,u) - U_t,u|^2
+         + penalty_mapping (|W1|^2 + |W2|^2), all factors frozen
+
+and the score is <f(U_s,u), V_t,i>. Shared users have positives in both domains.
+`mapped='all'` maps everybody, 'cold_only' those without positives in the
+target; the others keep U_t. In stage 3 `ratings` counts users.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from xdomain import base, nets, train, wording
+from xdomain.models import bpr
+from xdomain.ops import losses, sampling
+
+MAPPED = ('all', 'cold_only')
+
+
+class Hyper(NamedTuple):
+  lr: float = 0.05  # of both BPRs
+  penalty_user: float = 0.0025  # r_u of both
+  penalty_item: float = 0.0025  # r_i of both
+  penalty_negative: float = 0.00025  # r_j of both
+  lr_mapping: float = 0.03
+  penalty_mapping: float = 0.0
+
+
+class Frozen(NamedTuple):
+  """What the mapping is given."""
+
+  source: base.Array  # U_s [U, H]
+  target: base.Array  # U_t [U, H]
+  item: base.Array  # V_t [T, H]
+  cold: base.Array  # [U] bool, who has no positives in the target
+
+
+@functools.cache
+def model(
+  sizes: base.Sizes,
+  *,
+  factors: int = 20,
+  hidden: int = 40,
+  mapped: str = 'all',
+  batch: int = 256,
+  batch_mapping: int = 16,
+) -> base.Model:
+  """EMCDR.
+
+  Args:
+    sizes: of the pair.
+    factors: length of a user's or an item's vector, H.
+    hidden: units of the mapping's hidden layer; in the paper 2 H.
+    mapped: whose vectors are mapped, 'all' or 'cold_only'.
+    batch: triples a step of both BPRs.
+    batch_mapping: users a step of the mapping.
+  """
+  if mapped not in MAPPED:
+    raise ValueError(f'mapped is {mapped!r}{wording.instead(mapped, MAPPED)}')
+  settings = dict(factors=factors, bias='none', batch=batch)
+
+  def init(key, data, hyper, previous):
+    del hyper
+    source, target = previous
+    cold = data.target.by_user.length == 0
+    frozen = Frozen(source.user, target.user, target.item.vector, cold)
+    return nets.stack(key, factors, hidden, factors), frozen
+
+  def epoch(key, data):
+    shared = shared_users(data)
+    ids = sampling.shuffled(key, shared.size, batch_mapping)
+    return shared.at[ids].get(mode='fill', fill_value=sizes.users)
+
+  def users(layers, frozen):
+    """`[U, H]` vectors in the target's space."""
+    vectors = mapping(layers, frozen.source)
+    if mapped == 'all':
+      return vectors
+    return jnp.where(frozen.cold[:, None], vectors, frozen.target)
+
+  def as_bpr(layers, frozen):
+    return bpr.Params(users(layers, frozen), bpr.Items(frozen.item, None))
+
+  def predict(layers, frozen, data):
+    del data
+    return functools.partial(bpr.score, as_bpr(layers, frozen))
+
+  def predict_all(state, data):
+    del data
+    return bpr.all_scores(as_bpr(state.params, state.frozen))
+
+  last = train.gradient_stage(
+    init, _loss, epoch, tx=optax.identity(), predict=predict, name='mapping'
+  )
+  stages = (
+    _bpr('source', **settings),
+    _bpr('target', **settings),
+    last._replace(step=_with(last.step, _of_mapping)),
+  )
+  return base.Model(stages, last.predict, predict_all=predict_all)
+
+
+def _bpr(domain, **settings):
+  stage = bpr.stage(domain=domain, **settings)
+  return stage._replace(step=_with(stage.step, _of_bpr))
+
+
+def _with(step, its):
+  """The step of a stage, given its part of the hyper-parameters."""
+
+  def narrowed(state, visit, data, key, hyper):
+    return step(state, visit, data, key, its(hyper))
+
+  return narrowed
+
+
+def _of_bpr(hyper):
+  return bpr.Hyper(
+    hyper.lr, hyper.penalty_user, hyper.penalty_item, hyper.penalty_negative
+  )
+
+
+def _of_mapping(hyper):
+  return hyper._replace(lr=hyper.lr_mapping)
+
+
+def shared_users(data):
+  """`[N]` ids of the people with positives in both domains.
+
+  Raises:
+    ValueError: there are none.
+  """
+  lengths = [
+    domain.by_user.lengths.each for domain in (data.source, data.target)
+  ]
+  shared = np.flatnonzero(np.minimum(*lengths))
+  if not shared.size:
+    raise ValueError(
+      'emcdr learns from people with positives in both domains, and there are'
+      ' none'
+    )
+  return jnp.asarray(shared, jnp.int32)
+
+
+def mapping(layers, x):
+  """f, `[B, H]` vectors of the source to vectors of the target."""
+  first, second = layers
+  return second(jnp.tanh(first(x)))
+
+
+def _loss(layers, frozen, visit, data, key, hyper):
+  del data, key
+  n = frozen.source.shape[0]
+  weight = (visit < n).astype(frozen.source.dtype)
+  user = jnp.minimum(visit, n - 1)
+  error = mapping(layers, frozen.source[user]) - frozen.target[user]
+  count = jnp.sum(weight)
+  distance = weight @ jnp.sum(error**2, axis=1) / count
+  kernels = [layer.kernel for layer in layers]
+  penalty = losses.ridge(kernels, hyper.penalty_mapping)
+  return distance + penalty, {'ratings': count}
