@@ -119,7 +119,9 @@ def inverse(matrix) -> Array:
   the thread that they run on.
   """
   factor = jax.scipy.linalg.cho_factor(matrix)
-  return jax.scipy.linalg.cho_solve(factor, jnp.eye(matrix.shape[0]))
+  return jax.scipy.linalg.cho_solve(
+    factor, jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+  )
 
 
 def solve(left, right) -> Array:
@@ -127,14 +129,14 @@ def solve(left, right) -> Array:
 
   Gauss-Jordan, which needs no pivots here and batches well where `H` is small.
   """
-  chosen = left.shape[0]
+  factors = left.shape[0]
 
   def eliminate(k, system):
     row = system[k] / system[k, k]
     return (system - system[:, k, None] * row).at[k].set(row)
 
   system = jnp.concatenate([left, right], axis=1)
-  return jax.lax.fori_loop(0, chosen, eliminate, system)[:, chosen:]
+  return jax.lax.fori_loop(0, factors, eliminate, system)[:, factors:]
 
 
 def solve_each(rows: Rows, system) -> Array:

@@ -1,0 +1,28 @@
+r"""Implicit ALS, on both domains as one.
+
+python -m experiments.main --config=configs/ials.py
+python -m experiments.main --config=configs/ials.py:alone
+python -m experiments.main --config=configs/ials.py:cold
+"""
+
+from configs import common
+
+VARIANTS = ('merged', 'alone')
+# Of eight, on MovieLens, seed 0, by validation NDCG@10:
+#   --config.sweep.hyper.alpha='(1.0, 4.0, 10.0, 30.0)'
+#   --config.sweep.hyper.penalty='(10.0, 30.0)'
+ALPHA, PENALTY = 4.0, 30.0
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(arg, variant=VARIANTS, **common.BASELINE_ARGUMENT)
+  return common.ranking_baseline(
+    'ials',
+    arg,
+    name='ials' if arg.variant == 'merged' else 'ials_alone',
+    view=arg.variant,
+    model=dict(factors=64),
+    hyper=dict(alpha=ALPHA, penalty=PENALTY, frequency=0.0),
+    epochs=30,
+    patience=5,
+  )

@@ -1,0 +1,77 @@
+"""Nearest neighbours against the text of the paper, in dense numpy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from tests.models import ease_test
+from xdomain import base, train
+from xdomain.data import arrays
+from xdomain.models import item_knn
+
+
+def fit(pair, shrink, **settings):
+  model = item_knn.model(arrays.sizes(pair), **settings)
+  data = arrays.put(pair)
+  end = train.fit(
+    model, jax.random.key(0), data, item_knn.Hyper(shrink), epochs=1
+  ).best
+  users = jnp.arange(data.target.by_user.n_rows)
+  return end, model.predict_all(end, data)(users)
+
+
+def cosines(x, shrink):
+  shared = x.T @ x
+  people = np.diag(shared)
+  similar = shared / (np.sqrt(np.outer(people, people)) + shrink)
+  np.fill_diagonal(similar, 0)
+  return similar
+
+
+@pytest.mark.parametrize('neighbours', [None, 3])
+def test_scores_follow_the_definition(neighbours):
+  pair = helpers.implicit().split.train
+  _, scores = fit(pair, 2.5, neighbours=neighbours, batch=7)
+  x = ease_test.dense(pair.target)
+  similar = cosines(x, 2.5)
+  if neighbours is not None:  # Of equal ones, lower ids come first.
+    order = np.argsort(-similar.astype(np.float32), axis=1, kind='stable')
+    for row, others in zip(similar, order[:, neighbours:]):
+      row[others] = 0
+  np.testing.assert_allclose(scores, x @ similar, atol=1e-5)
+
+
+def test_the_nearest_are_kept_in_order_and_are_others():
+  pair = helpers.implicit().split.train
+  end, _ = fit(pair, 0.0, neighbours=5)
+  assert end.item.shape == (pair.target.n_items, 5)
+  assert np.all(np.diff(end.similarity) <= 0)
+  itself = end.item == np.arange(pair.target.n_items)[:, None]
+  assert not np.any(itself & (end.similarity > 0))
+
+
+def test_a_twin_is_as_near_as_can_be_but_for_the_shrinkage():
+  events = [[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1], [2, 0, 1], [2, 1, 1]]
+  pair = base.Pair(helpers.ratings([], 3, 1), helpers.ratings(events, 3, 3))
+  end, scores = fit(pair, 1.0, neighbours=None)
+  np.testing.assert_allclose(end.similarity[:2, 0], 3 / (3 + 1))
+  np.testing.assert_allclose(scores[0], [0.75, 0.75, 0])
+
+
+def test_no_matrix_of_all_pairs_is_built():
+  small = helpers.small(
+    0, users=3000, source=50, target=4000, source_ratings=3000,
+    target_ratings=6000,
+  )  # fmt: skip
+  hyper = item_knn.Hyper()
+  model = item_knn.model(small.sizes, neighbours=10, batch=32)
+  (stage,) = model.stages
+  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  compiled = train.run_epoch.lower(
+    stage, 'single', state, jax.random.key(0), small.data, hyper, True
+  ).compile()
+  users_times_items = 4 * small.sizes.users * small.sizes.target
+  memory = compiled.memory_analysis().temp_size_in_bytes
+  assert memory < users_times_items / 4

@@ -1,0 +1,121 @@
+"""Mult-VAE against the equations of the paper, in dense numpy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from tests.models import ease_test
+from xdomain import base, nets, train
+from xdomain.models import mult_vae
+from xdomain.ops import sparse
+
+SHAPE = dict(hidden=(7,), latent=3)
+STILL = mult_vae.Hyper(dropout=0.0, anneal=0.0)
+
+
+def fresh(small, hyper=STILL, batch=64):
+  """A stage, its first state, and a batch of all users."""
+  (stage,) = mult_vae.model(small.sizes, batch=batch, **SHAPE).stages
+  state = stage.init(jax.random.key(1), small.data, hyper, ())
+  return stage, state, jnp.arange(small.sizes.users)
+
+
+def encoded(params, x):
+  """Means and log variances of dense rows."""
+  norm = np.sqrt(np.maximum(x.sum(axis=1, keepdims=True), 1))
+  h = np.tanh(x / norm @ params.table + params.bias)
+  for layer in params.hidden:
+    h = np.tanh(h @ layer.kernel + layer.bias)
+  return params.mean(h), params.logvar(h)
+
+
+def decoded(params, z):
+  for layer in params.hidden:
+    z = np.tanh(z @ layer.kernel + layer.bias)
+  return z @ params.table.T + params.bias
+
+
+@pytest.mark.parametrize(('padding', 'dense'), [(0, 0.0), (3, 2.0)])
+def test_the_loss_is_that_of_the_paper(padding, dense, monkeypatch):
+  monkeypatch.setattr(sparse, 'DENSE', dense)
+  monkeypatch.setattr(nets, 'sample', lambda key, mean, logvar: mean)
+  jax.clear_caches()
+  small = helpers.implicit()
+  stage, state, everybody = fresh(small)
+  x = ease_test.dense(small.split.train.target)
+  visit = jnp.pad(everybody, (0, padding), constant_values=small.sizes.users)
+  _, metrics = jax.jit(stage.step)(
+    state, visit, small.data, jax.random.key(0), STILL
+  )
+  mean, logvar = encoded(state.params.encode, x)
+  logit = decoded(state.params.decode, mean)
+  chance = jax.nn.log_softmax(logit, axis=1)
+  nll = -np.mean(np.sum(x * chance, axis=1))
+  kl = 0.5 * np.mean(np.sum(mean**2 + np.exp(logvar) - 1 - logvar, axis=1))
+  np.testing.assert_allclose(metrics['nll'], nll, rtol=1e-5)
+  np.testing.assert_allclose(metrics['kl'], kl, rtol=1e-4)
+  np.testing.assert_allclose(
+    metrics['loss'], nll + STILL.kl * kl, rtol=1e-5
+  )  # fmt: skip
+  assert metrics['ratings'] == x.sum()
+
+
+def test_the_weight_of_the_divergence_rises_and_stays():
+  small = helpers.implicit()
+  hyper = mult_vae.Hyper(kl=0.2, anneal=2.0)
+  stage, state, _ = fresh(small, hyper, batch=30)  # Two steps an epoch.
+  visit, weights = stage.epoch(jax.random.key(0), small.data)[0], []
+  step = jax.jit(lambda state, key: stage.step(
+    state, visit, small.data, key, hyper
+  )[0])  # fmt: skip
+  for k in range(6):
+    state = step(state, jax.random.key(k))
+    weights.append(float(state.frozen))
+  np.testing.assert_allclose(weights, [0.05, 0.1, 0.15, 0.2, 0.2, 0.2])
+
+
+def test_dropout_keeps_the_mean_and_its_rate():
+  kept = mult_vae.dropout(jax.random.key(0), jnp.float32(0.3), (100_000,))
+  np.testing.assert_allclose(np.mean(kept), 1, atol=0.01)
+  np.testing.assert_allclose(np.mean(kept == 0), 0.3, atol=0.01)
+  assert np.all(mult_vae.dropout(jax.random.key(0), 0.0, (9,)) == 1)
+
+
+def test_scores_are_those_of_posterior_means():
+  small = helpers.implicit()
+  _, state, everybody = fresh(small)
+  model = mult_vae.model(small.sizes, batch=64, **SHAPE)
+  x = ease_test.dense(small.split.train.target)
+  mean, _ = encoded(state.params.encode, x)
+  np.testing.assert_allclose(
+    model.predict_all(state, small.data)(everybody),
+    decoded(state.params.decode, mean),
+    atol=1e-5,
+  )
+
+
+def test_there_are_as_many_parameters_as_in_the_paper():
+  # I -> 600 -> 200 -> 600 -> I, with two heads, on I = 20,108 items (ML-20M).
+  model = mult_vae.model(base.Sizes(3, 1, 20_108))
+  state = jax.eval_shape(
+    lambda key: model.stages[0].init(key, None, STILL, ()), jax.random.key(0)
+  )
+  count = sum(x.size for x in jax.tree.leaves(state.params))
+  assert count == 2 * 20_108 * 600 + 600 + 2 * 600 * 200 + 400 + (
+    200 * 600 + 600 + 20_108
+  )
+
+
+def test_the_planted_taste_is_found():
+  small = helpers.implicit()
+  model = mult_vae.model(small.sizes, batch=16, **SHAPE)
+  end = train.fit(
+    model, jax.random.key(0), small.data, mult_vae.Hyper(lr=1e-2), epochs=20,
+    valid=small.valid, measure=small.measure,
+  )  # fmt: skip
+  _, state, _ = fresh(small)
+  score = model.predict(state, small.data)
+  untrained = small.measure(score, small.data, small.valid.target)
+  assert end.best_value < untrained - 0.05

@@ -1,0 +1,176 @@
+"""CMF of 0/1 interactions: all cells of both domains, one vector a user.
+
+Singh and Gordon 2008, with the weights and the dense source of the Python
+package cmfrec (2019); ranking.md 5.3. With `m_d` the people who are part of
+domain d, and sums over all of their cells, zeros included:
+
+  J = sum_d w_d / (m_d n_d) sum (1 + pos_weight r) (r - <p_u, q_i>)^2
+      + penalty / 2 (|P|^2 + |Q_target|^2 + |Q_source|^2)
+
+The zeros are never visited: their squares are `tr(P^T P Q^T Q)`. Who has
+nothing in a domain is no part of its sum, so that new people are folded in by
+the other alone; where everybody has something, that changes nothing. An epoch
+is one sweep of exact solutions, of the users and then of the items of either
+domain: one inverse for all rows that have the same matrix, and a system for
+each row where `pos_weight` is above 0. The loss that is logged is J.
+"""
+
+import functools
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xdomain import base, squares
+
+
+class Hyper(NamedTuple):
+  penalty: float = 6e-4  # lambda
+  w_target: float = 75.0
+  w_source: float = 1.0
+  pos_weight: float = 0.0  # extra weight of positives
+
+
+class Params(NamedTuple):
+  user: base.Array  # P [U, H]
+  source: base.Array  # Q_source [S, H]
+  target: base.Array  # Q_target [T, H]
+
+
+class Part(NamedTuple):
+  """What one domain adds to the systems of some rows."""
+
+  rows: base.Rows  # [R, n]
+  table: base.Array  # [n, H]
+  gram: base.Array  # [H, H] of the table's rows that count
+  weight: base.Array  # []
+  there: base.Array  # [R] bool, whether a row is part of the domain
+
+
+@functools.cache
+def model(sizes: base.Sizes, *, factors: int = 30) -> base.Model:
+  """CMF of the positives of both domains.
+
+  Args:
+    sizes: of the pair.
+    factors: length of a user's or an item's vector, H.
+  """
+
+  def init(key, data, hyper, previous):
+    del data, hyper, previous
+    keys = jax.random.split(key, 3)
+    return Params(
+      *(0.1 * jax.random.normal(k, (n, factors)) for k, n in zip(keys, sizes))
+    )
+
+  def epoch(key, data):
+    del key, data
+    return jnp.zeros((1, 0))  # One sweep, which needs nothing.
+
+  def step(state, visit, data, key, hyper):
+    del visit, key
+    for block in Params._fields:
+      state = state._replace(**{block: fit_block(block, state, data, hyper)})
+    entries = (d.by_user.n_entries for d in (data.source, data.target))
+    loss = objective(state, data, hyper)
+    return state, {'loss': loss, 'ratings': jnp.float32(sum(entries))}
+
+  def predict(state, data):
+    del data
+    return squares.dot(state.user, state.target)
+
+  def predict_source(state, data):
+    del data
+    return squares.dot(state.user, state.source)
+
+  def predict_all(state, data):
+    del data
+    return lambda users: state.user[users] @ state.target.T
+
+  stage = base.Stage(init, epoch, step, predict)
+  return base.Model(
+    (stage,),
+    predict,
+    predict_source=predict_source,
+    predict_all=predict_all,
+  )
+
+
+def cell_weight(domain, data, hyper):
+  """`w_d / (m_d n_d)`, and who is part of the domain, `[U]` bool."""
+  rows = getattr(data, domain).by_user
+  there = rows.length > 0
+  cells = jnp.maximum(jnp.sum(there), 1) * rows.n_columns
+  return getattr(hyper, f'w_{domain}') / cells, there
+
+
+def objective(params, data, hyper):
+  """J, in one pass over the positives."""
+  value = hyper.penalty / 2 * sum(jnp.sum(x**2) for x in params)
+  for domain in ('source', 'target'):
+    weight, there = cell_weight(domain, data, hyper)
+    rows, table = getattr(data, domain).by_user, getattr(params, domain)
+    error = squares.squared_error(params.user, table, rows, hyper.pos_weight)
+    value += weight * (there @ error)
+  return value
+
+
+def fit_block(block, params, data, hyper):
+  """The best vectors of users, or of a domain's items, given the others."""
+  parts = list(_parts(block, params, data, hyper))
+  return jax.lax.cond(
+    hyper.pos_weight > 0, _with_own_systems, _with_shared_inverses, parts, hyper
+  )
+
+
+def _parts(block, params, data, hyper):
+  for domain in ('source', 'target') if block == 'user' else (block,):
+    weight, there = cell_weight(domain, data, hyper)
+    rows = getattr(data, domain).along('user' if block == 'user' else 'item')
+    if block == 'user':
+      table = getattr(params, domain)
+      yield Part(rows, table, table.T @ table, weight, there)
+    else:
+      gram = (params.user * there[:, None]).T @ params.user
+      yield Part(rows, params.user, gram, weight, jnp.ones(rows.n_rows, bool))
+
+
+def _right(parts, extra):
+  """`[R, H]` right sides of all rows."""
+  return sum(
+    (1 + extra) * p.weight * squares.sums(p.table, p.rows) for p in parts
+  )
+
+
+def _with_shared_inverses(parts, hyper):
+  """Rows that are part of the same domains have the same matrix."""
+  right = _right(parts, 0)
+  eye = jnp.eye(right.shape[1])
+  best = jnp.zeros_like(right)
+  for kind in itertools.product((False, True), repeat=len(parts)):
+    left = sum(p.weight * p.gram * part for p, part in zip(parts, kind))
+    inverse = squares.solve(left + _ridge(hyper) * eye, eye)
+    those = jnp.stack([p.there == part for p, part in zip(parts, kind)])
+    best += jnp.all(those, axis=0)[:, None] * (right @ inverse)
+  return best
+
+
+def _with_own_systems(parts, hyper):
+  right = _right(parts, hyper.pos_weight)
+  eye = jnp.eye(right.shape[1])
+
+  def system(ids):
+    left = _ridge(hyper) * eye
+    for p in parts:
+      seen = squares.outer_sums(p.table, p.rows, ids)
+      there = p.there.at[ids].get(mode='fill', fill_value=False)
+      own = p.gram + hyper.pos_weight * seen
+      left = left + p.weight * there[:, None, None] * own
+    return left, right[ids]
+
+  return squares.solve_each(parts[-1].rows, system)
+
+
+def _ridge(hyper):
+  return jnp.maximum(hyper.penalty / 2, 1e-9)

@@ -1,0 +1,96 @@
+"""Item-item nearest neighbours of 0/1 interactions.
+
+Deshpande and Karypis 2004, section 4.1, with the shrinkage of Cremonesi, Koren
+and Turrin 2010. With `n_i` the people of an item and `n_ij` those of two:
+
+  s_ij     = n_ij / (sqrt(n_i n_j) + shrink)
+  score_ui = sum over the items j of u that have i among their nearest of s_ji
+
+An epoch is one pass over the items of the target, or of both domains as one
+(`config.view='merged'`); its step compares a block of them with all. Each keeps
+its nearest only, so nothing of items x items is stored. The loss that is logged
+is how far the nearest are from being the same, `1 - s`.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from xdomain import base, squares
+
+
+class Hyper(NamedTuple):
+  shrink: float = 10.0  # added to the norms of two items
+
+
+class Neighbours(NamedTuple):
+  item: base.Array  # [T, k] int32, by falling similarity
+  similarity: base.Array  # [T, k]
+
+
+@functools.cache
+def model(
+  sizes: base.Sizes, *, neighbours: int | None = 200, batch: int = 128
+) -> base.Model:
+  """Nearest neighbours on the target domain.
+
+  Args:
+    sizes: of the pair.
+    neighbours: that each item keeps; None for all.
+    batch: items a step, B.
+  """
+  kept = min(neighbours or sizes.target, sizes.target)
+
+  def init(key, data, hyper, previous):
+    del key, data, hyper, previous
+    empty = jnp.zeros((sizes.target, kept))
+    return Neighbours(empty.astype(jnp.int32), empty)
+
+  def epoch(key, data):
+    return data.target.by_item.batches(key, batch)
+
+  def step(state, visit, data, key, hyper):
+    del key
+    rows = data.target.by_item
+    nearest, item = jax.lax.top_k(similarities(rows, visit, hyper.shrink), kept)
+    state = Neighbours(
+      state.item.at[visit].set(item, mode='drop'),
+      state.similarity.at[visit].set(nearest, mode='drop'),
+    )
+    loss = 1 - jnp.mean(nearest[:, 0])
+    return state, {'loss': loss, 'ratings': rows.expected(visit)}
+
+  def predict_all(state, data):
+    rows = data.target.by_user
+
+    def add(k, scores):
+      item = rows.column[k]
+      return scores.at[state.item[item]].add(state.similarity[item])
+
+    def of(user):
+      scores = jnp.zeros(sizes.target)
+      return jax.lax.fori_loop(
+        rows.start[user], rows.start[user + 1], add, scores
+      )
+
+    return lambda users: jax.lax.map(of, users)
+
+  def predict(state, data):
+    return squares.chosen(predict_all(state, data))
+
+  stage = base.Stage(init, epoch, step, predict)
+  return base.Model(
+    (stage,), predict, predict_all=predict_all, target_only=True
+  )
+
+
+def similarities(rows, ids, shrink):
+  """`[B, T]` shrunk cosines of some items to all, 0 to themselves."""
+  shared = squares.overlaps(rows, ids, rows)
+  people = rows.length.astype(shared.dtype)
+  own = people.at[ids].get(mode='fill', fill_value=0)
+  norm = jnp.sqrt(own[:, None] * people) + shrink
+  itself = ids[:, None] == jnp.arange(rows.n_rows)
+  return jnp.where(itself, 0, shared / jnp.maximum(norm, 1e-6))
