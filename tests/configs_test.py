@@ -22,6 +22,7 @@ VARIANTS = {
   'configs/darec.py': ['item', 'user'],
   'configs/biased_mf.py': ['explicit', 'implicit'],
   'configs/cmf.py': ['adam', 'als'],
+  'configs/fm_cdcf.py': ['mcmc', 'adam'],
   'configs/rbm.py': ['item', 'user'],
   'configs/cf_nade.py': ['item', 'user'],
   'configs/shared_vae.py': list(shared_vae.VARIANTS),
