@@ -1,0 +1,233 @@
+"""MLP against the golden numbers, and what its steps are shown."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from xdomain import base, nets, ranking, train
+from xdomain.data import arrays, pairs
+from xdomain.models import mlp
+
+GOLDEN = helpers.golden('golden_ranking')['ncf_mlp']
+SHAPE = dict(embed=4, layers=(6, 3), batch=64)
+HYPER = mlp.Hyper()
+LAST = 0.1  # Adam's first moment is a tenth of the first gradient.
+
+
+def fill(k, shape):
+  """The parameters of the golden numbers."""
+  i = np.arange(np.prod(shape, dtype=int))
+  k = 3 * k + 2
+  return jnp.asarray(0.9 * np.sin(0.5 + 1.3 * k + 0.7 * i).reshape(shape))
+
+
+def golden_params():
+  layers = (
+    nets.Dense(fill(2, (4, 3)), fill(3, 3)),
+    nets.Dense(fill(4, (3, 2)), fill(5, 2)),
+  )
+  output = nets.Dense(fill(6, 2), fill(7, ()))
+  return mlp.Params(fill(0, (3, 2)), fill(1, (4, 2)), layers, output)
+
+
+def golden_loss(params):
+  users, items = np.array(GOLDEN['u']), np.array(GOLDEN['i'])[:, None]
+  logits = mlp.logits(params, users, items)
+  label = np.array(GOLDEN['y'])[:, None]
+  return mlp.cross_entropy(logits, label, np.ones_like(label)), logits[:, 0]
+
+
+def test_logits_and_loss_are_those_of_another_implementation():
+  with jax.enable_x64(True):
+    loss, logits = golden_loss(golden_params())
+  np.testing.assert_allclose(logits, GOLDEN['logits'], rtol=1e-9)
+  assert float(loss) == pytest.approx(GOLDEN['loss_mean'], rel=1e-9)
+
+
+def test_gradients_are_those_of_another_implementation():
+  with jax.enable_x64(True):
+    gradient, _ = jax.grad(golden_loss, has_aux=True)(golden_params())
+  for ours, name in ((gradient.user, 'U'), (gradient.layers[0].kernel, 'w1')):
+    np.testing.assert_allclose(
+      ours, GOLDEN[f'grad_{name}'], rtol=1e-9, atol=1e-12
+    )
+
+
+def started(data, sizes, hyper=HYPER, **settings):
+  """The stage, and its first state with tables that are not tiny."""
+  (stage,) = mlp.model(sizes, **SHAPE, **settings).stages
+  state = stage.init(jax.random.key(0), data, hyper, ())
+  loud = state.params._replace(
+    user=50 * state.params.user, item=50 * state.params.item
+  )
+  return stage, state._replace(params=loud)
+
+
+def test_a_step_follows_the_loss_of_its_positives_and_their_negatives():
+  small = helpers.implicit()
+  rows = small.data.target.by_user
+  hyper = mlp.Hyper(l2=0.05)
+  stage, state = started(small.data, small.sizes, hyper, negatives=2)
+  visit = stage.epoch(jax.random.key(1), small.data)[0]
+  key = jax.random.key(2)
+  events = rows.events(visit)
+  items = mlp.candidates(key, rows, events, 2)
+
+  def loss(params):
+    logits = mlp.logits(params, events.row, items)
+    label = jnp.array([1.0, 0.0, 0.0])
+    return mlp.cross_entropy(logits, label, events.weight[:, None])
+
+  expected, gradient = jax.value_and_grad(loss)(state.params)
+  after, metrics = stage.step(state, visit, small.data, key, hyper)
+  assert float(metrics['loss']) == pytest.approx(float(expected), rel=1e-6)
+  assert metrics['ratings'] == np.sum(events.weight)
+  moment = after.moments.mu
+  np.testing.assert_allclose(
+    moment.layers[0].kernel / LAST,
+    gradient.layers[0].kernel,
+    rtol=1e-4,
+    atol=1e-8,
+  )
+  for table in ('user', 'item'):
+    np.testing.assert_allclose(
+      getattr(moment, table) / LAST,
+      getattr(gradient, table) + 2 * 0.05 * getattr(state.params, table),
+      rtol=1e-4,
+      atol=1e-7,
+    )
+
+
+def test_negatives_are_never_positives_and_come_anew():
+  small = helpers.implicit()
+  rows = small.data.target.by_user
+  known = np.zeros((small.sizes.users, small.sizes.target), bool)
+  known[rows.row, rows.column] = True
+  events = rows.events(jnp.arange(rows.n_entries))
+  draws = [
+    np.asarray(mlp.candidates(jax.random.key(k), rows, events, 4))
+    for k in range(2)
+  ]
+  for items in draws:
+    np.testing.assert_array_equal(items[:, 0], rows.column)
+    assert not np.any(known[np.asarray(rows.row)[:, None], items[:, 1:]])
+  assert np.mean(draws[0][:, 1:] == draws[1][:, 1:]) < 0.1
+
+
+def test_padding_changes_nothing():
+  small = helpers.implicit()
+  rows = small.data.target.by_user
+  _, state = started(small.data, small.sizes)
+  ids = jnp.arange(10)
+  events = rows.events(jnp.append(ids, jnp.array([rows.n_entries] * 5)))
+  items = jax.random.randint(jax.random.key(0), (15, 3), 0, small.sizes.target)
+
+  def loss(n):
+    return mlp.cross_entropy(
+      mlp.logits(state.params, events.row[:n], items[:n]),
+      jnp.arange(3) == 0,
+      events.weight[:n, None],
+    )
+
+  assert float(loss(10)) == pytest.approx(float(loss(15)), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('n', 'batch'), [(1, 4), (7, 3), (1000, 64), (961, 31)]
+)
+def test_an_epoch_visits_every_event_once_in_batches_of_nearly_one_size(
+  n, batch
+):
+  ids = np.asarray(mlp.shuffled(jax.random.key(0), n, batch))
+  assert ids.shape[1] == batch
+  np.testing.assert_array_equal(np.sort(ids[ids < n]), np.arange(n))
+  real = np.sum(ids < n, axis=1)
+  assert ids.size < n + np.sqrt(n) + 1 + batch
+  if n == 1000:
+    assert real.min() >= batch - 6
+
+
+def test_any_two_events_meet_as_often_as_by_chance():
+  n, batch = 30, 6
+  keys = jax.random.split(jax.random.key(0), 4000)
+  ids = np.asarray(jax.vmap(lambda key: mlp.shuffled(key, n, batch))(keys))
+  where = np.argsort(ids.reshape(len(keys), -1), axis=1)[:, :n] // batch
+  together = np.mean(where[:, :, None] == where[:, None], axis=0)
+  apart = together[~np.eye(n, dtype=bool)]
+  chance = (batch - 1) / (n - 1)
+  assert np.max(np.abs(apart - chance)) < 5 * np.sqrt(chance / len(keys))
+
+
+def test_a_fresh_network_is_drawn_as_the_authors_draw_it():
+  params = mlp.init_params(
+    jax.random.key(0), base.Sizes(900, 0, 800), 32, (32, 16, 8)
+  )
+  assert [x.kernel.shape for x in params.layers] == [
+    (64, 32),
+    (32, 16),
+    (16, 8),
+  ]
+  for table in (params.user, params.item):
+    np.testing.assert_allclose(np.std(table), 0.01, rtol=0.02)
+  bound = np.sqrt(3 / 8)
+  assert 0.5 * bound < np.max(np.abs(params.output.kernel)) <= bound
+  for layer in (*params.layers, params.output):
+    np.testing.assert_array_equal(layer.bias, 0)
+
+
+def test_both_ways_to_multiply_a_table_agree():
+  small = helpers.implicit()
+  _, state = started(small.data, small.sizes)
+  users = jnp.arange(small.sizes.users)
+  items = jnp.broadcast_to(
+    jnp.arange(small.sizes.target), (users.size, small.sizes.target)
+  )
+  all_at_once = mlp.logits(state.params, users, items)
+  one = mlp.logits(state.params, users[5:6], items[5:6, 7:9])
+  np.testing.assert_allclose(all_at_once[5:6, 7:9], one, atol=1e-5)
+
+
+def test_all_scores_are_the_scores_of_all_items():
+  small = helpers.implicit()
+  model = mlp.model(small.sizes, **SHAPE)
+  _, state = started(small.data, small.sizes)
+  users = jnp.array([3, 0, 59, 3, 17])
+  everything = jax.jit(model.predict_all(state, small.data))(users)
+  items = jnp.broadcast_to(jnp.arange(small.sizes.target), everything.shape)
+  score = model.predict(state, small.data)
+  np.testing.assert_allclose(score(users, items), everything, atol=1e-5)
+  logits = mlp.logits(state.params, users, items)
+  np.testing.assert_allclose(logits, everything, atol=1e-5)
+
+
+def fit(sizes, data, epochs, **options):
+  model = mlp.model(sizes, embed=8, layers=(8, 4), batch=64)
+  return model, train.fit(
+    model, jax.random.key(0), data, mlp.Hyper(lr=1e-2), epochs=epochs, **options
+  )
+
+
+def test_a_planted_taste_is_found():
+  small = helpers.implicit()
+  popular = small.data.target.by_item.length.astype(float)
+  floor = small.measure(
+    lambda _, items: popular[items], None, small.valid.target
+  )
+  _, ours = fit(
+    small.sizes, small.data, 20, valid=small.valid, measure=ranking.Unranked()
+  )
+  assert 1 - ours.best_value > 1.1 * (1 - floor)
+
+
+def test_merged_it_tells_people_apart_who_are_new_to_the_target():
+  pair = helpers.implicit().split.train
+  keep = pair.target.user >= 5
+  merged = pairs.joint(pair._replace(target=pairs.take(pair.target, keep)))
+  sizes, data = arrays.sizes(merged), arrays.put(merged)
+  model, progress = fit(sizes, data, 20)
+  new = model.predict_all(progress.best, data)(jnp.arange(5))
+  new = new[:, : pair.target.n_items]
+  taste = new - np.mean(new, axis=1, keepdims=True)
+  assert np.mean(np.std(taste, axis=0)) > 0.1
