@@ -3,9 +3,18 @@ r"""EMCDR: BPR on either domain, then a mapping between their factors.
 python -m experiments.main --config=configs/emcdr.py
 python -m experiments.main --config=configs/emcdr.py:cold_only
 python -m experiments.main --config=configs/emcdr.py:cold
+
+A quarter of a minute on two CPU cores; expect test HR@10 .683 on the MovieLens
+pair, and .652 for new people, whom it is for. With cold_only everybody else is
+ranked by the target's BPR, here without biases: .763.
 """
 
 from configs import common
+
+# Penalty and lr_mapping of eight trials on MovieLens, seed 0, by validation
+# NDCG@10; with 32 or 64 factors it is the same:
+#   --config.sweep.hyper.lr_mapping='(0.003, 0.01, 0.03, 0.1)'
+#   --config.sweep.hyper.penalty_user='(0.003, 0.01)'
 
 
 def get_config(arg=None):
@@ -29,7 +38,8 @@ def get_config(arg=None):
     ),
     view='both',
     epochs=100,
-    patience=10,
+    patience=20 if arg.cold else 10,
+    every=5 if arg.cold else 1,  # There are 14,000 questions about the new.
   )
   if arg.quick:
     config.model.update(factors=16, hidden=32, batch=64)

@@ -14,7 +14,7 @@ up the gradients of its triples, as if each were a step of its own: it reads and
 writes the rows of its triples and no others, and holds no moments.
 
 Reads `data.target` alone; `config.view='merged'` shows it both domains as one.
-People without positives are scored as others are on average.
+People without positives keep a zero vector: they are ranked by item biases.
 """
 
 import functools
@@ -93,7 +93,7 @@ def stage(*, domain, factors, bias, batch) -> base.Stage:
 
   def predict(params, data):
     del data
-    return functools.partial(score, with_average(params))
+    return functools.partial(score, params)
 
   return base.Stage(init, epoch, step, predict, domain, f'bpr {domain}')
 
@@ -185,20 +185,8 @@ def score(params, users, items):
   return preference(params.user[users][:, None], rows)
 
 
-def with_average(params) -> Params:
-  """The same, but that zero users have the mean vector of the others."""
-  known = jnp.any(params.user != 0, axis=1, keepdims=True)
-  mean = jnp.sum(params.user, axis=0) / jnp.maximum(jnp.sum(known), 1)
-  return params._replace(user=jnp.where(known, params.user, mean))
-
-
 def predict_all(params, data):
-  """As `score`, of all items, with the average for zero users."""
-  del data
-  return all_scores(with_average(params))
-
-
-def all_scores(params):
   """`users [B] -> [B, T]`, by a matrix product."""
+  del data
   bias = 0 if params.item.bias is None else params.item.bias
   return lambda users: params.user[users] @ params.item.vector.T + bias

@@ -10,7 +10,9 @@ Man et al., IJCAI 2017, with BPR's factors (ranking.md 5.5). Three stages:
 
 and the score is <f(U_s,u), V_t,i>. Shared users have positives in both domains.
 `mapped='all'` maps everybody, 'cold_only' those without positives in the
-target; the others keep U_t. In stage 3 `ratings` counts users.
+target; the others keep U_t. Both BPRs keep their last epoch: how the target's
+ranks by itself says little of how it serves the mapping, and nothing where
+everybody asked about is new. In stage 3 `ratings` counts users.
 """
 
 import functools
@@ -96,8 +98,7 @@ def model(
     return functools.partial(bpr.score, as_bpr(layers, frozen))
 
   def predict_all(state, data):
-    del data
-    return bpr.all_scores(as_bpr(state.params, state.frozen))
+    return bpr.predict_all(as_bpr(state.params, state.frozen), data)
 
   last = train.gradient_stage(
     init, _loss, epoch, tx=optax.identity(), predict=predict, name='mapping'
@@ -111,8 +112,9 @@ def model(
 
 
 def _bpr(domain, **settings):
+  """BPR on a domain, which is not validated."""
   stage = bpr.stage(domain=domain, **settings)
-  return stage._replace(step=_with(stage.step, _of_bpr))
+  return stage._replace(step=_with(stage.step, _of_bpr), predict=None)
 
 
 def _with(step, its):
