@@ -7,7 +7,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base, nets, ranking, train
-from xdomain.data import arrays, pairs
+from xdomain.data import arrays, pairs, splits, synthetic
 from xdomain.models import mlp
 
 GOLDEN = helpers.golden('golden_ranking')['ncf_mlp']
@@ -202,22 +202,22 @@ def test_all_scores_are_the_scores_of_all_items():
   np.testing.assert_allclose(logits, everything, atol=1e-5)
 
 
-def fit(sizes, data, epochs, **options):
-  model = mlp.model(sizes, embed=8, layers=(8, 4), batch=64)
-  return model, train.fit(
-    model, jax.random.key(0), data, mlp.Hyper(lr=1e-2), epochs=epochs, **options
-  )
-
-
 def test_a_planted_taste_is_found():
-  small = helpers.implicit()
-  popular = small.data.target.by_item.length.astype(float)
-  floor = small.measure(
-    lambda _, items: popular[items], None, small.valid.target
-  )
-  _, ours = fit(
-    small.sizes, small.data, 20, valid=small.valid, measure=ranking.Unranked()
-  )
+  pair = synthetic.implicit(
+    0, users=400, source=60, target=80, source_ratings=16000,
+    target_ratings=16000,
+  ).pair  # fmt: skip
+  split = splits.leave_one_out(pair, 0, negatives=20)
+  valid = base.Held(None, arrays.ranking_queries(split.valid.target))
+  sizes, data = arrays.sizes(split.train), arrays.put(split.train)
+  measure = ranking.Unranked()
+  popular = data.target.by_item.length.astype(float)
+  floor = measure(lambda _, items: popular[items], None, valid.target)
+  model = mlp.model(sizes, embed=16, layers=(16, 8), batch=128)
+  ours = train.fit(
+    model, jax.random.key(0), data, mlp.Hyper(lr=1e-2), epochs=15, valid=valid,
+    measure=measure,
+  )  # fmt: skip
   assert 1 - ours.best_value > 1.1 * (1 - floor)
 
 
@@ -226,7 +226,9 @@ def test_merged_it_tells_people_apart_who_are_new_to_the_target():
   keep = pair.target.user >= 5
   merged = pairs.joint(pair._replace(target=pairs.take(pair.target, keep)))
   sizes, data = arrays.sizes(merged), arrays.put(merged)
-  model, progress = fit(sizes, data, 20)
+  model = mlp.model(sizes, embed=8, layers=(8, 4), batch=64)
+  hyper = mlp.Hyper(lr=1e-2)
+  progress = train.fit(model, jax.random.key(0), data, hyper, epochs=20)
   new = model.predict_all(progress.best, data)(jnp.arange(5))
   new = new[:, : pair.target.n_items]
   taste = new - np.mean(new, axis=1, keepdims=True)

@@ -1,0 +1,39 @@
+r"""CoNet and SCoNet on both domains.
+
+python -m experiments.main --config=configs/conet.py
+python -m experiments.main --config=configs/conet.py:sconet
+python -m experiments.main --config=configs/conet.py:cold
+python -m experiments.main --config=configs/conet.py \
+  --config.model.pairing=same_user
+"""
+
+from configs import common
+
+SELECTED = dict(lr=1e-3, source=1.0)
+LASSO = {'conet': 0.0, 'sconet': 0.1}  # 0.1 is the paper's, the code has 0.01
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(
+    arg, variant=('conet', 'sconet'), **common.BASELINE_ARGUMENT
+  )
+  config = common.ranking_baseline(
+    'conet',
+    arg,
+    name=arg.variant,
+    model=dict(
+      embed=32,
+      layers=(32, 16, 8),
+      cross_layers=2,
+      pairing='independent',
+      batch=512,
+    ),
+    hyper=SELECTED | dict(l1=LASSO[arg.variant]),
+    epochs=100,
+    patience=10,
+  )
+  if arg.quick:
+    config.model.update(embed=8, layers=(8, 4), batch=64)
+    config.hyper.lr = 1e-2
+    config.update(epochs=20, patience=20)
+  return config
