@@ -14,6 +14,10 @@ VARIANTS = ('merged', 'alone')
 #   --config.sweep.hyper.penalty='(30.0, 60.0, 100.0, 200.0, 300.0, 500.0, \
 #     1000.0, 2000.0)'
 PENALTY = 500.0
+# Of people who are new, the source has to speak up against the target's zeros:
+#   --config.sweep.hyper.penalty='(500.0, 1000.0, 2000.0, 4000.0, 8000.0, \
+#     16000.0, 32000.0, 64000.0)'
+COLD_PENALTY = 8000.0
 
 
 def get_config(arg=None):
@@ -24,7 +28,7 @@ def get_config(arg=None):
     name='ease' if arg.variant == 'merged' else 'ease_alone',
     view=arg.variant,
     model=dict(),
-    hyper=dict(penalty=PENALTY),
+    hyper=dict(penalty=COLD_PENALTY if arg.cold else PENALTY),
     epochs=1,
     patience=1,
   )

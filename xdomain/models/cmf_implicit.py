@@ -119,12 +119,19 @@ def objective(params, data, hyper):
 def fit_block(block, params, data, hyper):
   """The best vectors of users, or of a domain's items, given the others."""
   parts = list(_parts(block, params, data, hyper))
+  right = sum(p.weight * squares.sums(p.table, p.rows) for p in parts)
   return jax.lax.cond(
-    hyper.pos_weight > 0, _with_own_systems, _with_shared_inverses, parts, hyper
+    hyper.pos_weight > 0,
+    _with_own_systems,
+    _with_shared_inverses,
+    parts,
+    (1 + hyper.pos_weight) * right,  # [R, H]
+    hyper,
   )
 
 
 def _parts(block, params, data, hyper):
+  """What the block's rows are fitted to: both domains where it is users."""
   for domain in ('source', 'target') if block == 'user' else (block,):
     weight, there = cell_weight(domain, data, hyper)
     rows = getattr(data, domain).along('user' if block == 'user' else 'item')
@@ -136,16 +143,8 @@ def _parts(block, params, data, hyper):
       yield Part(rows, params.user, gram, weight, jnp.ones(rows.n_rows, bool))
 
 
-def _right(parts, extra):
-  """`[R, H]` right sides of all rows."""
-  return sum(
-    (1 + extra) * p.weight * squares.sums(p.table, p.rows) for p in parts
-  )
-
-
-def _with_shared_inverses(parts, hyper):
+def _with_shared_inverses(parts, right, hyper):
   """Rows that are part of the same domains have the same matrix."""
-  right = _right(parts, 0)
   eye = jnp.eye(right.shape[1])
   best = jnp.zeros_like(right)
   for kind in itertools.product((False, True), repeat=len(parts)):
@@ -156,8 +155,7 @@ def _with_shared_inverses(parts, hyper):
   return best
 
 
-def _with_own_systems(parts, hyper):
-  right = _right(parts, hyper.pos_weight)
+def _with_own_systems(parts, right, hyper):
   eye = jnp.eye(right.shape[1])
 
   def system(ids):
