@@ -1,4 +1,4 @@
-r"""One epoch of every rating method, and of the libraries that have it too.
+r"""One epoch of every method, and of the libraries that have it too.
 
 python -m benchmarks.baselines
 python -m benchmarks.baselines --quick    # small settings and synthetic data
@@ -26,7 +26,7 @@ from absl import app, flags, logging
 
 from benchmarks import autorec
 
-METHODS = (
+RATERS = (
   'configs/bias.py',
   'configs/item_knn_rating.py',
   'configs/pmf.py',
@@ -43,6 +43,21 @@ METHODS = (
   'configs/conet_rating.py',
   'configs/darec.py:item',
   'configs/darec.py:user',
+)
+RANKERS = (
+  'configs/item_pop.py',
+  'configs/item_knn.py',
+  'configs/ease.py',
+  'configs/ridge.py',
+  'configs/bpr.py',
+  'configs/mlp.py',
+  'configs/cmf_implicit.py',
+  'configs/ials.py',
+  'configs/emcdr.py',
+  'configs/conet.py',
+  'configs/mult_vae.py',
+  'configs/shared_vae.py:single',
+  'configs/shared_vae.py',
 )
 SWEEPS = 10  # of a library, between the two fits
 HEADER = (
@@ -197,6 +212,55 @@ def myfm_gibbs(data, config) -> Library:
   return Library('myFM', 'Gibbs', fit, size)
 
 
+def cornac_bpr(data, config) -> Library:
+  """Cornac: stochastic gradient descent, uniform negatives."""
+  import cornac
+
+  rows, factors = data.target.by_user, config.model.factors
+  columns = (
+    np.asarray(x).tolist() for x in (rows.row, rows.column, rows.value)
+  )
+  ratings = cornac.data.Dataset.from_uir(list(zip(*columns)))
+
+  def fit(n):
+    return cornac.models.BPR(factors, n, num_threads=0, seed=0).fit(ratings)
+
+  size = rows.n_rows * factors + rows.n_columns * (factors + 1)
+  return Library('Cornac BPR', 'SGD', fit, size)
+
+
+def implicit_bpr(data, config) -> Library:
+  """implicit: stochastic gradient descent, negatives by popularity."""
+  from implicit import bpr
+
+  rows, factors = data.target.by_user, config.model.factors
+  ratings = sparse(rows).astype(np.float32)
+
+  def fit(n):
+    machine = bpr.BayesianPersonalizedRanking(
+      factors, iterations=n, random_state=0
+    )
+    machine.fit(ratings, show_progress=False)
+
+  size = rows.n_rows * factors + rows.n_columns * (factors + 1)
+  return Library('implicit BPR', 'SGD', fit, size)
+
+
+def implicit_als(data, config) -> Library:
+  """implicit: alternating least squares by conjugate gradients."""
+  from implicit import als
+
+  rows, factors = data.target.by_user, config.model.factors
+  ratings = sparse(rows).astype(np.float32)
+
+  def fit(n):
+    machine = als.AlternatingLeastSquares(factors, iterations=n, random_state=0)
+    machine.fit(ratings, show_progress=False)
+
+  size = (rows.n_rows + rows.n_columns) * factors
+  return Library('implicit ALS', 'ALS', fit, size)
+
+
 def sparse(rows):
   """A scipy matrix of the same ratings."""
   from scipy.sparse import csr_matrix
@@ -208,26 +272,34 @@ def sparse(rows):
 
 
 LIBRARIES = {
-  'configs/pmf.py': surprise_svd,
-  'configs/biased_mf.py': surprise_svd,
-  'configs/cmf.py': cmfrec_als,
-  'configs/fm_cdcf.py': myfm_gibbs,
+  'configs/pmf.py': (surprise_svd,),
+  'configs/biased_mf.py': (surprise_svd,),
+  'configs/cmf.py': (cmfrec_als,),
+  'configs/fm_cdcf.py': (myfm_gibbs,),
+  'configs/bpr.py': (cornac_bpr, implicit_bpr),
+  'configs/ials.py': (implicit_als,),
 }
 
 
-def timings(text, quick, prepared, repeats) -> Iterator[Timed]:
-  """A method's stages, and the library that has this method too.
+def timings(text, quick, prepared, repeats, missing) -> Iterator[Timed]:
+  """A method's stages, and the libraries that have this method too.
 
-  Raises:
-    ModuleNotFoundError: the library is not installed.
+  Names of libraries that are not installed are added to `missing`.
   """
+  from experiments import run
+
   config = load(text, quick)
+  prepared = run.seen_by(config, prepared)
   name = text.removeprefix('configs/').replace('.py', '')
   for timed in epochs(name, config, prepared, repeats):
     yield timed
-  if text in LIBRARIES:
-    library = LIBRARIES[text](prepared.data, config)
-    yield sweeps(library, timed.ratings, repeats)
+  for library in LIBRARIES.get(text, ()):
+    try:
+      fits = library(prepared.data, config)
+    except ModuleNotFoundError as error:
+      missing.add(error.name)
+    else:
+      yield sweeps(fits, timed.ratings, repeats)
 
 
 def line(cells) -> str:
@@ -256,10 +328,7 @@ def table(methods, quick, repeats) -> Iterator[str]:
   yield line(['---'] * len(HEADER))
   missing = set()
   for text in methods:
-    try:
-      yield from map(line_of, timings(text, quick, prepared, repeats))
-    except ModuleNotFoundError as error:
-      missing.add(error.name)
+    yield from map(line_of, timings(text, quick, prepared, repeats, missing))
   if missing:
     yield f'\nNot installed, so not timed: {", ".join(sorted(missing))}.'
 
@@ -267,8 +336,10 @@ def table(methods, quick, repeats) -> Iterator[str]:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  for text in table(METHODS, flags.FLAGS.quick, flags.FLAGS.repeats):
-    print(text, flush=True)
+  for methods in (RATERS, RANKERS):
+    for text in table(methods, flags.FLAGS.quick, flags.FLAGS.repeats):
+      print(text, flush=True)
+    print()
 
 
 if __name__ == '__main__':

@@ -1,12 +1,14 @@
 import pathlib
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks import libraries
 from experiments import arguments
 from tests import helpers
-from xdomain import base
+from xdomain import base, ranking
+from xdomain.data import arrays
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -40,20 +42,20 @@ def test_validation_chooses_the_settings_and_the_test_set_does_not():
   train = helpers.small().split.train
   split = base.Split(train, valid=held(2.0, 4.0), test=held(5.0, 5.0))
   library = imaginary(value=(1.0, 3.0), extra=(0.0, 3.0))
-  result = libraries.chosen(library, split, (1, 5))
+  result = libraries.chosen(library, libraries.RATING, split, (1, 5))
   assert result.settings == {'value': 3.0, 'extra': 0.0}
-  assert (result.valid, result.test) == (1.0, 2.0)
+  assert (result.valid, result.test) == (1.0, (2.0,))
 
 
 def test_predictions_are_clipped_to_the_scale():
   predict = constant(helpers.small().split.train, value=9.0)
-  assert libraries.rmse(predict, held(5.0, 2.0).target, (1, 5)) == 4.5**0.5
+  assert libraries.rmse(predict, held(5.0, 2.0).target, (1, 5)) == (4.5**0.5,)
 
 
 def test_a_row_sets_ours_beside_the_librarys_best_trial(tmp_path):
   library = imaginary(value=(3.0, 3.5))
-  header, _, row = libraries.table([library], True, tmp_path)
-  assert tuple(cells(header)) == libraries.HEADER
+  header, _, row = rating_table([library], tmp_path)
+  assert tuple(cells(header)) == libraries.header(libraries.RATING)
   name, _, ours, other, _, theirs, difference, settings = cells(row)
   assert (name, other) == ('bias', 'const')
   assert float(ours) < float(theirs)
@@ -65,7 +67,7 @@ def test_a_missing_library_is_named_with_what_would_bring_it(tmp_path):
   def absent(pair, **settings):
     raise ModuleNotFoundError(name='nolib')
 
-  *_, last = libraries.table([imaginary(absent, value=(1,))], True, tmp_path)
+  *_, last = rating_table([imaginary(absent, value=(1,))], tmp_path)
   assert last.strip() == "No module 'nolib': pip install const-lib"
 
 
@@ -79,20 +81,48 @@ def test_a_matrix_holds_the_training_ratings():
   assert np.count_nonzero(dense) == ratings.value.size
 
 
-@pytest.mark.parametrize('library', libraries.LIBRARIES)
-def test_a_library_stands_beside_a_config_of_the_same_split(library):
-  config, first = (
-    arguments.load(each.config) for each in (library, libraries.LIBRARIES[0])
-  )
-  for field in ('data', 'split', 'seed', 'protocol', 'view'):
-    assert config[field] == first[field]
+def rating_table(several, folder):
+  return libraries.table(libraries.RATING, several, True, folder)
 
 
-@pytest.mark.parametrize('library', libraries.LIBRARIES)
+def test_rankings_are_judged_as_ours_are():
+  small = helpers.implicit()
+  held = small.split.test.target
+  rng = np.random.default_rng(0)
+  shape = small.sizes.users, small.sizes.target
+  scores = rng.integers(8, size=shape).astype(np.float32)  # With ties.
+  ndcg, hr = libraries.ndcg_and_hr(lambda u, i: scores[u, i], held, None)
+
+  def score(users, items):
+    return jnp.asarray(scores)[users[:, None], items]
+
+  place, _ = ranking.places(score, arrays.ranking_queries(held))
+  gains = dict(zip(ranking.names(), ranking.gains(place).mean(axis=0)))
+  np.testing.assert_allclose((ndcg, hr), (gains['ndcg@10'], gains['hr@10']))
+
+
+@pytest.mark.parametrize('task', libraries.TASKS, ids=['rating', 'ranking'])
+def test_libraries_stand_beside_configs_of_the_same_split(task):
+  _, several = task
+  first, *others = (arguments.load(each.config) for each in several)
+  for other in others:
+    for field in ('data', 'split', 'seed', 'protocol'):
+      assert other[field] == first[field]
+
+
+@pytest.mark.parametrize('library', libraries.RATING_LIBRARIES)
 def test_an_installed_library_finds_a_planted_taste(library):
   pytest.importorskip(library.name.split()[0].lower())
   small = helpers.small(
     users=300, source=80, target=120, source_ratings=6000, target_ratings=9000
   )
-  result = libraries.chosen(library, small.split, (1, 5))
-  assert result.test < 0.95 * np.std(small.split.test.target.value)
+  result = libraries.chosen(library, libraries.RATING, small.split, (1, 5))
+  assert result.test[0] < 0.95 * np.std(small.split.test.target.value)
+
+
+@pytest.mark.parametrize('library', libraries.RANKING_LIBRARIES)
+def test_an_installed_library_ranks_a_planted_taste(library):
+  pytest.importorskip(library.name.split()[0].lower())
+  small = helpers.implicit()
+  result = libraries.chosen(library, libraries.RANKING, small.split, None)
+  assert result.test[1] > 0.6
