@@ -2,6 +2,9 @@ r"""CMF of the positives of both domains, by alternating least squares.
 
 python -m experiments.main --config=configs/cmf_implicit.py
 python -m experiments.main --config=configs/cmf_implicit.py:cold
+
+Seconds on two CPU cores; expect test HR@10 .766 and NDCG@10 .512 on MovieLens,
+.607 and .356 of people who are new.
 """
 
 from configs import common

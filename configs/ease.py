@@ -4,7 +4,8 @@ python -m experiments.main --config=configs/ease.py
 python -m experiments.main --config=configs/ease.py:alone
 python -m experiments.main --config=configs/ease.py:cold
 
-Seconds on two CPU cores; expect test HR@10 .772 and NDCG@10 .520 on MovieLens.
+Seconds on two CPU cores; expect test HR@10 .772 and NDCG@10 .520 on MovieLens,
+.617 and .365 of people who are new.
 """
 
 from configs import common

@@ -3,6 +3,9 @@ r"""Implicit ALS, on both domains as one.
 python -m experiments.main --config=configs/ials.py
 python -m experiments.main --config=configs/ials.py:alone
 python -m experiments.main --config=configs/ials.py:cold
+
+Half a minute on two CPU cores; expect test HR@10 .786 and NDCG@10 .524 on
+MovieLens.
 """
 
 from configs import common

@@ -3,7 +3,8 @@ r"""ItemPop: the items that most people have, the floor of every ranking.
 python -m experiments.main --config=configs/item_pop.py
 python -m experiments.main --config=configs/item_pop.py:cold
 
-Seconds on two CPU cores; there is nothing to choose.
+Seconds on two CPU cores; there is nothing to choose. Expect test HR@10 .628 and
+NDCG@10 .366 on MovieLens, .588 and .342 of people who are new.
 """
 
 from configs import common
