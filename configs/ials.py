@@ -15,6 +15,11 @@ VARIANTS = ('merged', 'alone')
 #   --config.sweep.hyper.alpha='(1.0, 4.0, 10.0, 30.0)'
 #   --config.sweep.hyper.penalty='(10.0, 30.0)'
 ALPHA, PENALTY = 4.0, 30.0
+# Of people who are new, where the target's zeros are taken for dislike; epochs
+# are at most 6, every other one validated:
+#   --config.sweep.hyper.alpha='(1.0, 4.0)'
+#   --config.sweep.hyper.penalty='(30.0, 100.0, 300.0, 1000.0)'
+COLD_ALPHA = 1.0
 
 
 def get_config(arg=None):
@@ -25,7 +30,9 @@ def get_config(arg=None):
     name='ials' if arg.variant == 'merged' else 'ials_alone',
     view=arg.variant,
     model=dict(factors=64),
-    hyper=dict(alpha=ALPHA, penalty=PENALTY, frequency=0.0),
+    hyper=dict(
+      alpha=COLD_ALPHA if arg.cold else ALPHA, penalty=PENALTY, frequency=0.0
+    ),
     epochs=30,
     patience=5,
   )

@@ -3,11 +3,17 @@ r"""Mult-VAE, on both domains as one.
 python -m experiments.main --config=configs/mult_vae.py
 python -m experiments.main --config=configs/mult_vae.py:alone
 python -m experiments.main --config=configs/mult_vae.py:cold
+
+A minute on two CPU cores; expect test HR@10 .764 and NDCG@10 .493 on MovieLens.
 """
 
 from configs import common
 
 VARIANTS = ('merged', 'alone')
+# Of eight, on MovieLens, seed 0, by validation NDCG@10 of every other epoch:
+#   --config.sweep.hyper.lr='(5e-4, 1e-3)' --config.sweep.hyper.kl='(0.2, 0.5)'
+#   --config.sweep.hyper.dropout='(0.3, 0.5)' --config.every=2
+SELECTED = dict(lr=1e-3, kl=0.5, anneal=20.0, dropout=0.3)
 
 
 def get_config(arg=None):
@@ -18,7 +24,8 @@ def get_config(arg=None):
     name='mult_vae' if arg.variant == 'merged' else 'mult_vae_alone',
     view=arg.variant,
     model=dict(hidden=(600,), latent=200, batch=128),
-    hyper=dict(lr=1e-3, kl=0.2, anneal=20.0, dropout=0.5),
+    hyper=SELECTED,
     epochs=100,
     patience=10,
+    every=5 if arg.cold else 1,  # New people are asked of all they like.
   )
