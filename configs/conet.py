@@ -5,11 +5,18 @@ python -m experiments.main --config=configs/conet.py:sconet
 python -m experiments.main --config=configs/conet.py:cold
 python -m experiments.main --config=configs/conet.py \
   --config.model.pairing=same_user
+
+A minute on a CPU core; expect test HR@10 / NDCG@10 of .734 / .466 on the
+MovieLens pair, and for people who are new .627 / .368.
 """
 
 from configs import common
 
-SELECTED = dict(lr=1e-3, source=1.0)
+# Of lr (1e-3, 2e-3, 4e-3, 8e-3) x source (0.3, 1), on MovieLens, seed 0, by
+# validation NDCG@10, all within .011 of it:
+#   --config.sweep.hyper.lr='(1e-3, 2e-3, 4e-3, 8e-3)'
+#   --config.sweep.hyper.source='(0.3, 1.0)'
+SELECTED = dict(lr=8e-3, source=1.0)
 LASSO = {'conet': 0.0, 'sconet': 0.1}  # 0.1 is the paper's, the code has 0.01
 
 

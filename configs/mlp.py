@@ -3,6 +3,9 @@ r"""MLP (NCF), on both domains as one or on the target alone.
 python -m experiments.main --config=configs/mlp.py
 python -m experiments.main --config=configs/mlp.py:alone
 python -m experiments.main --config=configs/mlp.py:cold
+
+Half a minute on a CPU core; expect test HR@10 / NDCG@10 of .734 / .468 on the
+MovieLens pair, and for people who are new .575 / .335, as of popularity.
 """
 
 from configs import common
