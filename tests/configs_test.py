@@ -26,6 +26,13 @@ VARIANTS = {
   'configs/rbm.py': ['item', 'user'],
   'configs/cf_nade.py': ['item', 'user'],
   'configs/shared_vae.py': list(shared_vae.VARIANTS),
+  'configs/bpr.py': ['merged', 'alone', 'cold'],
+  'configs/emcdr.py': ['all', 'cold_only', 'cold'],
+  'configs/mlp.py': ['merged', 'cold'],
+  'configs/conet.py': ['conet', 'sconet'],
+  'configs/item_pop.py': ['movielens', 'cold'],
+  'configs/ease.py': ['merged', 'alone', 'cold'],
+  'configs/ridge.py': ['movielens', 'cold'],
 }
 CASES = [
   f'{config}:{word}'

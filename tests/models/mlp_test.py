@@ -134,32 +134,6 @@ def test_padding_changes_nothing():
   assert float(loss(10)) == pytest.approx(float(loss(15)), rel=1e-6)
 
 
-@pytest.mark.parametrize(
-  ('n', 'batch'), [(1, 4), (7, 3), (1000, 64), (961, 31)]
-)
-def test_an_epoch_visits_every_event_once_in_batches_of_nearly_one_size(
-  n, batch
-):
-  ids = np.asarray(mlp.shuffled(jax.random.key(0), n, batch))
-  assert ids.shape[1] == batch
-  np.testing.assert_array_equal(np.sort(ids[ids < n]), np.arange(n))
-  real = np.sum(ids < n, axis=1)
-  assert ids.size < n + np.sqrt(n) + 1 + batch
-  if n == 1000:
-    assert real.min() >= batch - 6
-
-
-def test_any_two_events_meet_as_often_as_by_chance():
-  n, batch = 30, 6
-  keys = jax.random.split(jax.random.key(0), 4000)
-  ids = np.asarray(jax.vmap(lambda key: mlp.shuffled(key, n, batch))(keys))
-  where = np.argsort(ids.reshape(len(keys), -1), axis=1)[:, :n] // batch
-  together = np.mean(where[:, :, None] == where[:, None], axis=0)
-  apart = together[~np.eye(n, dtype=bool)]
-  chance = (batch - 1) / (n - 1)
-  assert np.max(np.abs(apart - chance)) < 5 * np.sqrt(chance / len(keys))
-
-
 def test_a_fresh_network_is_drawn_as_the_authors_draw_it():
   params = mlp.init_params(
     jax.random.key(0), base.Sizes(900, 0, 800), 32, (32, 16, 8)

@@ -70,13 +70,27 @@ def test_any_two_rows_of_different_strata_can_meet():
   assert met == {(i, j) for i in range(4) for j in range(4, 8)}
 
 
-@SHAPES
-def test_shuffled_ids_come_once_in_batches_of_nearly_one_size(rows, batch):
-  batches = sampling.shuffled(jax.random.key(0), rows, batch)
-  counts = np.bincount(np.ravel(batches), minlength=rows + 1)
-  np.testing.assert_array_equal(counts[:rows], 1)
-  real = np.sum(batches < rows, axis=1)
-  assert real.max() - real.min() <= 1
+@pytest.mark.parametrize(
+  ('n', 'batch'), [(0, 4), (1, 4), (7, 3), (1000, 64), (961, 31)]
+)
+def test_shuffled_ids_come_once_in_batches_of_nearly_one_size(n, batch):
+  ids = np.asarray(sampling.shuffled(jax.random.key(0), n, batch))
+  assert ids.shape[1] == batch
+  np.testing.assert_array_equal(np.sort(ids[ids < n]), np.arange(n))
+  assert ids.size < n + np.sqrt(n) + 1 + batch
+  if n == 1000:
+    assert np.min(np.sum(ids < n, axis=1)) >= batch - 6
+
+
+def test_any_two_shuffled_ids_meet_as_often_as_by_chance():
+  n, batch = 30, 6
+  keys = jax.random.split(jax.random.key(0), 4000)
+  ids = np.asarray(jax.vmap(lambda key: sampling.shuffled(key, n, batch))(keys))
+  where = np.argsort(ids.reshape(len(keys), -1), axis=1)[:, :n] // batch
+  together = np.mean(where[:, :, None] == where[:, None], axis=0)
+  apart = together[~np.eye(n, dtype=bool)]
+  chance = (batch - 1) / (n - 1)
+  assert np.max(np.abs(apart - chance)) < 5 * np.sqrt(chance / len(keys))
 
 
 def test_shuffled_ids_change_with_the_key():

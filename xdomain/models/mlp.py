@@ -18,16 +18,14 @@ all items. `config.view` 'merged' gives it both domains as one.
 """
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from xdomain import base, nets, train
-from xdomain.ops import losses, sampling
+from xdomain.ops import losses
 
-ROLLS = 3  # of all rows, then all columns, that shuffle an epoch
 USERS = 16  # whose scores of all items are in memory at a time
 
 
@@ -67,7 +65,7 @@ def model(
     return init_params(key, sizes, embed, layers), ()
 
   def epoch(key, data):
-    return shuffled(key, data.target.by_user.n_entries, batch)
+    return data.target.by_user.shuffled(key, batch)
 
   def loss(params, frozen, visit, data, key, hyper):
     del frozen
@@ -93,24 +91,6 @@ def model(
     predict_all=lambda state, data: all_scores(state.params),
     target_only=True,
   )
-
-
-def shuffled(key, n: int, batch: int):
-  """`[N, B]` ids `0..n-1` in random order, each once; padding is `n` or more.
-
-  The ids fill a grid, nearly a square, whose rows and columns are rolled in
-  turn by random steps (a Feistel network with random functions). Sorting by
-  random numbers took a third of an epoch.
-  """
-  rows = math.isqrt(max(n, 1) - 1) + 1
-  columns = -(-max(n, 1) // rows)
-  row, column = jnp.divmod(jnp.arange(rows * columns), columns)
-  for right, down in jax.random.split(key, (ROLLS, 2)):
-    column += jax.random.randint(right, (rows,), 0, columns)[row]
-    column %= columns
-    row += jax.random.randint(down, (columns,), 0, rows)[column]
-    row %= rows
-  return sampling.in_order(row * columns + column, batch)
 
 
 def init_params(key, sizes, embed, layers) -> Params:

@@ -1,9 +1,13 @@
 """Which rows or events a step visits."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+ROUNDS = 3  # Of rolling all rows, then all columns.
 
 
 def balanced_batches(key, order, batch):
@@ -37,11 +41,22 @@ def in_order(order, batch):
 
 
 def shuffled(key, n: int, batch: int):
-  """`[N, B]` ids `0..n-1` in random order, each once, the rest padded with `n`.
+  """`[N, B]` ids `0..n-1` in random order, each once, among padding with `n`.
 
-  `N = ceil(n / B)`; batches differ by at most one id.
+  The ids fill a grid, nearly a square, whose rows and columns are rolled in
+  turn by random steps: a Feistel network with random functions, of as many
+  rounds as make it indistinguishable from a random order (Luby and Rackoff
+  1988). Sorting by random numbers can take longer than training.
   """
-  return in_order(jax.random.permutation(key, n), batch)
+  rows = math.isqrt(max(n, 1) - 1) + 1
+  columns = -(-max(n, 1) // rows)
+  row, column = jnp.divmod(jnp.arange(rows * columns), columns)
+  for right, down in jax.random.split(key, (ROUNDS, 2)):
+    column += jax.random.randint(right, (rows,), 0, columns)[row]
+    column %= columns
+    row += jax.random.randint(down, (columns,), 0, rows)[column]
+    row %= rows
+  return jnp.minimum(in_order(row * columns + column, batch), n)
 
 
 def absent(key, start, column, n_columns: int, longest: int, rows, n: int):
