@@ -10,8 +10,8 @@ from configs import common
 
 # By validation RMSE on MovieLens, seed 0.
 #   item, of 16 runs by hand: lr 1e-3, steps (1,), batch 100, hidden 500 and
-#   decay 5e-3 .8674, 300 and 3e-3 .8697; batch 300, lr 2e-3, 300 and 4e-3 .8688;
-#   steps (1, 3), 300 and 6e-3 .8690; twelve at lr 3e-3 or 1e-2, .8766 at best
+#   decay 5e-3 .8674, 300 and 3e-3 .8697; batch 300, lr 2e-3, 300 and 4e-3
+#   .8688; steps (1, 3), 300 and 6e-3 .8690; twelve at lr 3e-3 or 1e-2, .8766
 #   user, of eight:
 #     --config.sweep.hyper.lr='(1e-3, 2e-3)'
 #     --config.sweep.hyper.decay='(1e-3, 2e-3, 4e-3, 8e-3)'

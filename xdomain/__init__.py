@@ -6,7 +6,8 @@ data/       files -> Dataset -> Split -> Arrays and Queries
 ops/        array in, array out: sparse rows, losses, reversal, sampling
 models/     one file a method: `Hyper` and `model(sizes, **settings)`
 train       one loop for every method, alone or as a sweep
-evaluate    scores -> errors and ranks -> measures with intervals
+evaluate, ranking    scores -> errors and ranks -> measures with intervals
+nets, squares    layers, and least squares, that several methods share
 checkpoint, results, report    what a run leaves behind
 """
 
