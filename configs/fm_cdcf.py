@@ -10,9 +10,9 @@ MovieLens pair.
 
 from configs import common
 
-# Of eight trials each on MovieLens, seed 0, by validation RMSE. The sampler with
-# 8, 16, 24 and 32 factors reached .8506, .8467, .8467 and .8460 at centre 0,
-# .8503, .8461, .8461 and .8458 at 1: 16 are within .0003 in half the time.
+# Of eight trials each on MovieLens, seed 0, by validation RMSE. The sampler
+# with 8, 16, 24 and 32 factors reached .8506, .8467, .8467 and .8460 at centre
+# 0, .8503, .8461, .8461 and .8458 at 1: 16 come within .0003 in half the time.
 #   --config.model.factors=32 --config.sweep.hyper.centre='(0.0, 1.0)'
 # Along the gradient, factors (8, 16) x lambda_v (2e-5, 4e-5) x centre (0, 1):
 #   --config.model.factors=8 --config.sweep.hyper.lambda_v='(2e-5, 4e-5)'

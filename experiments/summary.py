@@ -2,12 +2,16 @@ r"""Means over seeds of finished runs, as Markdown.
 
 python -m experiments.summary runs/darec_item-seed*/ runs/autorec_item-seed*/
 python -m experiments.summary results/darec_movielens.jsonl
+python -m experiments.summary results/sharedvae_movielens.jsonl \
+  --against=shared_vae
 """
 
 import pathlib
 import sys
 
-from absl import app, logging
+from absl import app, flags, logging
+
+AGAINST = flags.DEFINE_string('against', '', 'Only differences to this method.')
 
 
 def main(argv):
@@ -26,7 +30,10 @@ def main(argv):
     print('error: no records; name run folders or files', file=sys.stderr)
     sys.exit(1)
   try:
-    tables = [report.over_seeds(records), report.differences(records)]
+    tables = [
+      report.over_seeds(records),
+      report.differences(records, AGAINST.value),
+    ]
   except ValueError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(1)

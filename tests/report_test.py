@@ -44,6 +44,16 @@ def test_differences_are_of_the_same_splits():
   assert row['difference'] == '0.5000 (0.5000 to 0.5000)'
 
 
+def test_differences_can_be_those_to_one_method():
+  records = [record(name, 0, rmse) for rmse, name in enumerate('abc')]
+  rows = report.differences(records, against='b')
+  assert [row['RMSE of'] for row in rows] == ['a', 'c']
+  assert [row['difference'] for row in rows] == ['-1.0000', '1.0000']
+  assert {row['less that of'] for row in rows} == {'b'}
+  with pytest.raises(ValueError, match="no records of 'bb'; did you mean 'b'"):
+    report.differences(records, against='bb')
+
+
 def test_records_of_several_configs_are_not_averaged():
   records = [record('a', 0, 1.0), record('a', 1, 1.0, epochs=6)]
   with pytest.raises(ValueError, match='epochs differ'):

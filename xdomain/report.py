@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xdomain import wording
+
 # The columns of a table and where a record's test holds them, by what the
 # validation of the record is called.
 MEASURES = {
@@ -86,16 +88,32 @@ def over_seeds(records: list[dict]) -> list[dict[str, str]]:
   return rows
 
 
-def differences(records: list[dict]) -> list[dict[str, str]]:
-  """The first measure of each method less that of each other, by split."""
+def differences(records: list[dict], against='') -> list[dict[str, str]]:
+  """The first measure of each method less that of each other, by split.
+
+  Args:
+    records: of several methods and seeds.
+    against: the only method that others are compared with; all, if empty.
+
+  Raises:
+    ValueError: as for `over_seeds`, or there is no such method.
+  """
   groups = {}
   for name, group in _methods(records).items():
     (measure, path), *_ = MEASURES[_valid(group[0])].items()
     groups[measure, name] = {
       record['hashes']['split']: _at(record['test'], path) for record in group
     }
+  names = [name for _, name in groups]
+  if against and against not in names:
+    raise ValueError(
+      f'there are no records of {against!r}{wording.instead(against, names)}'
+    )
   rows = []
-  for first, second in itertools.combinations(groups, 2):
+  the_one_first = sorted(groups, key=lambda group: group[1] != against)
+  for first, second in itertools.combinations(the_one_first, 2):
+    if against not in ('', first[1]):
+      continue
     shared = sorted(groups[first].keys() & groups[second].keys())
     if shared and first[0] == second[0]:
       gap = estimate(groups[second][s] - groups[first][s] for s in shared)
