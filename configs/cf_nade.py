@@ -8,8 +8,8 @@ Minutes on two CPU cores: an epoch visits every (rating, level, hidden unit).
 
 from configs import common
 
-# Of these runs on MovieLens, seed 0, by validation RMSE, (lr, decay, batch) with
-# hidden 200 unless said. Runs by hand differ in length; those without a mark
+# Of these runs on MovieLens, seed 0, by validation RMSE: (lr, decay, batch), of
+# hidden 200 unless said; runs by hand differ in length; those without a mark
 # had polyak .99.
 #   item (3e-3, .01, 128) .8556, (2e-3, .01, 64) .8560, (3e-3, .005, 128) .8573,
 #   (3e-3, .02, 128) with polyak .995 .8579, (3e-3, .001, 128) .8613,
