@@ -266,7 +266,7 @@ def table(task, libraries, quick, workdir) -> Iterator[str]:
   yield baselines.line(['---'] * len(header(task)))
   missing = {}
   for library, config in zip(libraries, configs):
-    train = run.VIEWS[config.view](prepared.split.train)
+    train = run.VIEWS[config.view](prepared.dataset, prepared.split.train)
     split = prepared.split._replace(train=train)
     try:
       theirs = chosen(library, task, split, prepared.dataset.scale)

@@ -36,7 +36,12 @@ IDENTITY = (
   'view', 'reviews',
 )  # fmt: skip
 # What of the pair a method is given.
-VIEWS = {'both': lambda pair: pair, 'alone': pairs.alone, 'merged': pairs.joint}
+VIEWS = {
+  'both': lambda dataset, pair: pair,
+  'alone': lambda dataset, pair: pairs.alone(pair),
+  'merged': lambda dataset, pair: pairs.joint(pair),
+  'apart': pairs.apart,  # of several sources each on its own
+}
 
 
 class Prepared(NamedTuple):
@@ -71,7 +76,7 @@ def prepare(config, say=print) -> Prepared:
     base.Held(*map(queries, split.valid)),
     base.Held(*map(queries, split.test)),
     hashes,
-    *_seen_as(config.view, split),
+    *_seen_as(config.view, dataset, split),
   )
 
 
@@ -95,14 +100,16 @@ def _with_reviews(config, dataset, split, say):
   return split._replace(train=split.train._replace(side=side), shown=shown)
 
 
-def _seen_as(view, split):
+def _seen_as(view, dataset, split):
   """The view, and the sizes and arrays of what it shows of a split."""
   if view not in VIEWS:
     raise build.ConfigError(
       f'config.view is {view!r}{wording.instead(view, VIEWS)}'
     )
-  train = VIEWS[view](split.train)
-  shown = None if split.shown is None else arrays.put(VIEWS[view](split.shown))
+  train = VIEWS[view](dataset, split.train)
+  shown = None
+  if split.shown is not None:
+    shown = arrays.put(VIEWS[view](dataset, split.shown))
   return view, arrays.sizes(train), arrays.put(train), shown
 
 
@@ -111,7 +118,7 @@ def seen_by(config, prepared) -> Prepared:
   if config.view == prepared.view:
     return prepared
   fields = ('view', 'sizes', 'data', 'shown')
-  seen = _seen_as(config.view, prepared.split)
+  seen = _seen_as(config.view, prepared.dataset, prepared.split)
   return prepared._replace(**dict(zip(fields, seen)))
 
 
@@ -198,7 +205,12 @@ def _alone_in(folder):
 
 
 def _check_sight(config, method):
-  """Refuses to ask a method about people of whom it sees nothing."""
+  """Refuses a view that a method cannot learn from."""
+  if config.view == 'apart' and not method.model.several_sources:
+    raise build.ConfigError(
+      f"{config.method} takes one source: config.view='both' shows it all of"
+      ' them as one'
+    )
   blind = method.model.target_only and config.view != 'merged'
   if blind and config.protocol == 'cold_start':
     raise build.ConfigError(

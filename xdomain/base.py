@@ -81,6 +81,8 @@ class Dataset(NamedTuple):
   ids: Ids
   scale: tuple[float, float]  # lowest and highest rating
   trail: tuple[tuple[str, dict[str, int]], ...]  # (step, counts after it)
+  sources: tuple[str, ...] = ()  # where several domains are stacked in the
+  # source: their names, which its raw ids begin with, as in 'films:tt0076759'
 
 
 class HeldOut(NamedTuple):
@@ -380,7 +382,7 @@ class Model(NamedTuple):
   methods that can. `predict_all` scores every item, `users [B] -> [B, items]`,
   for methods that do so faster than item by item. A method that is
   `target_only` reads nothing but `data.target`: it cannot tell people apart who
-  have no events there.
+  have no events there. One that takes `several_sources` takes a tuple of them.
   """
 
   stages: tuple[Stage, ...]
@@ -389,3 +391,4 @@ class Model(NamedTuple):
   predict_source: Predict | None = None
   predict_all: Callable[[Tree, Arrays], Callable[[Array], Array]] | None = None
   target_only: bool = False
+  several_sources: bool = False

@@ -1,11 +1,20 @@
 import inspect
+import pathlib
 
 import numpy as np
 import pytest
 
 from configs import common
 from tests.data import movielens_test
-from xdomain.data import amazon, download, kept, load, movielens, tables
+from xdomain.data import (
+  amazon,
+  download,
+  kept,
+  load,
+  movielens,
+  pairs,
+  tables,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -294,6 +303,68 @@ def test_own_vectors_come_with_the_events(tmp_path):
   assert side['u3'] == [0.5, 1] and side['u1'] == [2, -1]
   assert side['u2'] == [0, 0]
   assert '2 of 8 users' in dataset.trail[-1][0]
+
+
+def several(tmp_path, **changes):
+  """Two sources and a target; the second has other columns, and users 2-9."""
+  options = own_implicit(tmp_path)
+  path = tmp_path / 'music.tsv'
+  path.write_text(
+    ''.join(f'5\ti{(u + i) % 5}\tu{u}\n' for u in range(2, 10) for i in (0, 1))
+  )
+  options.update(
+    source=f'{options["source"]},{path}', user='0,2,0', rating='2,0,2'
+  )
+  return options | changes
+
+
+def test_several_sources_are_one_and_can_be_taken_apart(tmp_path):
+  dataset = load.dataset('tables_implicit', len, **several(tmp_path))
+  assert dataset.sources == ('source', 'music')
+  assert dataset.name == 'source-music-target'
+  of_users = {f'u{u}' for u in range(8)}
+  assert set(dataset.ids.users.tolist()) == of_users
+  films = {
+    (f'u{u}', f'source:i{(u + i) % 7}') for u in range(8) for i in (3, 4)
+  }
+  music = {
+    (f'u{u}', f'music:i{(u + i) % 5}') for u in range(2, 8) for i in (0, 1)
+  }
+  assert liked(dataset)[0] == films | music
+  apart = pairs.apart(dataset, dataset.pair)
+  assert apart.target is dataset.pair.target
+  for part, expected, name in zip(
+    apart.source, (films, music), dataset.sources, strict=True
+  ):
+    items = [i for i in dataset.ids.source if i.startswith(f'{name}:')]
+    users = dataset.ids.users[part.user]
+    theirs = {(u, items[i]) for u, i in zip(users, part.item.tolist())}
+    assert theirs == expected
+    assert part.n_items == len(items)
+    assert part.n_users == 8
+
+
+def test_one_source_cannot_be_taken_apart(tmp_path):
+  dataset = load.dataset('tables_implicit', len, **own_implicit(tmp_path))
+  with pytest.raises(tables.DataError, match='has one source'):
+    pairs.apart(dataset, dataset.pair)
+
+
+def test_several_sources_need_names_of_their_own(tmp_path):
+  options = several(tmp_path, user='0', rating='')
+  path, _ = options['source'].split(',')
+  again = tmp_path / 'again' / 'source.tsv'
+  again.parent.mkdir()
+  again.write_text(pathlib.Path(path).read_text())
+  options['source'] = f'{path},{again}'
+  with pytest.raises(tables.DataError, match='told apart by the names'):
+    load.dataset('tables_implicit', len, **options)
+
+
+def test_columns_are_named_for_all_files_or_for_each(tmp_path):
+  options = several(tmp_path, user='0,1,2,3')
+  with pytest.raises(tables.DataError, match='names 4 columns for 3 files'):
+    load.dataset('tables_implicit', len, **options)
 
 
 def test_the_planted_positives_are_a_kind(tmp_path):

@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from ml_collections import config_dict
 
+from configs import common
 from experiments import arguments, build, recommend, run
 from xdomain import ranking, report, results
+from xdomain.data import synthetic
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +114,33 @@ def test_new_people_are_asked_about_and_never_trained_on(variant, tmp_path):
   test = record['test']
   assert test['users'] == asked.size < test['queries']
   assert test['sampled_macro']['hr@10'] != test['sampled']['hr@10']
+
+
+def test_several_sources_are_seen_apart_by_a_method_that_takes_them(tmp_path):
+  made = synthetic.implicit(0)
+  paths = []
+  for name, part in (('films', 0), ('music', 1), ('books', None)):
+    events = made.pair.target if part is None else made.pair.source
+    keep = slice(None) if part is None else events.item % 2 == part
+    columns = events.user[keep], events.item[keep]
+    paths.append(tmp_path / f'{name}.csv')
+    rows = ''.join(f'{user},{item}\n' for user, item in zip(*columns))
+    paths[-1].write_text(f'user,item\n{rows}')
+  *sources, target = map(str, paths)
+  cold = config('cold')
+  cold.view = 'apart'
+  cold.data = data = config_dict.ConfigDict(
+    common.tables_implicit()
+    | dict(source=','.join(sources), target=target, rating='', at_least=3)
+  )
+  prepared = run.prepare(cold, say=lambda line: None)
+  assert len(prepared.data.source) == 2
+  (record,) = run.run(cold, prepared, tmp_path / 'a', watch=lambda report: None)
+  assert record['test']['sampled']['hr@10'] > 0.3
+  blind = arguments.load('configs/ridge.py:quick,cold')
+  blind.view, blind.data, blind.split = 'apart', data, cold.split
+  with pytest.raises(build.ConfigError, match='takes one source'):
+    run.run(blind, prepared, tmp_path / 'b', watch=lambda report: None)
 
 
 def test_a_method_that_sees_nothing_of_new_people_says_so(tmp_path):

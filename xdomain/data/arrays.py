@@ -43,9 +43,10 @@ def put(pair: base.Pair) -> base.Arrays:
 
 def sizes(pair: base.Pair) -> base.Sizes:
   """What a model needs to know of a pair before it sees it."""
-  return base.Sizes(
-    pair.target.n_users, pair.source.n_items, pair.target.n_items
-  )
+  several = not isinstance(pair.source, base.Ratings)
+  sources = pair.source if several else (pair.source,)
+  source = sum(each.n_items for each in sources)
+  return base.Sizes(pair.target.n_users, source, pair.target.n_items)
 
 
 def rating_queries(held: base.HeldOut) -> base.Queries:

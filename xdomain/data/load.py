@@ -221,8 +221,10 @@ def tables_implicit(
   say, source, target, user, item, rating, time, header, separator, scale,
   positive, at_least, side,
 ) -> base.Dataset:  # fmt: skip
-  """Two files of one's own, in which ratings that are high, or all rows, count.
+  """Files of one's own, in which ratings that are high, or all rows, count.
 
+  Several sources are named side by side, `films.csv,music.csv`: they are one
+  source, which `config.view='apart'` shows as several.
   `side` names a third, of users' auxiliary vectors: a column of their ids, then
   columns of numbers, with a header and a separator as the others have them.
   """
@@ -241,8 +243,10 @@ def tables_implicit(
 
 
 def _own(source, target, user, item, rating, time, header, separator, scale):
-  """Two files of one's own, aligned."""
-  _check_files(source, target)
+  """Files of one's own, aligned; several sources as one."""
+  files = [*source.split(','), target]
+  for path in files[:-1]:
+    _check_files(path, target)
   for name, columns in (('user', user), ('item', item)):
     if not columns:
       raise tables_files.DataError(
@@ -257,18 +261,28 @@ def _own(source, target, user, item, rating, time, header, separator, scale):
   read = [
     tables_files.read(
       path,
-      user=_column(user, side),
-      item=_column(item, side),
-      rating=_column(rating, side),
-      time=_column(time, side),
+      user=_column(user, place, len(files)),
+      item=_column(item, place, len(files)),
+      rating=_column(rating, place, len(files)),
+      time=_column(time, place, len(files)),
       scale=tuple(scale),
       header=header,
       separator=separator or None,
     )
-    for side, path in enumerate((source, target))
+    for place, path in enumerate(files)
   ]
-  name = f'{pathlib.Path(source).stem}-{pathlib.Path(target).stem}'
-  return pairs.align(*read, scale=tuple(scale), name=name)
+  *stems, stem = (pathlib.Path(path).stem for path in files)
+  scale, name = tuple(scale), '-'.join((*stems, stem))
+  if len(stems) == 1:
+    return pairs.align(*read, scale=scale, name=name)
+  if len(set(stems)) < len(stems):
+    raise tables_files.DataError(
+      f'config.data.source is {source!r}: sources are told apart by the names'
+      ' of their files; rename one'
+    )
+  both = pairs.stacked(read[:-1], stems), read[-1]
+  dataset = pairs.align(*both, scale=scale, name=name)
+  return dataset._replace(sources=tuple(stems))
 
 
 def _check_files(source, target):
@@ -285,9 +299,23 @@ def _check_files(source, target):
     )
 
 
-def _column(names, side):
-  """A column's name, its place where that is a number, or None."""
-  name = names.split(',')[side if ',' in names else 0].strip()
+def _column(names, place, files):
+  """A column's name, its place where that is a number, or None.
+
+  Args:
+    names: one for all files, one for each, or the sources' and the target's.
+    place: of the file; the target is the last.
+    files: how many there are.
+  """
+  each = names.split(',')
+  if len(each) not in (1, 2, files):
+    raise tables_files.DataError(
+      f'{names!r} names {len(each)} columns for {files} files: give one, one'
+      " for each, or the sources' and the target's"
+    )
+  if len(each) != files:
+    place = -1 if place == files - 1 else 0
+  name = each[place].strip()
   return int(name) if name.isdigit() else name or None
 
 

@@ -50,6 +50,46 @@ def align(source: Table, target: Table, *, scale=(1, 5), name) -> Dataset:
   return Dataset(name, pair, ids, scale, trail)
 
 
+def stacked(tables: Sequence[Table], names: Sequence[str]) -> Table:
+  """Several domains as one; an item of the k-th is called 'name:id'.
+
+  Args:
+    tables: the domains as they were read.
+    names: of the domains.
+  """
+  users, user = np.unique(
+    np.concatenate([np.asarray(table.users, str) for table in tables]),
+    return_inverse=True,
+  )
+  first_user = np.cumsum([0, *(len(table.users) for table in tables)])
+  first_item = np.cumsum([0, *(len(table.items) for table in tables)])
+  events = [table.ratings for table in tables]
+  timed = all(each.time.size == each.user.size for each in events)
+  ratings = Ratings(
+    np.concatenate(
+      [user[k + each.user] for k, each in zip(first_user, events)]
+    ).astype(np.int32),
+    np.concatenate(
+      [k + each.item for k, each in zip(first_item, events)]
+    ).astype(np.int32),
+    np.concatenate([each.value for each in events]),
+    np.concatenate([each.time for each in events])
+    if timed
+    else np.zeros(0, int),
+    users.size,
+    int(first_item[-1]),
+  )
+  items = [
+    f'{name}:{item}'
+    for name, table in zip(names, tables, strict=True)
+    for item in table.items
+  ]
+  origin = ' and '.join(table.origin for table in tables)
+  return Table(
+    ratings, users, items, origin, sum(table.duplicates for table in tables)
+  )
+
+
 def at_least(dataset: Dataset, source=5, target=5) -> Dataset:
   """Keeps users with so many ratings in each domain; empty items go.
 
@@ -264,6 +304,29 @@ def merged(pair: Pair) -> Ratings:
 def joint(pair: Pair) -> Pair:
   """The pair with both domains as its target, and an empty source."""
   return alone(pair)._replace(target=merged(pair))
+
+
+def apart(dataset: Dataset, pair: Pair) -> Pair:
+  """The pair with each of the dataset's stacked sources on its own.
+
+  Raises:
+    DataError: there is only one.
+  """
+  if not dataset.sources:
+    raise DataError(
+      f'{dataset.name} has one source: there is nothing to take apart. Several'
+      ' are named side by side, as in'
+      ' --config.data.source=films.csv,music.csv'
+    )
+  name = np.array([item.split(':', 1)[0] for item in dataset.ids.source])
+  source = pair.source
+  parts = []
+  for each in dataset.sources:
+    mine = name == each
+    part = take(source, mine[source.item])
+    item = (np.cumsum(mine) - 1)[part.item].astype(np.int32)
+    parts.append(part._replace(item=item, n_items=int(mine.sum())))
+  return pair._replace(source=tuple(parts))
 
 
 # --- Describe ---------------------------------------------------------------

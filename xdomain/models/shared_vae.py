@@ -213,7 +213,9 @@ def linked(
   stage = train.gradient_stage(
     init, loss, epoch, tx=optax.scale_by_adam(eps=1e-7), predict=predict
   )
-  return base.Model((stage,), stage.predict, predict_all=predict_all)
+  return base.Model(
+    (stage,), stage.predict, predict_all=predict_all, several_sources=True
+  )
 
 
 class _Seen(NamedTuple):
