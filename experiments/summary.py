@@ -4,6 +4,7 @@ python -m experiments.summary runs/darec_item-seed*/ runs/autorec_item-seed*/
 python -m experiments.summary results/darec_movielens.jsonl
 python -m experiments.summary results/sharedvae_movielens.jsonl \
   --against=shared_vae
+python -m experiments.summary results/sharedvae_movielens.jsonl --cutoffs=full
 """
 
 import pathlib
@@ -11,6 +12,10 @@ import sys
 
 from absl import app, flags, logging
 
+CUTOFFS = flags.DEFINE_string(
+  'cutoffs', '',
+  'HR and NDCG at 5, 10, 20 and 50 instead: sampled, full or expected.',
+)  # fmt: skip
 AGAINST = flags.DEFINE_string('against', '', 'Only differences to this method.')
 
 
@@ -30,12 +35,16 @@ def main(argv):
     print('error: no records; name run folders or files', file=sys.stderr)
     sys.exit(1)
   try:
-    tables = [
-      report.over_seeds(records),
-      report.differences(records, AGAINST.value),
-    ]
+    if CUTOFFS.value:
+      tables = [report.at_cutoffs(records, CUTOFFS.value)]
+    else:
+      differences = report.differences(records, AGAINST.value)
+      tables = [report.over_seeds(records), differences]
   except ValueError as error:
     print(f'error: {error}', file=sys.stderr)
+    sys.exit(1)
+  if not any(tables):
+    print('error: none of these records is of a ranking', file=sys.stderr)
     sys.exit(1)
   print('\n\n'.join(report.markdown(rows) for rows in tables if rows))
 

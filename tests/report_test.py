@@ -54,6 +54,24 @@ def test_differences_can_be_those_to_one_method():
     report.differences(records, against='bb')
 
 
+def ranked(seed, value):
+  test = {f'{name}@{k}': value for k in (5, 50) for name in ('ndcg', 'hr')}
+  made = record('r', seed, 1.0) | {'valid_ndcg@10': 0.5, 'test': {'full': test}}
+  del made['valid_rmse']
+  return made
+
+
+def test_rankings_are_shown_at_every_cutoff():
+  records = [record('a', 0, 1.0), ranked(0, 0.5), ranked(1, 0.7)]
+  (row,) = report.at_cutoffs(records, 'full')
+  assert list(row)[2:] == ['HR@5', 'HR@50', 'NDCG@5', 'NDCG@50']
+  assert (row['method'], row['seeds']) == ('r', '2')
+  # Student's t of one degree of freedom, 12.706 times the error .1.
+  assert row['HR@5'] == '0.6000 ± 1.2706'
+  with pytest.raises(ValueError, match="'ful' is no kind; did you mean 'full'"):
+    report.at_cutoffs(records, 'ful')
+
+
 def test_records_of_several_configs_are_not_averaged():
   records = [record('a', 0, 1.0), record('a', 1, 1.0, epochs=6)]
   with pytest.raises(ValueError, match='epochs differ'):

@@ -33,6 +33,12 @@ class Estimate(NamedTuple):
       return f'{self.mean:.4f}'
     return f'{self.mean:.4f} ({self.low:.4f} to {self.high:.4f})'
 
+  def plus_minus(self) -> str:
+    """The shorter form."""
+    if self.low is None:
+      return f'{self.mean:.4f}'
+    return f'{self.mean:.4f} ± {self.high - self.mean:.4f}'
+
 
 def estimate(values: Iterable[float]) -> Estimate:
   """The mean of one value a seed."""
@@ -85,6 +91,33 @@ def over_seeds(records: list[dict]) -> list[dict[str, str]]:
         'seconds': f'{np.median([r["seconds"] for r in group]):.0f}',
       }
     )
+  return rows
+
+
+def at_cutoffs(records: list[dict], kind: str) -> list[dict[str, str]]:
+  """HR and NDCG at every cutoff, means over seeds and their 95 % t-intervals.
+
+  Args:
+    records: of methods that rank; others are passed over.
+    kind: 'sampled', 'full' or 'expected'.
+
+  Raises:
+    ValueError: as for `over_seeds`, or there is no such kind.
+  """
+  kinds = 'sampled', 'full', 'expected'
+  if kind not in kinds:
+    raise ValueError(f'{kind!r} is no kind{wording.instead(kind, kinds)}')
+  rows = []
+  for name, group in _methods(records).items():
+    tests = [record['test'][kind] for record in group if kind in record['test']]
+    if tests:
+      columns = {
+        measure.upper(): estimate(test[measure] for test in tests).plus_minus()
+        for wanted in ('hr@', 'ndcg@')
+        for measure in tests[0]
+        if measure.startswith(wanted)
+      }
+      rows.append({'method': name, 'seeds': str(len(tests))} | columns)
   return rows
 
 
