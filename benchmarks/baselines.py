@@ -223,7 +223,8 @@ def cornac_bpr(data, config) -> Library:
   ratings = cornac.data.Dataset.from_uir(list(zip(*columns)))
 
   def fit(n):
-    return cornac.models.BPR(factors, n, num_threads=0, seed=0).fit(ratings)
+    bpr = cornac.models.BPR(k=factors, max_iter=n, num_threads=0, seed=0)
+    return bpr.fit(ratings)
 
   size = rows.n_rows * factors + rows.n_columns * (factors + 1)
   return Library('Cornac BPR', 'SGD', fit, size)
