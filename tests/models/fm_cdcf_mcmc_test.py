@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tests import helpers
 from tests.models.autorec_test import toy
@@ -58,7 +59,9 @@ def without_noise(params):
   return Features(prior, prior, prior), noise
 
 
-def test_weights_are_drawn_around_their_conditional_means():
+@pytest.mark.parametrize('chunk', [7, 128])
+def test_weights_are_drawn_around_their_conditional_means(chunk, monkeypatch):
+  monkeypatch.setattr(fm_cdcf_mcmc, 'CHUNK', chunk)
   small = helpers.small()
   params, (x, y) = start(small), dense(small)
   error, _ = fm_cdcf_mcmc.errors(params, small.data, CENTRE)
@@ -73,7 +76,9 @@ def test_weights_are_drawn_around_their_conditional_means():
   np.testing.assert_allclose(after, left, atol=2e-3)
 
 
-def test_a_factor_is_drawn_around_its_conditional_means():
+@pytest.mark.parametrize('chunk', [7, 128])
+def test_a_factor_is_drawn_around_its_conditional_means(chunk, monkeypatch):
+  monkeypatch.setattr(fm_cdcf_mcmc, 'CHUNK', chunk)
   small = helpers.small()
   params, (x, y) = start(small), dense(small)
   error, totals = fm_cdcf_mcmc.errors(params, small.data, CENTRE)

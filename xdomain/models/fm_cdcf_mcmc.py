@@ -16,8 +16,8 @@ items, source items; of each factor apart):
 from the same posterior. Users are independent of each other given the rest, and
 so are target items; source items come one after another. What a user's target
 ratings add to <h, h> and <h, e> of a source item depends on five sums over them
-alone, so a source item costs its own ratings, and a factor O(N + ratings of the
-source).
+alone, so a source item costs its own ratings, `CHUNK` at a time, and a factor
+O(N + ratings of the source).
 """
 
 import functools
@@ -29,6 +29,8 @@ import jax.numpy as jnp
 from xdomain import base
 from xdomain.models import fm_cdcf
 from xdomain.models.fm_cdcf import Features, Params
+
+CHUNK = 128  # Ratings of a source item at a time.
 
 
 class Hyper(NamedTuple):
@@ -51,12 +53,11 @@ class Prior(NamedTuple):
 
 
 class Source(NamedTuple):
-  """Normalised source ratings by item, the longest item's length of padding."""
+  """Normalised source ratings by item, with a chunk of padding."""
 
   start: base.Array  # [S + 1]
-  user: base.Array  # [E + L]
-  z: base.Array  # [E + L]
-  longest: int  # L
+  user: base.Array  # [E + CHUNK]
+  z: base.Array  # [E + CHUNK]
 
 
 @functools.cache
@@ -73,15 +74,14 @@ def model(
 
   def init(key, data, hyper, previous):
     del previous
+    counts = sizes.users, sizes.target, sizes.source
     key, again = jax.random.split(key)
-    level = data.target.by_user.mean()
-    tables = [
+    factor = (
       hyper.spread * jax.random.normal(k, (n, factors))
-      for k, n in zip(jax.random.split(again), (sizes.target, sizes.source))
-    ]
-    user = hyper.spread * jax.random.normal(key, (sizes.users, factors))
-    weight = Features(*map(jnp.zeros, (sizes.users, *sizes[:0:-1])))
-    params = Params(level, weight, Features(user, *tables))
+      for k, n in zip((key, *jax.random.split(again)), counts)
+    )
+    weight = Features(*map(jnp.zeros, counts))
+    params = Params(data.target.by_user.mean(), weight, Features(*factor))
     kept = jax.tree.map(
       lambda leaf: jnp.broadcast_to(leaf, (samples, *leaf.shape)), params
     )
@@ -169,9 +169,8 @@ def source_by_item(data, centre) -> Source:
   )
   user = by_item.column
   z = (by_item.value - centre * (total / count)[user]) / count[user]
-  longest = int(by_item.lengths.falling.max(initial=0))
-  user, z = (jnp.pad(each, (0, longest)) for each in (user, z))
-  return Source(by_item.start, user, z, longest)
+  user, z = (jnp.pad(each, (0, CHUNK)) for each in (user, z))
+  return Source(by_item.start, user, z)
 
 
 def errors(params, data, centre):
@@ -314,20 +313,34 @@ def source_sweep(prior, noise, values, facts, alpha, source, crossed):
 
   def item(change, this):
     start, size, value, noise = this
-    user, z = (
-      jax.lax.dynamic_slice_in_dim(x, start, source.longest)
-      for x in (source.user, source.z)
-    )
-    z = jnp.where(jnp.arange(source.longest) < size, z, 0)
-    base, vv, v, n, e, ve = facts[user].T
-    a, b = change[user].T
-    g = base + crossed * (a - z * value)
-    hh = z**2 @ (vv + 2 * g * v + n * g**2)
-    e, ve = e + v * a + n * b, ve + vv * a + v * b
-    new = draw(value, noise, prior, alpha, hh, z @ (ve + g * e))
-    step = z * (new - value)
-    added = jnp.stack([crossed * step, step * g], axis=1)
-    return change.at[user].add(added), new
+    chunks = (size + CHUNK - 1) // CHUNK
+
+    def look(k, change):
+      """Users, z, g and facts of a chunk; nobody is in two of them."""
+      user, z = (
+        jax.lax.dynamic_slice_in_dim(x, start + k * CHUNK, CHUNK)
+        for x in (source.user, source.z)
+      )
+      z = jnp.where(k * CHUNK + jnp.arange(CHUNK) < size, z, 0)
+      known, (a, b) = facts[user].T, change[user].T
+      return user, z, known[0] + crossed * (a - z * value), known, a, b
+
+    def add(k, sums):
+      _, z, g, (_, vv, v, n, e, ve), a, b = look(k, change)
+      hh = z**2 @ (vv + 2 * g * v + n * g**2)
+      he = z @ (ve + vv * a + v * b + g * (e + v * a + n * b))
+      return sums + jnp.stack([hh, he])
+
+    hh, he = jax.lax.fori_loop(0, chunks, add, jnp.zeros(2))
+    new = draw(value, noise, prior, alpha, hh, he)
+
+    def spread(k, change):
+      user, z, g, *_ = look(k, change)
+      step = z * (new - value)
+      added = jnp.stack([crossed * step, step * g], axis=1)
+      return change.at[user].add(added)
+
+    return jax.lax.fori_loop(0, chunks, spread, change), new
 
   items = source.start[:-1], jnp.diff(source.start), values, noise
   change = jnp.zeros((facts.shape[0], 2))
