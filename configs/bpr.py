@@ -34,15 +34,14 @@ SELECTED = {
 
 def get_config(arg=None):
   arg = common.parse_arg(
-    arg, variant=('merged', 'alone'), **common.BASELINE_ARGUMENT
+    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
   )
   config = common.ranking_baseline(
     'bpr',
     arg,
-    name='bpr' if arg.variant == 'merged' else 'bpr_alone',
     model=dict(factors=64, bias='item', batch=256),
-    hyper=SELECTED['cold' if arg.cold else arg.variant],
-    view=arg.variant,
+    hyper=SELECTED['cold' if arg.cold else arg.view],
+    view=arg.view,
     epochs=100,
     patience=20,
     every=5 if arg.cold else 1,  # There are 14,000 questions about the new.

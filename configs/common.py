@@ -69,6 +69,7 @@ DATA = ('movielens', 'amazon', 'tables', 'synthetic')
 ARGUMENT = dict(data=DATA, pair=0, quick=False, full=False)
 RANKING_ARGUMENT = dict(data=DATA, quick=False, full=False)
 BASELINE_ARGUMENT = RANKING_ARGUMENT | dict(cold=False)
+ONE_DOMAIN = ('merged', 'alone')  # views of a method that reads only one
 
 
 def length(arg):
@@ -240,6 +241,8 @@ def ranking_method(name, /, *, protocol='leave_one_out', **settings):
 def ranking_baseline(name, arg, /, **settings):
   """The same; `arg.cold` asks it about people who are new to the target."""
   run = settings.pop('name', name)
+  if settings.get('view') == 'alone':
+    run = f'{run}_alone'
   return ranking_method(
     name,
     name=f'{run}_cold' if arg.cold else run,

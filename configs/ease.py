@@ -10,7 +10,6 @@ Seconds on two CPU cores; expect test HR@10 .772 and NDCG@10 .520 on MovieLens,
 
 from configs import common
 
-VARIANTS = ('merged', 'alone')
 # Of eight, on MovieLens, seed 0, by validation NDCG@10:
 #   --config.sweep.hyper.penalty='(30.0, 60.0, 100.0, 200.0, 300.0, 500.0, \
 #     1000.0, 2000.0)'
@@ -22,12 +21,13 @@ COLD_PENALTY = 8000.0
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(arg, variant=VARIANTS, **common.BASELINE_ARGUMENT)
+  arg = common.parse_arg(
+    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
+  )
   return common.ranking_baseline(
     'ease',
     arg,
-    name='ease' if arg.variant == 'merged' else 'ease_alone',
-    view=arg.variant,
+    view=arg.view,
     model=dict(),
     hyper=dict(penalty=COLD_PENALTY if arg.cold else PENALTY),
     epochs=1,

@@ -10,7 +10,6 @@ MovieLens.
 
 from configs import common
 
-VARIANTS = ('merged', 'alone')
 # Of eight, on MovieLens, seed 0, by validation NDCG@10:
 #   --config.sweep.hyper.alpha='(1.0, 4.0, 10.0, 30.0)'
 #   --config.sweep.hyper.penalty='(10.0, 30.0)'
@@ -23,12 +22,13 @@ COLD_ALPHA = 1.0
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(arg, variant=VARIANTS, **common.BASELINE_ARGUMENT)
+  arg = common.parse_arg(
+    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
+  )
   return common.ranking_baseline(
     'ials',
     arg,
-    name='ials' if arg.variant == 'merged' else 'ials_alone',
-    view=arg.variant,
+    view=arg.view,
     model=dict(factors=64),
     hyper=dict(
       alpha=COLD_ALPHA if arg.cold else ALPHA, penalty=PENALTY, frequency=0.0

@@ -9,7 +9,6 @@ Seconds on two CPU cores; expect test HR@10 .698 and NDCG@10 .410 on MovieLens.
 
 from configs import common
 
-VARIANTS = ('merged', 'alone')
 # Of neighbours (200, all) x shrink (0, 10, 30, 100), on MovieLens, seed 0, by
 # validation NDCG@10; a shrinkage of 10 does as well:
 #   --config.model.neighbours=200, and 2562
@@ -18,12 +17,13 @@ NEIGHBOURS, SHRINK = 200, 0.0
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(arg, variant=VARIANTS, **common.BASELINE_ARGUMENT)
+  arg = common.parse_arg(
+    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
+  )
   return common.ranking_baseline(
     'item_knn',
     arg,
-    name='item_knn' if arg.variant == 'merged' else 'item_knn_alone',
-    view=arg.variant,
+    view=arg.view,
     model=dict(neighbours=NEIGHBOURS, batch=128),
     hyper=dict(shrink=SHRINK),
     epochs=1,

@@ -20,12 +20,11 @@ SELECTED = dict(lr=2e-3, l2=1e-4)
 
 def get_config(arg=None):
   arg = common.parse_arg(
-    arg, view=('merged', 'alone'), **common.BASELINE_ARGUMENT
+    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
   )
   config = common.ranking_baseline(
     'mlp',
     arg,
-    name='mlp' if arg.view == 'merged' else 'mlp_alone',
     model=dict(embed=32, layers=(32, 16, 8), negatives=4, batch=512),
     hyper=SELECTED,
     view=arg.view,

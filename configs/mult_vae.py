@@ -9,7 +9,6 @@ A minute on two CPU cores; expect test HR@10 .764 and NDCG@10 .493 on MovieLens.
 
 from configs import common
 
-VARIANTS = ('merged', 'alone')
 # Of eight, on MovieLens, seed 0, by validation NDCG@10 of every other epoch:
 #   --config.sweep.hyper.lr='(5e-4, 1e-3)' --config.sweep.hyper.kl='(0.2, 0.5)'
 #   --config.sweep.hyper.dropout='(0.3, 0.5)' --config.every=2
@@ -17,12 +16,13 @@ SELECTED = dict(lr=1e-3, kl=0.5, anneal=20.0, dropout=0.3)
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(arg, variant=VARIANTS, **common.BASELINE_ARGUMENT)
+  arg = common.parse_arg(
+    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
+  )
   return common.ranking_baseline(
     'mult_vae',
     arg,
-    name='mult_vae' if arg.variant == 'merged' else 'mult_vae_alone',
-    view=arg.variant,
+    view=arg.view,
     model=dict(hidden=(600,), latent=200, batch=128),
     hyper=SELECTED,
     epochs=100,

@@ -34,10 +34,6 @@ def model(sizes: base.Sizes) -> base.Model:
     mean = data.target.by_user.mean()
     return Biases(mean, jnp.zeros(sizes.users), jnp.zeros(sizes.target))
 
-  def epoch(key, data):
-    del key, data
-    return jnp.zeros((1, 0))  # One step, which needs nothing.
-
   def step(state, visit, data, key, hyper):
     del visit, key
     by_user, by_item = data.target.by_user, data.target.by_item
@@ -52,7 +48,7 @@ def model(sizes: base.Sizes) -> base.Model:
     del data
     return lambda users, items: _rate(state, users[:, None], items)
 
-  stage = base.Stage(init, epoch, step, predict)
+  stage = base.Stage(init, base.one_visit, step, predict)
   return base.Model((stage,), predict)
 
 

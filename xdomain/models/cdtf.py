@@ -73,10 +73,6 @@ def model(
       tuple(level(domain, factors) for domain in (data.source, data.target)),
     )
 
-  def epoch(key, data):
-    del key, data
-    return jnp.zeros((1, 0))  # One step, which needs nothing.
-
   def step(state, visit, data, key, hyper):
     del visit, key
     domains = data.source, data.target
@@ -92,7 +88,7 @@ def model(
     del data
     return _score(state.slabs[0])
 
-  stage = base.Stage(init, epoch, step, predict)
+  stage = base.Stage(init, base.one_visit, step, predict)
   return base.Model((stage,), predict, trained, predict_source)
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, train, wording
+from xdomain import base, squares, train, wording
 from xdomain.ops import losses, sparse
 
 SOLVERS = ('adam', 'als')
@@ -172,7 +172,11 @@ def newton_step(block, params, levels, data, hyper) -> Params:
   for domain, rows, table in _seen_by(block, params, data):
     sums = normal_equations(table, rows, getattr(levels, domain))
     system += getattr(weights, domain) * sums
-  best = jax.lax.map(_solve, system, batch_size=BATCH)
+
+  def solve(row):
+    return squares.solve(row[:, :-1], row[:, -1:])[:, 0]
+
+  best = jax.lax.map(solve, system, batch_size=BATCH)
   return params._replace(**{block: now + hyper.lr * (best - now)})
 
 
@@ -200,17 +204,3 @@ def normal_equations(table, rows, level):
     return jnp.concatenate([left, right[:, :, None]], axis=2)
 
   return rows.for_all(of, BATCH)
-
-
-def _solve(system):
-  """`[H]` solution of a positive definite system `[A | b]`, `[H, H + 1]`.
-
-  Gauss-Jordan, which needs no pivots here. (Batched LAPACK calls of jaxlib 0.10
-  can wait forever for the thread that they run on.)
-  """
-
-  def eliminate(k, system):
-    row = system[k] / system[k, k]
-    return (system - system[:, k, None] * row).at[k].set(row)
-
-  return jax.lax.fori_loop(0, system.shape[0], eliminate, system)[:, -1]

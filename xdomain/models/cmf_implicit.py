@@ -64,10 +64,6 @@ def model(sizes: base.Sizes, *, factors: int = 30) -> base.Model:
       *(0.1 * jax.random.normal(k, (n, factors)) for k, n in zip(keys, sizes))
     )
 
-  def epoch(key, data):
-    del key, data
-    return jnp.zeros((1, 0))  # One sweep, which needs nothing.
-
   def step(state, visit, data, key, hyper):
     del visit, key
     for block in Params._fields:
@@ -88,7 +84,7 @@ def model(sizes: base.Sizes, *, factors: int = 30) -> base.Model:
     del data
     return lambda users: state.user[users] @ state.target.T
 
-  stage = base.Stage(init, epoch, step, predict)
+  stage = base.Stage(init, base.one_visit, step, predict)
   return base.Model(
     (stage,),
     predict,

@@ -43,10 +43,6 @@ def model(sizes: base.Sizes) -> base.Model:
     del key, data, hyper, previous
     return Weights(jnp.zeros((sizes.target, sizes.target)))
 
-  def epoch(key, data):
-    del key, data
-    return jnp.zeros((1, 0))  # One step, which needs nothing.
-
   def step(state, visit, data, key, hyper):
     del state, visit, key
     rows = data.target.by_item
@@ -65,7 +61,7 @@ def model(sizes: base.Sizes) -> base.Model:
   def predict(state, data):
     return squares.chosen(predict_all(state, data))
 
-  stage = base.Stage(init, epoch, step, predict)
+  stage = base.Stage(init, base.one_visit, step, predict)
   return base.Model(
     (stage,), predict, predict_all=predict_all, target_only=True
   )

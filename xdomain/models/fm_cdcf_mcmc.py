@@ -87,10 +87,6 @@ def model(
     )
     return Chain(params, kept, jnp.int32(0), hyper.centre)
 
-  def epoch(key, data):
-    del key, data
-    return jnp.zeros((1, 0))
-
   def step(chain, visit, data, key, hyper):
     del visit, hyper
     params, sse = sweep(key, chain.params, data, chain.centre)
@@ -102,7 +98,7 @@ def model(
     metrics = {'loss': sse / max(1, n), 'ratings': jnp.float32(n)}
     return Chain(params, kept, chain.drawn + 1, chain.centre), metrics
 
-  stage = base.Stage(init, epoch, step, _predict, name='gibbs')
+  stage = base.Stage(init, base.one_visit, step, _predict, name='gibbs')
   return base.Model((stage,), _predict)
 
 

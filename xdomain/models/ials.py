@@ -47,10 +47,6 @@ def model(sizes: base.Sizes, *, factors: int = 64) -> base.Model:
     item = jax.random.normal(key, (sizes.target, factors))
     return Params(jnp.zeros((sizes.users, factors)), 0.1 * item)
 
-  def epoch(key, data):
-    del key, data
-    return jnp.zeros((1, 0))  # One sweep, which needs nothing.
-
   def step(state, visit, data, key, hyper):
     del visit, key
     rows = data.target
@@ -68,7 +64,7 @@ def model(sizes: base.Sizes, *, factors: int = 64) -> base.Model:
     del data
     return lambda users: state.user[users] @ state.item.T
 
-  stage = base.Stage(init, epoch, step, predict)
+  stage = base.Stage(init, base.one_visit, step, predict)
   return base.Model(
     (stage,), predict, predict_all=predict_all, target_only=True
   )

@@ -32,10 +32,6 @@ def model(sizes: base.Sizes) -> base.Model:
     del key, data, hyper, previous
     return Popularity(jnp.zeros(sizes.target))
 
-  def epoch(key, data):
-    del key, data
-    return jnp.zeros((1, 0))  # One step, which needs nothing.
-
   def step(state, visit, data, key, hyper):
     del state, visit, key, hyper
     users = data.target.by_item.length.astype(jnp.float32)
@@ -53,5 +49,5 @@ def model(sizes: base.Sizes) -> base.Model:
       state.users, (users.shape[0], sizes.target)
     )
 
-  stage = base.Stage(init, epoch, step, predict)
+  stage = base.Stage(init, base.one_visit, step, predict)
   return base.Model((stage,), predict, predict_all=predict_all)
