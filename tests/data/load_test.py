@@ -361,6 +361,15 @@ def test_several_sources_need_names_of_their_own(tmp_path):
     load.dataset('tables_implicit', len, **options)
 
 
+def test_a_file_whose_name_has_a_comma_is_one_source(tmp_path):
+  options = own_implicit(tmp_path)
+  path = pathlib.Path(options['source']).rename(tmp_path / 'films,old.tsv')
+  options['source'] = str(path)
+  dataset = load.dataset('tables_implicit', len, **options)
+  assert dataset.sources == ()
+  assert dataset.name == 'films,old-target'
+
+
 def test_columns_are_named_for_all_files_or_for_each(tmp_path):
   options = several(tmp_path, user='0,1,2,3')
   with pytest.raises(tables.DataError, match='names 4 columns for 3 files'):

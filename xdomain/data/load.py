@@ -244,7 +244,8 @@ def tables_implicit(
 
 def _own(source, target, user, item, rating, time, header, separator, scale):
   """Files of one's own, aligned; several sources as one."""
-  files = [*source.split(','), target]
+  one = pathlib.Path(source).exists()  # Even if its name has a comma.
+  files = [*([source] if one else source.split(',')), target]
   for path in files[:-1]:
     _check_files(path, target)
   for name, columns in (('user', user), ('item', item)):
