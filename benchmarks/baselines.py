@@ -234,32 +234,31 @@ def implicit_bpr(data, config) -> Library:
   """implicit: stochastic gradient descent, negatives by popularity."""
   from implicit import bpr
 
-  rows, factors = data.target.by_user, config.model.factors
-  ratings = sparse(rows).astype(np.float32)
-
-  def fit(n):
-    machine = bpr.BayesianPersonalizedRanking(
-      factors, iterations=n, random_state=0
-    )
-    machine.fit(ratings, show_progress=False)
-
-  size = rows.n_rows * factors + rows.n_columns * (factors + 1)
-  return Library('implicit BPR', 'SGD', fit, size)
+  make = bpr.BayesianPersonalizedRanking
+  return _implicit('BPR', 'SGD', make, data, config, biases=True)
 
 
 def implicit_als(data, config) -> Library:
   """implicit: alternating least squares by conjugate gradients."""
   from implicit import als
 
+  make = als.AlternatingLeastSquares
+  return _implicit('ALS', 'ALS', make, data, config, biases=False)
+
+
+def _implicit(name, sweep, make, data, config, biases):
+  import threadpoolctl
+
   rows, factors = data.target.by_user, config.model.factors
   ratings = sparse(rows).astype(np.float32)
 
   def fit(n):
-    machine = als.AlternatingLeastSquares(factors, iterations=n, random_state=0)
-    machine.fit(ratings, show_progress=False)
+    with threadpoolctl.threadpool_limits(1, 'blas'):  # It has its own threads.
+      machine = make(factors, iterations=n, random_state=0)
+      machine.fit(ratings, show_progress=False)
 
-  size = (rows.n_rows + rows.n_columns) * factors
-  return Library('implicit ALS', 'ALS', fit, size)
+  size = rows.n_rows * factors + rows.n_columns * (factors + biases)
+  return Library(f'implicit {name}', sweep, fit, size)
 
 
 def sparse(rows):

@@ -114,17 +114,22 @@ def implicit_bpr(pair, **settings) -> Predict:
   """BPR; its negatives are drawn by popularity."""
   from implicit import bpr
 
-  machine = bpr.BayesianPersonalizedRanking(random_state=0, **settings)
-  machine.fit(matrix(pair.target), show_progress=False)
-  return dot(machine.user_factors, machine.item_factors)
+  return _implicit(bpr.BayesianPersonalizedRanking, pair, **settings)
 
 
 def implicit_als(pair, **settings) -> Predict:
   """Alternating least squares over all cells."""
   from implicit import als
 
-  machine = als.AlternatingLeastSquares(random_state=0, **settings)
-  machine.fit(matrix(pair.target), show_progress=False)
+  return _implicit(als.AlternatingLeastSquares, pair, **settings)
+
+
+def _implicit(make, pair, **settings):
+  import threadpoolctl
+
+  with threadpoolctl.threadpool_limits(1, 'blas'):  # It has its own threads.
+    machine = make(random_state=0, **settings)
+    machine.fit(matrix(pair.target), show_progress=False)
   return dot(machine.user_factors, machine.item_factors)
 
 
@@ -192,12 +197,12 @@ RANKING_LIBRARIES = (
          max_iter=(50, 100)),
   ),
   Library(
-    'configs/bpr.py', 'implicit BPR', 'implicit', implicit_bpr,
+    'configs/bpr.py', 'implicit BPR', 'implicit threadpoolctl', implicit_bpr,
     dict(factors=(64,), learning_rate=(0.02, 0.05),
          regularization=(0.005, 0.01, 0.02), iterations=(50, 100)),
   ),
   Library(
-    'configs/ials.py', 'implicit ALS', 'implicit', implicit_als,
+    'configs/ials.py', 'implicit ALS', 'implicit threadpoolctl', implicit_als,
     dict(factors=(16, 32), regularization=(1.0, 10.0, 30.0), alpha=(1.0, 4.0),
          iterations=(20,)),
   ),

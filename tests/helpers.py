@@ -5,10 +5,12 @@ import json
 import pathlib
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from xdomain import base, evaluate, ranking
+from xdomain import base, evaluate, ranking, train
 from xdomain.data import arrays, splits, synthetic
+from xdomain.models import bias
 
 
 class Small(NamedTuple):
@@ -38,9 +40,9 @@ def small(seed=0, **sizes) -> Small:
 
 
 @functools.cache
-def implicit(seed=0) -> Small:
+def implicit(seed=0, **sizes) -> Small:
   """A planted pair of positives, one held out of each user, with vectors."""
-  dataset = synthetic.implicit(seed)
+  dataset = synthetic.implicit(seed, **sizes)
   split = splits.leave_one_out(dataset.pair, seed, negatives=20)
   valid, test = (
     base.Held(None, arrays.ranking_queries(held.target))
@@ -50,6 +52,32 @@ def implicit(seed=0) -> Small:
     split, arrays.sizes(split.train), arrays.put(split.train), valid, test,
     ranking.Unranked(),
   )  # fmt: skip
+
+
+@functools.cache
+def planted(source_ratings=2000) -> tuple[Small, float]:
+  """A pair with a taste to be found, and what the bias model reaches."""
+  pair = small(
+    users=400, source=40, target=80, source_ratings=source_ratings,
+    target_ratings=12000, noise=0.2,
+  )  # fmt: skip
+  floor = train.fit(
+    bias.model(pair.sizes), jax.random.key(0), pair.data, bias.Hyper(),
+    epochs=10, valid=pair.valid, measure=pair.measure,
+  )  # fmt: skip
+  return pair, float(floor.best_value)
+
+
+@functools.cache
+def planted_implicit() -> tuple[Small, float]:
+  """Positives with a taste to be found, and what popularity reaches."""
+  pair = implicit(
+    0, users=400, source=60, target=80, source_ratings=16000,
+    target_ratings=16000,
+  )  # fmt: skip
+  popular = pair.data.target.by_item.length.astype(float)
+  floor = pair.measure(lambda _, items: popular[items], None, pair.valid.target)
+  return pair, float(floor)
 
 
 def ratings(events, n_users, n_items) -> base.Ratings:

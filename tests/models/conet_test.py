@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, ranking, train
-from xdomain.data import arrays, pairs, splits, synthetic
+from xdomain import base, train
+from xdomain.data import arrays, pairs
 from xdomain.models import conet, conet_rating, mlp
 
 GOLDEN = helpers.golden('golden_ranking')['conet']
@@ -316,20 +316,11 @@ def test_people_new_to_the_target_are_told_apart_if_they_are_visited(
 
 
 def test_a_planted_taste_is_found():
-  pair = synthetic.implicit(
-    0, users=400, source=60, target=80, source_ratings=16000,
-    target_ratings=16000,
-  ).pair  # fmt: skip
-  split = splits.leave_one_out(pair, 0, negatives=20)
-  valid = base.Held(None, arrays.ranking_queries(split.valid.target))
-  sizes, data = arrays.sizes(split.train), arrays.put(split.train)
-  measure = ranking.Unranked()
-  popular = data.target.by_item.length.astype(float)
-  floor = measure(lambda _, items: popular[items], None, valid.target)
-  model = conet.model(sizes, embed=16, layers=(16, 8), batch=64)
+  small, floor = helpers.planted_implicit()
+  model = conet.model(small.sizes, embed=16, layers=(16, 8), batch=64)
   ours = train.fit(
-    model, jax.random.key(0), data, conet.Hyper(lr=1e-2), epochs=8, valid=valid,
-    measure=measure,
+    model, jax.random.key(0), small.data, conet.Hyper(lr=1e-2), epochs=8,
+    valid=small.valid, measure=small.measure,
   )  # fmt: skip
   assert 1 - ours.best_value > 1.1 * (1 - floor)
 
