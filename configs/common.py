@@ -196,22 +196,34 @@ def synthetic_implicit():
   )
 
 
-def method(name, /, *, model, hyper, **settings):
+def method(name, /, *, model, hyper, search=None, **settings):
   """The skeleton of a method's config.
 
   Args:
     name: of the file in `xdomain/models/`.
     model: settings that fix shapes; a new value recompiles.
     hyper: numbers in the loss; traced, and swept by `config.sweep.hyper`.
+    search: what `experiments.tune` tries: `hyper` and `model`, names to values.
     **settings: replace the defaults below.
   """
+  search = dict(hyper={}, model={}) | (search or {})
   return ml_collections.ConfigDict(
     dict(
       name=name,  # of the run's folder
       method=name,
       model=model,
       hyper=hyper,
-      sweep=dict(hyper=dict.fromkeys(hyper, ())),
+      # All combinations of these are trained: hyper-parameters at once, settings
+      # and seeds one after another. Members are a list of dicts of
+      # hyper-parameters instead of a product.
+      sweep=dict(
+        hyper=dict.fromkeys(hyper, ()),
+        model=dict.fromkeys(model, ()),
+        seed=(),
+        members=(),
+      ),
+      width=0,  # members of a sweep that are trained at once; 0: what fits
+      search=dict(trials=8) | search,
       epochs=60,  # at most, of each stage
       patience=8,  # epochs without a better validation value
       every=1,  # validate after every so many epochs
