@@ -2,11 +2,13 @@ r"""Mean + user bias + item bias, the floor that any network must beat.
 
 python -m experiments.main --config=configs/bias.py
 
-Seconds on two CPU cores; expect test RMSE .906 on the MovieLens pair. The
-penalty is of (1, 2, 4, 6, 8, 12, 16), by validation RMSE on seed 0.
+Seconds on two CPU cores; expect test RMSE .906 on the MovieLens pair.
 """
 
 from configs import common
+
+SEARCH = dict(hyper=dict(penalty=(1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)))
+PENALTY = 4.0  # the best of it, on MovieLens, seed 0, by validation RMSE
 
 
 def get_config(arg=None):
@@ -14,7 +16,8 @@ def get_config(arg=None):
   return common.method(
     'bias',
     model=dict(),
-    hyper=dict(penalty=4.0),
+    hyper=dict(penalty=PENALTY),
+    search=SEARCH,
     data=common.data_block(arg),
     **common.length(arg),
   )

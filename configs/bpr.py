@@ -10,14 +10,23 @@ and, for new people, .601 on the MovieLens pair.
 
 from configs import common
 
-# Penalties and lr of eight trials each, on MovieLens, seed 0, by validation
-# NDCG@10, for which penalties of negatives and biases had been raised to .01:
-#   --config.sweep.hyper.lr='(0.02, 0.03)'
-#   --config.sweep.hyper.penalty_user='(0.01, 0.015)'
-#   --config.sweep.hyper.penalty_item='(0.005, 0.01)'
-# For new people, whom weak penalties rank no better than popularity does:
-#   --config.sweep.hyper.penalty_user='(0.02, 0.05, 0.1, 0.2)'
-#   --config.sweep.hyper.penalty_item='(0.003, 0.01)'
+WARM_SEARCH = dict(
+  hyper=dict(
+    lr=(0.02, 0.03),
+    penalty_user=(0.01, 0.015),
+    penalty_item=(0.005, 0.01),
+  )
+)
+# Weak penalties rank items for new people no better than popularity does.
+COLD_SEARCH = dict(
+  hyper=dict(
+    penalty_user=(0.02, 0.05, 0.1, 0.2),
+    penalty_item=(0.003, 0.01),
+  )
+)
+SEARCH = {'merged': WARM_SEARCH, 'alone': WARM_SEARCH, 'cold': COLD_SEARCH}
+# The best of it, on MovieLens, seed 0, by validation NDCG@10; the penalties of
+# negatives and biases had been raised to .01 before.
 WARM = dict(lr=0.02, penalty_negative=0.01, penalty_bias=0.01)
 SELECTED = {
   'merged': dict(penalty_user=0.015, penalty_item=0.01, **WARM),
@@ -36,11 +45,13 @@ def get_config(arg=None):
   arg = common.parse_arg(
     arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
   )
+  asked = 'cold' if arg.cold else arg.view
   config = common.ranking_baseline(
     'bpr',
     arg,
     model=dict(factors=64, bias='item', batch=256),
-    hyper=SELECTED['cold' if arg.cold else arg.view],
+    hyper=SELECTED[asked],
+    search=SEARCH[asked],
     view=arg.view,
     epochs=100,
     patience=20,

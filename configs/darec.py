@@ -11,12 +11,13 @@ example .9665 for I-DARec on pair 1 with 80 % of the ratings for training.
 
 from configs import autorec, bias, common
 
-# The AutoRecs as in configs/autorec.py; of the rest eight trials each, on
-# MovieLens, seed 0, by validation RMSE. item: lam (3e-5, 3e-4) x mu (.01, .1)
-# at beta .1, then beta (.01, 1) x mu (.001, .01) at lam 3e-5. user: lam (1e-5,
-# 1e-4) x mu (.01, .1) x offset (0, 1) at beta .1. For example:
-#   --config.sweep.hyper.beta='(0.01, 1.0)'
-#   --config.sweep.hyper.mu='(0.001, 0.01)'
+SEARCH = {
+  'item': dict(hyper=dict(lam=(3e-5, 3e-4), beta=(0.01, 0.1), mu=(0.01, 0.1))),
+  'user': dict(hyper=dict(lam=(1e-5, 1e-4), mu=(0.01, 0.1), offset=(0.0, 1.0))),
+}
+# The AutoRecs as in configs/autorec.py; the rest the best of eight trials, on
+# MovieLens, seed 0, by validation RMSE. user: those above. item: lam x mu at
+# beta .1, then beta (.01, 1) x mu (.001, .01) at lam 3e-5.
 SELECTED = {
   'item': dict(
     alpha=2e-4, alpha_source=2e-4, offset_autorec=1.0,
@@ -50,6 +51,7 @@ def get_config(arg=None):
       penalise_bias=1.0,
       **SELECTED[arg.axis],
     ),
+    search=SEARCH[arg.axis],
     data=common.data_block(arg),
     **common.length(arg),
   )

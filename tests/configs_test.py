@@ -1,5 +1,6 @@
 """Every config builds what it says, and its quick form runs."""
 
+import math
 import pathlib
 import re
 import shlex
@@ -39,6 +40,18 @@ CASES = [
   for config in CONFIGS
   for word in VARIANTS.get(config, ['movielens'])
 ]
+# With those whose search space or selected values no other case has.
+SEARCHED = CASES + [
+  'configs/cmf_implicit.py:cold',
+  'configs/conet.py:cold',
+  'configs/conet_rating.py:random',
+  'configs/emcdr.py:cold_only,cold',
+  'configs/ials.py:cold',
+  'configs/item_knn.py:cold',
+  'configs/mlp.py:alone',
+  'configs/mult_vae.py:cold',
+]
+NOTHING_TO_TUNE = ('item_pop',)
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +93,59 @@ def test_the_configs_beside_are_given_the_same_variant(text):
   for other in config.beside.values():
     if 'axis' in other.model:
       assert other.model.axis == config.model.axis
+
+
+def searched(config):
+  """Every (space, what is selected) of a config: hyper-parameters, settings."""
+  return (
+    (config.search.hyper.to_dict(), config.hyper),
+    (config.search.model.to_dict(), config.model),
+  )
+
+
+@pytest.mark.parametrize('text', SEARCHED)
+def test_the_search_space_holds_what_is_selected(text):
+  for space, selected in searched(arguments.load(text)):
+    assert set(space) <= set(selected)
+    for name, values in space.items():
+      assert selected[name] in values
+
+
+@pytest.mark.parametrize('text', SEARCHED)
+def test_the_values_of_a_search_space_ascend(text):
+  for space, selected in searched(arguments.load(text)):
+    for name, values in space.items():
+      assert list(values) == sorted(set(values))
+      assert {type(value) for value in values} == {type(selected[name])}
+
+
+@pytest.mark.parametrize('text', SEARCHED)
+def test_every_method_is_given_as_many_trials(text):
+  config = arguments.load(text)
+  spaces = [
+    values for space, _ in searched(config) for values in space.values()
+  ]
+  assert config.search.trials == 8
+  if config.method in NOTHING_TO_TUNE:
+    assert not spaces
+  else:
+    assert math.prod(map(len, spaces)) >= config.search.trials
+
+
+@pytest.mark.parametrize(
+  ('variant', 'ablated'),
+  [
+    ('mmd0', 'align'),
+    ('beta0', 'beta'),
+    ('single0', 'beta'),
+    ('single_fair0', 'beta'),
+    ('merged0', 'beta'),
+  ],
+)
+def test_an_ablation_is_not_searched_for_what_it_leaves_out(variant, ablated):
+  config = arguments.load(f'configs/shared_vae.py:{variant}')
+  assert config.hyper[ablated] == 0
+  assert ablated not in config.search.hyper
 
 
 def commands():
