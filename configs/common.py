@@ -1,5 +1,8 @@
 """What the configs share: their argument, their data, their skeleton."""
 
+import json
+import pathlib
+
 import ml_collections
 
 from xdomain import wording
@@ -90,7 +93,7 @@ def data_block(arg):
 
   A pair's number means Amazon's data, `quick` a small synthetic pair.
   """
-  if arg.pair:
+  if arg.get('pair'):
     return amazon(arg.pair)
   if arg.quick and arg.data == 'movielens':
     return synthetic()
@@ -213,8 +216,8 @@ def method(name, /, *, model, hyper, search=None, **settings):
       method=name,
       model=model,
       hyper=hyper,
-      # All combinations of these are trained: hyper-parameters at once, settings
-      # and seeds one after another. Members are a list of dicts of
+      # All combinations of these are trained: hyper-parameters at once,
+      # settings and seeds one after another. Members are a list of dicts of
       # hyper-parameters instead of a product.
       sweep=dict(
         hyper=dict.fromkeys(hyper, ()),
@@ -262,3 +265,91 @@ def ranking_baseline(name, arg, /, **settings):
     data=implicit_block(arg),
     **settings,
   )
+
+
+TABLE_ARGUMENT = dict(data=('movielens', 'amazon', 'tables'), quick=False)
+AMAZON_TABLE_ARGUMENT = TABLE_ARGUMENT | dict(
+  data=('amazon', 'movielens', 'tables')
+)
+RANKING = tuple(
+  f'{kind} {name}@{k}'
+  for kind in ('sampled', 'full')
+  for name in ('hr', 'ndcg')
+  for k in (5, 10, 20, 50)
+)
+
+
+def table(name, arg, /, *, title, rows, columns, **settings):
+  """The skeleton of a table's or a figure's config.
+
+  Args:
+    name: of its folder, where data is MovieLens.
+    arg: holds `data` and `quick`.
+    title: what it shows.
+    rows: by name, the file of a method's config and its argument.
+    columns: by name, what replaces fields of a row's config: a dict of `terms`,
+      and the number `x` where the columns are an axis.
+    **settings: replace the defaults below. `spaces` are what is searched on
+      other data than MovieLens, by row; without, what the methods' configs say.
+  """
+  quick = ['quick'] if arg.quick else []
+  words = [arg.data] if arg.data != settings.pop('default', 'movielens') else []
+  words += quick
+  shared = [*quick, *(['amazon'] if arg.data == 'amazon' else [])]
+  rows = {
+    row: module.get_config(','.join([*given, *shared]))
+    for row, (module, *given) in rows.items()
+  }
+  if arg.data != 'movielens':
+    for row, space in settings.pop('spaces', {}).items():
+      rows[row].search = ml_collections.ConfigDict(space)
+  settings.pop('spaces', None)
+  return ml_collections.ConfigDict(
+    dict(
+      name='_'.join([name, *words]),
+      command=f'configs/{name}.py' + ':' * bool(words) + ','.join(words),
+      title=title,
+      note='',  # above the table
+      rows=tuple(rows),  # the order; some of `methods`
+      methods=rows,
+      columns=tuple(columns),
+      on={
+        column: dict(x=0.0, terms={}) | value
+        for column, value in columns.items()
+      },
+      x_label='',  # of the columns, where they are an axis
+      measures=('rmse',),
+      paper={},  # by row, column and measure
+      seeds=(0, 1) if arg.quick else (0, 1, 2, 3, 4),
+      # Settings of rows were chosen on MovieLens; on other data they are
+      # searched for, each row on the first of the columns that share data.
+      tune=arg.data != 'movielens' and not arg.quick,
+    )
+    | settings
+  )
+
+
+def paper(name):
+  """The numbers of 'darec' or 'sharedvae' as printed, flags beside them."""
+  path = pathlib.Path(__file__).parent / 'papers' / f'{name}.json'
+  return json.loads(path.read_text('utf-8'))
+
+
+def ranked_in_paper(number, methods, column):
+  """HR and NDCG of a table of SharedVAE, by row, column and measure.
+
+  Args:
+    number: such as 'table4'.
+    methods: the paper's names of rows by ours.
+    column: the name of the column that they are set beside.
+  """
+  printed = paper('sharedvae')[number]['rows']
+  return {
+    row: {
+      column: {
+        f'sampled {measure.lower()}': value
+        for measure, value in printed[theirs].items()
+      }
+    }
+    for row, theirs in methods.items()
+  }

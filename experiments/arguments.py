@@ -36,7 +36,7 @@ def check_config(argv):
   """Raises a ValueError where `--config` or `--config.field=` is wrong."""
   given = _config_flags(argv)
   if '' not in given:
-    if any(word.startswith('--help') for word in argv):
+    if any(word.startswith(('--help', '--list')) for word in argv):
       return
     raise ValueError('which config? For example --config=configs/darec.py:item')
   config = load(given.pop(''))

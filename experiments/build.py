@@ -37,17 +37,36 @@ def method(config, sizes: base.Sizes) -> Method:
     model = module.model(sizes, **config.model.to_dict())
   except ValueError as error:
     raise ConfigError(f'config.model: {error}') from None
-  sweep = {k: v for k, v in config.sweep.hyper.to_dict().items() if v}
-  members = [
-    config.hyper.to_dict() | dict(zip(sweep, values))
-    for values in itertools.product(*sweep.values())
-  ]
-  if not sweep:
-    hyper = module.Hyper(*map(jnp.float32, module.Hyper(**members[0])))
+  every = members(config)
+  if not is_sweep(config):
+    hyper = module.Hyper(*map(jnp.float32, module.Hyper(**every[0])))
   else:
-    columns = zip(*(module.Hyper(**member) for member in members))
+    columns = zip(*(module.Hyper(**member) for member in every))
     hyper = module.Hyper(*(jnp.asarray(c, jnp.float32) for c in columns))
-  return Method(model, hyper, members)
+  return Method(model, hyper, every)
+
+
+def is_sweep(config) -> bool:
+  """Whether hyper-parameters are swept; one value is a sweep of one."""
+  return bool(config.sweep.members) or any(config.sweep.hyper.values())
+
+
+def members(config) -> list[dict[str, float]]:
+  """All hyper-parameters of each member of a config's sweep, or of its run."""
+  listed = [dict(member) for member in config.sweep.members]
+  return [
+    config.hyper.to_dict() | swept | member
+    for member in listed or [{}]
+    for swept in product(config.sweep.hyper)
+  ]
+
+
+def product(sweep) -> list[dict]:
+  """Combinations of the values by name, of names that have any."""
+  given = {name: values for name, values in sweep.items() if values}
+  return [
+    dict(zip(given, values)) for values in itertools.product(*given.values())
+  ]
 
 
 def _check_numbers(config):
@@ -64,8 +83,13 @@ def _check_numbers(config):
     for each in value if isinstance(value, tuple) else (value,):
       if isinstance(each, int):
         _check(f'model.{name}', value, each >= 1, 'at least 1')
+  listed = [dict(member) for member in config.sweep.members]
+  for member in listed:
+    unknown = set(member) - set(config.hyper)
+    _check('sweep.members', member, not unknown, 'of hyper-parameters')
   for name, value in config.hyper.items():
-    for each in (value, *config.sweep.hyper.get(name, ())):
+    swept = [member[name] for member in listed if name in member]
+    for each in (value, *config.sweep.hyper.get(name, ()), *swept):
       fine = isinstance(each, int | float) and math.isfinite(each)
       _check(f'hyper.{name}', each, fine, 'a finite number')
       _check(f'hyper.{name}', each, each >= 0, 'not negative')

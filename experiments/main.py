@@ -5,12 +5,14 @@ python -m experiments.main --config=configs/darec.py:item,quick
 python -m experiments.main --config=configs/darec.py:item \
   --config.hyper.mu=1 --config.seed=3
 python -m experiments.main --config=configs/darec.py:item \
-  --config.sweep.hyper.mu='(0.01, 0.1, 1.0)'
+  --config.sweep.hyper.mu='(0.01, 0.1, 1.0)' --config.sweep.seed='(0, 1, 2)'
 """
 
 import pathlib
 import sys
+from typing import NamedTuple
 
+import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -53,29 +55,62 @@ def main(argv):
 
 def _run_all(config, display):
   """The configs beside, then the config itself, then one table."""
-  from experiments import protocols, run
-  from xdomain import report
+  from experiments import sweep
 
   pathlib.Path(WORKDIR.value).mkdir(parents=True, exist_ok=True)
+  seeds = sweep.by_seed(config)
+  runs = [
+    _run_seed(each, display, at, len(seeds)) for at, each in enumerate(seeds)
+  ]
+  if sweep.swept(config) or len(seeds) > 1:
+    records = [
+      record for each in runs for run in each for record in run.records
+    ]
+    sweep.show(config, records, WORKDIR.value, display)
+  else:
+    _show_run(runs[0], display)
+
+
+class Run(NamedTuple):
+  """A config that was run."""
+
+  config: ml_collections.ConfigDict
+  folder: pathlib.Path
+  records: list[dict]
+
+
+def _run_seed(config, display, at, seeds):
+  """Each `Run` beside a config of one seed, then those of its own."""
+  from experiments import protocols, run, sweep
+
   prepared = run.prepare(config, display.say)
   display.data(prepared.dataset)
-  protocol = protocols.of(config)
+  own = sweep.parts(config, prepared)
   beside = [_on_same_terms(other, config) for other in config.beside.values()]
-  rows, folders = [], []
-  for each in (*beside, config):
-    folders.append(run.folder_of(each, WORKDIR.value))
-    with display.training(each.name, protocol.value) as watch:
+  runs = []
+  parts = len(beside) + len(own)
+  for part, each in enumerate((*beside, *own), at * parts):
+    folder = run.folder_of(each, WORKDIR.value)
+    value = protocols.of(config).value
+    of = seeds * parts if len(own) > 1 or seeds > 1 else 1
+    with display.training(each.name, value, part, of) as watch:
       records = run.run(
-        each, prepared, folders[-1], watch=watch, seconds=SECONDS.value
+        each, prepared, folder, watch=watch, seconds=SECONDS.value
       )
-    rows += [(_label(each, record), record) for record in records]
-  display.results(rows)
-  best = min(range(len(records)), key=lambda i: report.loss(records[i]))
-  name = _label(config, records[best])
-  for other, folder in zip(beside, folders):
-    for row in run.differences(config, folders[-1], folder, best):
-      display.difference(name, other.name, *row)
-  display.say(f'records, checkpoint and config are in {folders[-1]}')
+    runs.append(Run(each, folder, records))
+  return runs
+
+
+def _show_run(runs, display):
+  """The table of some runs, and how the last differs from the others."""
+  from experiments import run
+
+  display.results([(each.config.name, *each.records) for each in runs])
+  *beside, last = runs
+  for other in beside:
+    for row in run.differences(last.config, last.folder, other.folder):
+      display.difference(last.config.name, other.config.name, *row)
+  display.say(f'records, checkpoint and config are in {last.folder}')
 
 
 def _on_same_terms(other, config):
@@ -85,12 +120,6 @@ def _on_same_terms(other, config):
     for field in TERMS:
       other[field] = config[field]
   return other
-
-
-def _label(config, record):
-  swept = [name for name, values in config.sweep.hyper.items() if values]
-  values = (f'{name}={record["hyper"][name]:g}' for name in swept)
-  return ' '.join([config.name, *values])
 
 
 if __name__ == '__main__':

@@ -122,21 +122,25 @@ def seen_by(config, prepared) -> Prepared:
   return prepared._replace(**dict(zip(fields, seen)))
 
 
-def folder_of(config, workdir) -> pathlib.Path:
-  """Where the run of this config lives."""
+def folder_of(config, workdir, kind='') -> pathlib.Path:
+  """Where the run of this config lives, or the `kind` of thing made of it."""
   plain = json.dumps(to_plain(config), sort_keys=True)
   digest = hashlib.sha256(plain.encode()).hexdigest()[:8]
-  return pathlib.Path(workdir) / f'{config.name}-seed{config.seed}-{digest}'
+  kind = kind or f'seed{config.seed}'
+  return pathlib.Path(workdir) / f'{config.name}-{kind}-{digest}'
 
 
 def to_plain(config) -> dict:
-  """The config as JSON values, without the configs shown beside it."""
+  """The config as JSON values, without what does not decide its records."""
   plain = json.loads(config.to_json_best_effort())
-  plain.pop('beside', None)
+  for field in ('beside', 'search', 'width'):
+    plain.pop(field, None)
   return plain
 
 
-def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
+def run(
+  config, prepared, folder, *, watch, seconds=15.0, test=True
+) -> list[dict]:
   """Trains, evaluates and records a config, or goes on with it.
 
   Args:
@@ -145,6 +149,7 @@ def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
     folder: of the run.
     watch: called with each epoch's `Report`.
     seconds: between checkpoints.
+    test: False leaves the test set alone, as the trials of a search do.
 
   Returns:
     A record for each member.
@@ -161,7 +166,7 @@ def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
     about = _about(config, prepared)
     progress = _train(config, prepared, method, folder, about, watch, seconds)
     members = [
-      _evaluate(config, prepared, method, progress, index)
+      _evaluate(config, prepared, method, progress, index, test)
       for index in range(len(method.members))
     ]
     about |= {
@@ -172,7 +177,8 @@ def run(config, prepared, folder, *, watch, seconds=15.0) -> list[dict]:
       {'hyper': hyper, **measures, **about}
       for hyper, (measures, _) in zip(method.members, members)
     ]
-    _save_test(folder / 'test.npz', [answer for _, answer in members])
+    if test:
+      _save_test(folder / 'test.npz', [answer for _, answer in members])
     lines = ''.join(map(results.line, records))
     results.write(folder / 'records.jsonl', lines)
   return records
@@ -313,8 +319,8 @@ def _line(protocol, stage, report):
   }
 
 
-def _evaluate(config, prepared, method, progress, index):
-  """One member's measures, and its answers to the test queries."""
+def _evaluate(config, prepared, method, progress, index, test):
+  """One member's measures, and its answers to the test queries, if asked."""
   best = progress.best, progress.best_value, progress.best_epoch
   if progress.failed.ndim:
     best = jax.tree.map(lambda leaf: leaf[index], best)
@@ -322,16 +328,17 @@ def _evaluate(config, prepared, method, progress, index):
   if not epoch:  # It diverged before it was ever validated.
     state = jax.tree.map(_unknown, state)
   protocol = protocols.of(config)
-  answer = protocol.answer(prepared, method.model, state)
   params = getattr(state, 'params', state)
   measures = {
     protocol.valid: protocol.value(float(valid)),
     'epoch': int(epoch),
     'failed': bool(np.reshape(progress.failed, -1)[index]),
-    **answer.measures,
     'parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
   }
-  return measures, answer
+  if not test:
+    return measures, None
+  answer = protocol.answer(prepared, method.model, state)
+  return measures | answer.measures, answer
 
 
 def _unknown(leaf):

@@ -31,14 +31,16 @@ class Show:
     for line in pairs.describe(dataset):
       self.say(line)
 
-  def training(self, title, value):
+  def training(self, title, value, part=0, parts=1):
     """A context whose value is to be called with every epoch's report.
 
     Args:
       title: of the run.
       value: what the validation's measure is shown as.
+      part: how many runs of a sweep have ended.
+      parts: of how many.
     """
-    return _Training(self, title, value)
+    return _Training(self, title, value, part, parts)
 
   def results(self, records):
     """The final table: a row a record, selected on validation."""
@@ -58,6 +60,17 @@ class Show:
           f'{name} on the source domain, as information: RMSE'
           f' {_four(source["rmse"])}, MAE {_four(source["mae"])}'
         )
+
+  def table(self, rows):
+    """Rows of text that share their columns; the first is a name."""
+    shown = table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    first, *others = rows[0]
+    shown.add_column(first, no_wrap=True)
+    for name in others:
+      shown.add_column(name, justify='right', no_wrap=True)
+    for row in rows:
+      shown.add_row(*row.values())
+    self.console.print(shown)
 
   def difference(self, name, other, measure, value, low, high):
     """One line: how much lower or higher a measure is than another's."""
@@ -111,10 +124,11 @@ def _signed(value):
 
 
 class _Training:
-  def __init__(self, show, title, value):
+  def __init__(self, show, title, value, part, parts):
     self._show = show
-    self._title = title
+    self._title = title if parts == 1 else f'[{part + 1}/{parts}] {title}'
     self._value = value
+    self._part, self._parts = part, parts  # one bar for all of them
     self._last = time.monotonic()
     self._bar = progress.Progress(
       progress.TextColumn('{task.description}'),
@@ -142,7 +156,10 @@ class _Training:
     text = _text(report, self._value)
     if report.stage != self._stage:
       self._begin(report)
-    self._bar.update(self._task, completed=report.epoch, text=text)
+    done = report.epoch
+    if self._parts > 1:
+      done = self._part + report.epoch / report.epochs
+    self._bar.update(self._task, completed=done, text=text)
     late = time.monotonic() - self._last >= PAUSE
     if self._bar.disable and (late or report.epoch == report.epochs):
       self._last = time.monotonic()
@@ -155,7 +172,8 @@ class _Training:
     if self._task is not None:
       self._bar.remove_task(self._task)
     self._stage = report.stage
-    self._task = self._bar.add_task(report.stage, total=report.epochs, text='')
+    total = report.epochs if self._parts == 1 else self._parts
+    self._task = self._bar.add_task(report.stage, total=total, text='')
 
 
 def _aside(report):

@@ -54,7 +54,7 @@ def estimate(values: Iterable[float]) -> Estimate:
 
 def loss(record: dict) -> float:
   """What validation chose by, lower is better; infinite for a failed run."""
-  name = _valid(record)
+  name = valid(record)
   if record[name] is None:
     return np.inf
   return record[name] if name == 'valid_rmse' else 1 - record[name]
@@ -76,16 +76,16 @@ def over_seeds(records: list[dict]) -> list[dict[str, str]]:
   """
   rows = []
   for name, group in _methods(records).items():
-    valid = [record[_valid(record)] for record in group]
+    chosen_by = [record[valid(record)] for record in group]
     measures = {
       column: str(estimate(_at(record['test'], path) for record in group))
-      for column, path in MEASURES[_valid(group[0])].items()
+      for column, path in MEASURES[valid(group[0])].items()
     }
     rows.append(
       {'method': name, 'seeds': str(len(group))}
       | measures
       | {
-        'valid': f'{np.mean(valid):.4f}',
+        'valid': f'{np.mean(chosen_by):.4f}',
         'epoch': f'{np.median([r["epoch"] for r in group]):.0f}',
         'parameters': f'{group[0]["parameters"]:,}',
         'seconds': f'{np.median([r["seconds"] for r in group]):.0f}',
@@ -133,7 +133,7 @@ def differences(records: list[dict], against='') -> list[dict[str, str]]:
   """
   groups = {}
   for name, group in _methods(records).items():
-    (measure, path), *_ = MEASURES[_valid(group[0])].items()
+    (measure, path), *_ = MEASURES[valid(group[0])].items()
     groups[measure, name] = {
       record['hashes']['split']: _at(record['test'], path) for record in group
     }
@@ -161,16 +161,42 @@ def differences(records: list[dict], against='') -> list[dict[str, str]]:
   return rows
 
 
-def _valid(record):
+def plotted(records: list[dict]) -> dict[str, Estimate]:
+  """The measures of one setting that are worth a curve, over its seeds.
+
+  Those of one scale: RMSE, or HR and NDCG at 10, each in the test and as
+  validation saw it. NaN where a run has failed.
+  """
+  chosen_by = valid(records[0])
+  paths = {
+    'valid_rmse': {
+      'test RMSE': ('test', 'rmse'),
+      'validation RMSE': ('valid_rmse',),
+    },
+    'valid_ndcg@10': {
+      'NDCG@10': ('test', 'sampled', 'ndcg@10'),
+      'HR@10': ('test', 'sampled', 'hr@10'),
+      'validation NDCG@10': ('valid_ndcg@10',),
+    },
+  }[chosen_by]
+  failed = any(record[chosen_by] is None for record in records)
+  nothing = Estimate(float('nan'), None, None)
+  return {
+    name: nothing if failed else estimate(_at(r, path) for r in records)
+    for name, path in paths.items()
+  }
+
+
+def valid(record: dict) -> str:
   """What the validation of a record is called."""
   return next(name for name in MEASURES if name in record)
 
 
-def _at(test, path):
+def _at(measures, path):
   """The measure at `path`, such as ('full', 'hr@10')."""
   for name in path:
-    test = test[name]
-  return test
+    measures = measures[name]
+  return measures
 
 
 def markdown(rows: list[dict[str, str]]) -> str:
@@ -204,14 +230,12 @@ def _chosen(records):
 
 
 def _check_group(name, group):
-  first = group[0]
-  for record in group[1:]:
-    differs = [
-      field
-      for field in first['config']
-      if field != 'seed'
-      and record['config'].get(field) != first['config'][field]
-    ]
+  first, *others = [
+    each['config'] | {'hyper': each['hyper'], 'seed': None, 'sweep': None}
+    for each in group
+  ]
+  for config in others:
+    differs = [field for field in first if config.get(field) != first[field]]
     if differs:
       raise ValueError(
         f'the records of {name} are of several configs: {", ".join(differs)}'

@@ -1,0 +1,37 @@
+r"""What the parts of DARec are worth.
+
+python -m experiments.table --config=configs/darec_ablation.py
+
+On the MovieLens pair, an hour on two CPU cores.
+"""
+
+from configs import autorec, common, darec
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
+  config = common.table(
+    'darec_ablation',
+    arg,
+    title='DARec without its classifier and without the source',
+    note='Without the classifier: mu and domain are 0. Without the source: beta'
+    ' is 0 as well.',
+    rows={
+      f'{axis[0].upper()}-{name}': (module, axis)
+      for axis in ('user', 'item')
+      for name, module in (
+        ('AutoRec', autorec),
+        ('DARec', darec),
+        ('DARec without classifier', darec),
+        ('DARec without classifier and source', darec),
+      )
+    },
+    columns={'90 %': {}},
+    data=common.data_block(arg),
+  )
+  for name, row in config.methods.items():
+    if 'without' in name:
+      row.hyper.update(mu=0.0, domain=0.0)
+    if 'source' in name:
+      row.hyper.beta = 0.0
+  return config

@@ -1,0 +1,14 @@
+r"""Table 3 of SharedVAE: HR and NDCG beside all methods, Amazon.
+
+python -m experiments.table --config=configs/sharedvae_table3.py
+
+Needs the review files of Movies and TV, and of Books; without them the table is
+empty beside the paper's numbers. Its MovieLens form is Table 4.
+"""
+
+from configs import common, sharedvae_table4
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(arg, **common.AMAZON_TABLE_ARGUMENT)
+  return sharedvae_table4.table('sharedvae_table3', arg, default='amazon')

@@ -1,0 +1,187 @@
+"""The cells of a table: the run that fills each, and the runs there are.
+
+A record is a cell's where all that decides it is the same: method, settings,
+hyper-parameters, seed, protocol and budget, the data by its hash, and the
+version of this package.
+"""
+
+import json
+import lzma
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+import xdomain
+from experiments import build, run, sweep
+from xdomain import ranking, results, wording
+
+IDENTITY = (
+  'method', 'model', 'seed', 'split', 'protocol', 'view', 'reviews', 'epochs',
+  'patience', 'every',
+)  # fmt: skip
+
+
+class Found(NamedTuple):
+  """A record, and the folder of its run, where that is here."""
+
+  record: dict
+  folder: pathlib.Path | None
+  member: int
+
+
+def of(table) -> dict[tuple[str, str], object]:
+  """The config of each (row, column) of a table, but for its seed."""
+  for field, known in (('rows', table.methods), ('columns', table.on)):
+    for name in table[field]:
+      if name not in known:
+        raise build.ConfigError(
+          f'config.{field} names {name!r}{wording.instead(name, known)}'
+        )
+  return {
+    (row, column): _cell(table, table.methods[row], table.on[column].terms)
+    for row in table.rows
+    for column in table.columns
+  }
+
+
+def _cell(table, config, terms):
+  """A row's config on the terms of a column."""
+  terms = terms.to_dict()
+  cell = config.copy_and_resolve_references()
+  with cell.unlocked(), cell.ignore_type():
+    cell.data = terms.pop('data', None) or table.data.to_dict()
+    cell.update(terms)
+    cell.beside = {}
+  return cell
+
+
+def identity(config, hyper) -> str:
+  """Of what decides a record, but for the data.
+
+  Args:
+    config: of a run, or as a record holds it.
+    hyper: the hyper-parameters of one member.
+  """
+  plain = config if isinstance(config, dict) else run.to_plain(config)
+  decides = {name: plain.get(name) for name in IDENTITY}
+  hyper = {name: float(value) for name, value in hyper.items()}
+  return json.dumps(decides | {'hyper': hyper}, sort_keys=True)
+
+
+def archive(workdir, kept) -> dict[str, list[Found]]:
+  """All records of this version, by identity.
+
+  Args:
+    workdir: of run folders.
+    kept: a folder of `records.jsonl.xz` in folders.
+  """
+  found = [
+    Found(record, path.parent, member)
+    for path in sorted(pathlib.Path(workdir).glob('*-seed*/records.jsonl'))
+    for member, record in enumerate(results.read(path))
+  ]
+  found += [
+    Found(record, None, 0)
+    for path in sorted(pathlib.Path(kept).glob('*/records.jsonl.xz'))
+    for record in read(path)
+  ]
+  by_identity = {}
+  for each in found:
+    if each.record['versions']['xdomain'] == xdomain.__version__:
+      key = identity(each.record['config'], each.record['hyper'])
+      by_identity.setdefault(key, []).append(each)
+  return by_identity
+
+
+def find(there, config, digest) -> Found | None:
+  """The record of a config with a seed, if there is one.
+
+  Args:
+    there: an `archive`.
+    config: of one run.
+    digest: of its data; None where that is not here, and then the record must
+      be of the same place.
+  """
+  for each in there.get(identity(config, config.hyper), ()):
+    record = each.record
+    same = record['hashes']['data'] == digest
+    if digest is None:
+      same = record['config']['data'] == run.to_plain(config)['data']
+    if same:
+      return each
+  return None
+
+
+def together(configs) -> list:
+  """Fewer configs for the same runs: what differs in `hyper` alone is swept."""
+  groups = {}
+  for config in configs:
+    plain = run.to_plain(config)
+    same = {n: v for n, v in plain.items() if n not in ('hyper', 'name')}
+    groups.setdefault(json.dumps(same, sort_keys=True), []).append(config)
+  return [
+    group[0]
+    if len(group) == 1
+    else sweep.replaced(
+      group[0], sweep=dict(members=tuple(c.hyper.to_dict() for c in group))
+    )
+    for group in groups.values()
+  ]
+
+
+def complete(found: Found, measures) -> dict:
+  """The record with what each user came to by each measure, `by_user`.
+
+  Sums over a user's questions, and how many they were (`n`): of squared errors
+  for 'rmse', of absolute ones for 'mae', else of the measure.
+  """
+  kept = found.record.get('by_user', {})
+  if found.folder is None or set(measures) <= set(kept):
+    return found.record
+  with np.load(found.folder / 'test.npz') as arrays:
+    test = {
+      name: x[found.member] if x.ndim > 1 else x for name, x in arrays.items()
+    }
+  n = np.bincount(test['user'])
+  sums = {
+    name: np.bincount(test['user'], _each(test, name)) for name in measures
+  }
+  by_user = {'n': n.tolist()} | {
+    name: [float(f'{value:.4g}') for value in x] for name, x in sums.items()
+  }
+  return found.record | {'by_user': by_user}
+
+
+def _each(test, measure):
+  """`[Q]` what each question came to."""
+  if measure in ('rmse', 'mae'):
+    return np.abs(test['rating'] - test['truth']) ** (1 + (measure == 'rmse'))
+  kind, name = measure.split(' ')
+  return ranking.gains(test[kind])[:, ranking.names().index(name)]
+
+
+def value(record, measure) -> float | None:
+  """The measure of a record's test; None where the run has failed."""
+  test = record['test']
+  for name in measure.split(' '):
+    test = test[name]
+  return None if record['failed'] else test
+
+
+def read(path) -> list[dict]:
+  """Records of a compressed file of JSON lines; [] where there is none."""
+  if not pathlib.Path(path).exists():
+    return []
+  with lzma.open(path, 'rt', encoding='utf-8') as lines:
+    return [json.loads(line) for line in lines]
+
+
+def write(path, records) -> None:
+  """Replaces a compressed file of JSON lines."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  beside = path.with_name(f'{path.name}.part')
+  text = ''.join(map(results.line, records))
+  beside.write_bytes(lzma.compress(text.encode(), preset=9))
+  beside.replace(path)

@@ -1,0 +1,135 @@
+"""The choice of hyper-parameters and settings, on validation data alone."""
+
+import itertools
+import math
+import random
+
+import numpy as np
+
+from experiments import build, protocols, run, sweep
+from xdomain import report, results
+
+
+def trials(config) -> list[dict]:
+  """What is tried: `{'model': settings, 'hyper': hyper-parameters}` each.
+
+  The whole grid of `config.search`, or `trials` of its points drawn without
+  repetition, the same whenever and wherever they are drawn.
+
+  Raises:
+    ConfigError: there is nothing to search, or a name is not known.
+  """
+  space = config.search
+  for field, known in (('hyper', config.hyper), ('model', config.model)):
+    for name in space[field]:
+      if name not in known:
+        raise build.ConfigError(
+          f'config.search.{field}.{name} is no setting of {config.method}'
+        )
+  grid = [
+    {'model': model, 'hyper': hyper}
+    for model, hyper in itertools.product(
+      build.product(space.model), build.product(space.hyper)
+    )
+  ]
+  if len(grid) <= space.trials:
+    return grid
+  drawn = random.Random(0).sample(range(len(grid)), space.trials)
+  return [grid[at] for at in sorted(drawn)]
+
+
+def search(config, prepared, workdir, display) -> dict:
+  """Runs the trials that are missing; the choice, and all that it rests on.
+
+  Args:
+    config: of a method; its seed says on which split.
+    prepared: its data.
+    workdir: where the search's folder is, in which each trial's is.
+    display: where it is shown.
+
+  Returns:
+    `trials` with the value that validation gave each, best first, of how many
+    `points`, and what was spent. It stands in the search's folder as well.
+
+  Raises:
+    ConfigError: every trial diverged.
+  """
+  folder = run.folder_of(_as_searched(config), workdir, 'search')
+  parts = _parts(config, prepared)
+  runs = []
+  for part, each in enumerate(parts):
+    value = protocols.of(config).value
+    with display.training(config.name, value, part, len(parts)) as watch:
+      inside = run.folder_of(each, folder)
+      runs.append(run.run(each, prepared, inside, watch=watch, test=False))
+  found = _found(config, runs)
+  results.write_json(folder / 'search.json', found)
+  if found['trials'][0]['valid'] is None:
+    raise build.ConfigError(
+      f'every trial of {config.name} diverged; give config.search smaller'
+      ' learning rates'
+    )
+  return found
+
+
+def apply(config, found):
+  """The config with what a search has chosen."""
+  best = found['trials'][0]
+  return sweep.replaced(config, model=best['model'], hyper=best['hyper'])
+
+
+def rows(found) -> list[dict[str, str]]:
+  """The trials as a table, best first."""
+  return [
+    {
+      'trial': ' '.join(
+        f'{name}={value}'
+        for name, value in (trial['model'] | trial['hyper']).items()
+      ),
+      'valid': 'diverged'
+      if trial['valid'] is None
+      else f'{trial["valid"]:.4f}',
+      'epoch': str(trial['epoch']),
+    }
+    for trial in found['trials']
+  ]
+
+
+def _as_searched(config):
+  """The config with its space in what names its folder."""
+  copy = config.copy_and_resolve_references()
+  with copy.unlocked():
+    copy.space = copy.search
+  return copy
+
+
+def _parts(config, prepared):
+  """The trials as runs: those that share settings are trained together."""
+  parts = []
+  by_model = itertools.groupby(trials(config), lambda trial: trial['model'])
+  for model, group in by_model:
+    members = tuple(trial['hyper'] for trial in group)
+    of_model = sweep.replaced(config, model=model, sweep=dict(members=members))
+    parts += sweep.parts(of_model, prepared)
+  return parts
+
+
+def _found(config, runs):
+  """The trials, best first, where they were made and what they cost."""
+  records = [record for each in runs for record in each]
+  values = [
+    trial | {'valid': record[report.valid(record)], 'epoch': record['epoch']}
+    for trial, record in zip(trials(config), records, strict=True)
+  ]
+  best_first = np.argsort([report.loss(r) for r in records], kind='stable')
+  return {
+    'trials': [values[at] for at in best_first],
+    'points': math.prod(
+      map(len, (*config.search.hyper.values(), *config.search.model.values()))
+    ),
+    'seed': config.seed,
+    'hashes': records[0]['hashes'],
+    'epochs': config.epochs,
+    'patience': config.patience,
+    'seconds': round(sum(each[0]['seconds'] for each in runs), 1),
+  }

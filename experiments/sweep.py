@@ -1,0 +1,172 @@
+"""A config with a sweep -> the runs it stands for, and what came of them.
+
+Seeds and settings are trained one after another, since they change the data or
+the program; hyper-parameters at once, as many as fit.
+"""
+
+import jax
+import numpy as np
+
+from experiments import build, run
+from xdomain import figures, report, results, train
+
+
+def by_seed(config) -> list:
+  """A config for each seed of the sweep, or the config itself."""
+  return [
+    replaced(config, seed=seed, sweep=dict(seed=()))
+    for seed in config.sweep.seed or (config.seed,)
+  ]
+
+
+def parts(config, prepared) -> list:
+  """A config for each run of one seed: each setting, by as many members as fit.
+
+  Args:
+    config: of one seed.
+    prepared: its data.
+  """
+  every = []
+  for setting in build.product(config.sweep.model):
+    blank = dict.fromkeys(config.sweep.model, ())
+    of_setting = replaced(config, model=setting, sweep=dict(model=blank))
+    every += _chunks(of_setting, prepared)
+  return every
+
+
+def _chunks(config, prepared):
+  members = build.members(config)
+  if len(members) == 1:
+    return [config]
+  width = config.width or _width(config, prepared)
+  if width >= len(members):
+    return [config]
+  blank = dict.fromkeys(config.sweep.hyper, ())
+  return [
+    replaced(
+      config, sweep=dict(hyper=blank, members=tuple(members[at : at + width]))
+    )
+    for at in range(0, len(members), width)
+  ]
+
+
+def _width(config, prepared):
+  """How many members fit in the device's memory."""
+  prepared = run.seen_by(config, prepared)
+  method = build.method(config, prepared.sizes)
+  one = jax.tree.map(lambda leaf: leaf[0], method.hyper)
+  return train.width(
+    method.model, jax.random.key(config.seed), prepared.data, one
+  )
+
+
+def replaced(config, **fields):
+  """A copy of a config with other values; dicts are merged."""
+  copy = config.copy_and_resolve_references()
+  with copy.unlocked():
+    copy.update(fields)
+  return copy
+
+
+def swept(config) -> list[tuple[str, ...]]:
+  """Where the swept values stand in a record, such as ('hyper', 'beta')."""
+  members = {name for member in config.sweep.members for name in member}
+  hyper = [
+    name for name in config.hyper if config.sweep.hyper[name] or name in members
+  ]
+  model = [name for name, values in config.sweep.model.items() if values]
+  return [('hyper', name) for name in hyper] + [
+    ('config', 'model', name) for name in model
+  ]
+
+
+def label(config, record) -> str:
+  """The method's name and the values of a sweep that are the record's."""
+  words = [config.name]
+  for path in swept(config):
+    words.append(f'{path[-1]}={_text(_at(record, path))}')
+  return ' '.join(words)
+
+
+def _at(record, path):
+  for name in path:
+    record = record[name]
+  return tuple(record) if isinstance(record, list) else record
+
+
+def _text(value):
+  return f'{value:g}' if isinstance(value, int | float) else str(value)
+
+
+def show(config, records, workdir, display) -> None:
+  """Prints a sweep's table; writes it and its plots beside its records.
+
+  Args:
+    config: of the sweep.
+    records: of all its members and seeds, and of what is shown beside it.
+    workdir: the folder of its folder.
+    display: where it is shown.
+  """
+  folder = run.folder_of(config, workdir, 'sweep')
+  results.write(folder / 'records.jsonl', ''.join(map(results.line, records)))
+  own = [record for record in records if record['name'] == config.name]
+  named = [
+    record | {'name': label(config, record)} if record in own else record
+    for record in records
+  ]
+  failed = sorted({r['name'] for r in named if report.loss(r) == np.inf})
+  rows = report.over_seeds([r for r in named if r['name'] not in failed])
+  display.table(rows)
+  for name in failed:
+    display.say(f'{name} has diverged')
+  results.write(folder / 'table.md', report.markdown(rows) + '\n')
+  figure = _figure(config, own)
+  if figure is not None:
+    figures.save(figure, folder / 'plot')
+  elif swept(config):
+    display.say('no plot: it takes one or two things that are swept')
+  display.say(f'records, table and plot are in {folder}')
+
+
+def _figure(config, records):
+  """A curve, bars or a heat map of what is swept; None of three or more."""
+  paths = swept(config)
+  if len(paths) not in (1, 2):
+    return None
+  cells = {}
+  for record in records:
+    place = tuple(_at(record, path) for path in paths)
+    cells.setdefault(place, []).append(record)
+  measures = {place: report.plotted(group) for place, group in cells.items()}
+  names = [path[-1] for path in paths]
+  return (_lines if len(paths) == 1 else _heat_map)(*names, measures)
+
+
+def _lines(x_label, measures):
+  """Measures against one swept value: curves of numbers, bars of the rest."""
+  lines = {}
+  for (x,), values in measures.items():
+    for name, value in values.items():
+      lines.setdefault(name, []).append(figures.Point(x, *value))
+  y_label = ', '.join(lines)
+  if all(isinstance(x, int | float) for (x,) in measures):
+    return figures.curves(lines, x_label=x_label, y_label=y_label)
+  groups = {
+    name: {_text(point.x): point for point in points}
+    for name, points in lines.items()
+  }
+  return figures.bars(groups, y_label=x_label)
+
+
+def _heat_map(x_label, y_label, measures):
+  """The first measure over two swept values."""
+  x_values, y_values = (list(dict.fromkeys(axis)) for axis in zip(*measures))
+  (name, *_) = next(iter(measures.values()))
+  means = np.full((len(y_values), len(x_values)), np.nan)
+  for (x, y), values in measures.items():
+    means[y_values.index(y), x_values.index(x)] = values[name].mean
+  return figures.heat_map(
+    [_text(x) for x in x_values], [_text(y) for y in y_values], means,
+    x_label=x_label, y_label=y_label, value_label=name,
+    lower_is_better=name.endswith('RMSE'),
+  )  # fmt: skip

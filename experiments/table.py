@@ -1,0 +1,53 @@
+r"""One table or figure: trains what is missing, and writes what came of it.
+
+python -m experiments.table --list
+python -m experiments.table --config=configs/darec_table2.py
+python -m experiments.table --config=configs/sharedvae_figure2.py
+python -m experiments.table --config=configs/darec_table2.py:tables \
+  --config.data.source=films.csv --config.data.target=books.csv
+
+`results/<name>/` gets the table as Markdown, CSV and LaTeX, the plot, and the
+records behind them, from which a second run prints the same without training.
+"""
+
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from experiments import arguments
+
+CONFIG = config_flags.DEFINE_config_file('config', help_string='The table.')
+WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where run folders are.')
+OUT = flags.DEFINE_string('out', 'results', 'Where folders of tables are.')
+LIST = flags.DEFINE_boolean(
+  'list', False, 'Only say what exists, what is missing and how long it takes.'
+)
+SECONDS = flags.DEFINE_float(
+  'checkpoint_seconds', 15.0, 'Seconds between checkpoints.', lower_bound=0.0
+)
+
+
+def main(argv):
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  from experiments import build, make, show
+  from xdomain import checkpoint, train
+  from xdomain.data import tables
+
+  display = show.Show()
+  try:
+    if LIST.value:
+      display.table(make.overview(WORKDIR.value, OUT.value))
+    else:
+      make.table(CONFIG.value, WORKDIR.value, OUT.value, display, SECONDS.value)
+  except (
+    build.ConfigError, tables.DataError, train.Diverged,
+    checkpoint.WrongCheckpoint,
+  ) as error:  # fmt: skip
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=arguments.parse)

@@ -1,0 +1,73 @@
+r"""Tunes a method on validation data, then tests the choice on several seeds.
+
+python -m experiments.tune --config=configs/bpr.py
+python -m experiments.tune --config=configs/darec.py:item,tables \
+  --config.data.source=films.csv --config.data.target=books.csv --seeds=3
+
+The space is `config.search`: all of its combinations, or as many as
+`config.search.trials` drawn at random, which is the same number for every
+method. Trials train on the split of `config.seed` and leave its test set alone.
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from experiments import arguments
+
+CONFIG = config_flags.DEFINE_config_file('config', help_string='The config.')
+WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where run folders go.')
+SEEDS = flags.DEFINE_integer(
+  'seeds', 5, 'The choice is tested on this many seeds.', lower_bound=1
+)
+
+
+def main(argv):
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  from experiments import build, show
+  from xdomain import checkpoint, train
+  from xdomain.data import tables
+
+  display = show.Show()
+  try:
+    _tune(CONFIG.value, display)
+  except (
+    build.ConfigError, tables.DataError, train.Diverged,
+    checkpoint.WrongCheckpoint,
+  ) as error:  # fmt: skip
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(1)
+
+
+def _tune(config, display):
+  """The search, its table, and the chosen setting on all seeds."""
+  from experiments import protocols, run, search
+  from xdomain import report, results
+
+  workdir = pathlib.Path(WORKDIR.value)
+  workdir.mkdir(parents=True, exist_ok=True)
+  prepared = run.prepare(config, display.say)
+  display.data(prepared.dataset)
+  found = search.search(config, prepared, workdir, display)
+  display.table(search.rows(found))
+  chosen = search.apply(config, found)
+  records = []
+  for seed in range(SEEDS.value):
+    chosen.seed = seed
+    prepared = run.prepare(chosen, lambda line: None)
+    folder = run.folder_of(chosen, workdir)
+    value = protocols.of(chosen).value
+    with display.training(chosen.name, value, seed, SEEDS.value) as watch:
+      (record,) = run.run(chosen, prepared, folder, watch=watch)
+    records.append(record | {'search': found})
+  display.table(report.over_seeds(records))
+  folder = run.folder_of(config, workdir, 'tuned')
+  results.write(folder / 'records.jsonl', ''.join(map(results.line, records)))
+  display.say(f'trials and records are in {folder}')
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=arguments.parse)
