@@ -84,7 +84,8 @@ def heat_map(
   drawing.names(axes.yaxis, y_values, np.inf)
   _cells(axes, image, means)
   best = (np.nanargmin if lower_is_better else np.nanargmax)(means)
-  _cell(axes, *np.unravel_index(best, shape), fill=False, ec=COLORS[1], lw=2)
+  outline = dict(fill=False, ec=COLORS[1], lw=2, clip_on=False)
+  _cell(axes, *np.unravel_index(best, shape), **outline)
   return figure
 
 
