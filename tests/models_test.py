@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import checkpoint, models, train
+from xdomain import checkpoint, members, models, train
 
 NAMES = [module.name for module in pkgutil.iter_modules(models.__path__)]
 EPOCHS = 2
@@ -128,10 +128,7 @@ def test_vmap_and_map_agree(name, monkeypatch):
   stack = jax.tree.map(lambda *leaves: jnp.array(leaves), *hypers)
   values = {}
   for across in ('map', 'vmap'):
-    monkeypatch.setattr(
-      train, '_across', lambda x, a=across: 'single' if np.ndim(
-        jax.tree.leaves(x)[0]) == 0 else a
-    )  # fmt: skip
+    monkeypatch.setattr(members, 'across', lambda *trees, form=across: form)
     values[across] = fit(name, stack).best_value
   np.testing.assert_allclose(values['map'], values['vmap'], atol=1e-4)
 

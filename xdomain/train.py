@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xdomain import base
+from xdomain import base, members
 
 
 class Trained(NamedTuple):
@@ -149,6 +149,7 @@ def fit(
   """
   hyper = jax.tree.map(jnp.asarray, hyper)
   limits = _per_stage(epochs, model.stages)
+  data, valid, shown = members.everywhere(hyper, (data, valid, shown))
   shown = data if shown is None else shown
   if progress is None:
     progress = begin(model, key, data, hyper, 0, ())
@@ -182,18 +183,18 @@ def fit(
 
 def begin(model, key, data, hyper, stage, done) -> Progress:
   """The progress of a stage before its first epoch."""
-  across = _across(hyper)
+  across = members.across(hyper, done)
   key = jax.random.fold_in(jax.random.fold_in(key, stage), 0)
   state = _init(model.stages[stage], across, key, data, hyper, done)
-  members = _members(hyper)
+  shape = members.shape(hyper)
   return Progress(
     stage,
     0,
     state,
     jax.tree.map(jnp.copy, model.stages[stage].keep(state)),
-    jnp.full(members, jnp.inf),
-    jnp.zeros(members, jnp.int32),
-    jnp.zeros(members, bool),
+    jnp.full(shape, jnp.inf),
+    jnp.zeros(shape, jnp.int32),
+    jnp.zeros(shape, bool),
     done,
   )
 
@@ -209,7 +210,44 @@ def abstract(model, key, data, hyper, stage) -> Progress:
     return progress._replace(stage=None, epoch=None)
 
   shapes = jax.eval_shape(arrays, key, data, hyper, done)
+  sharding = members.sharding(hyper)
+  shapes = jax.tree.map(lambda leaf: leaf.update(sharding=sharding), shapes)
   return shapes._replace(stage=stage, epoch=0)
+
+
+def width(model, key, data, hyper, free=None) -> int:
+  """How many members of a sweep fit in the memory of all devices at once.
+
+  A member takes its state, its best state, those that earlier stages ended in,
+  a gradient and the largest array that an epoch makes on its way.
+
+  Args:
+    model, key, data: as given to `fit`.
+    hyper: of one member.
+    free: bytes that may be taken on each device; by default half the free ones.
+
+  Returns:
+    At least 1 for each device.
+  """
+  free = members.free() if free is None else free
+  most = max(
+    _bytes(stage, abstract(model, key, data, hyper, index), key, data, hyper)
+    for index, stage in enumerate(model.stages)
+  )
+  return max(1, free // most) * jax.local_device_count()
+
+
+def _bytes(stage, progress, key, data, hyper):
+  """What a member takes in a stage."""
+  state = progress.state
+  program = jax.make_jaxpr(
+    lambda state, data, hyper: run_epoch(
+      stage, 'single', state, key, data, hyper, True
+    )
+  )(state, data, hyper)
+  gradient = getattr(state, 'params', state)
+  kept = state, progress.best, progress.done, gradient
+  return members.size(kept) + members.largest(program.jaxpr)
 
 
 def _train(stage, progress, key, data, hyper, patience):
@@ -217,8 +255,9 @@ def _train(stage, progress, key, data, hyper, patience):
   epoch = progress.epoch + 1
   key = jax.random.fold_in(jax.random.fold_in(key, progress.stage), epoch)
   running = ~(_stopped(progress, patience) | progress.failed)
+  across = members.across(hyper, progress.state)
   state, metrics, broken = run_epoch(
-    stage, _across(hyper), progress.state, key, data, hyper, running
+    stage, across, progress.state, key, data, hyper, running
   )
   metrics, broken = jax.device_get((metrics, broken))
   failed = progress.failed | (broken >= 0)
@@ -232,13 +271,13 @@ def _train(stage, progress, key, data, hyper, patience):
 
 
 def _inspect(stage, progress, data):
-  across = _across(progress.failed)
+  across = members.across(progress.failed, progress.state)
   return jax.device_get(_inspected(stage, across, progress.state, data))
 
 
 def _select(stage, measure, progress, shown, valid, patience):
   """Validates, and keeps the state where it is the best so far."""
-  across = _across(progress.failed)
+  across = members.across(progress.failed, progress.state)
   value = _validate(stage, across, measure, progress.state, shown, valid)
   # The epoch that has just ended is not counted as waiting.
   before = progress._replace(epoch=progress.epoch - 1)
@@ -289,34 +328,12 @@ def _per_stage(epochs, stages):
   return epochs
 
 
-def _members(tree):
-  """The shape `[]` or `[W]` of leaves; `[]` of a method without any."""
-  leaves = jax.tree.leaves(tree)
-  return np.shape(leaves[0]) if leaves else ()
-
-
-def _across(members):
-  """How members, `[]` or `[W]`, are run: one by one is faster on a CPU."""
-  if _members(members) == ():
-    return 'single'
-  return 'map' if jax.default_backend() == 'cpu' else 'vmap'
-
-
-def _each(function, across, *mapped):
-  """`function(*mapped)`, or the same for each member of a sweep."""
-  if across == 'single':
-    return function(*mapped)
-  if across == 'vmap':
-    return jax.vmap(function)(*mapped)
-  return jax.lax.map(lambda member: function(*member), mapped)
-
-
 @functools.partial(jax.jit, static_argnames=('stage', 'across'))
 def _init(stage, across, key, data, hyper, done):
-  def init(hyper, done):
+  def init(hyper, done, key, data):
     return stage.init(key, data, hyper, done)
 
-  return _each(init, across, hyper, done)
+  return members.each(init, across, (hyper, done), (key, data))
 
 
 @functools.partial(
@@ -331,7 +348,7 @@ def run_epoch(stage, across, state, key, data, hyper, running):
   visits = stage.epoch(key_visits, data)
   n = jax.tree.leaves(visits)[0].shape[0]
 
-  def epoch(state, hyper):
+  def epoch(state, hyper, visits, data, key_steps):
     def step(state, numbered):
       number, visit = numbered
       key = jax.random.fold_in(key_steps, number)
@@ -346,31 +363,32 @@ def run_epoch(stage, across, state, key, data, hyper, running):
     }
     return state, means, broken
 
-  def unless_stopped(state, hyper, running):
-    _, metrics, broken = jax.eval_shape(epoch, state, hyper)
+  def unless_stopped(running, *of_epoch):
+    _, metrics, broken = jax.eval_shape(epoch, *of_epoch)
     nothing = jax.tree.map(lambda m: jnp.full(m.shape, jnp.nan), metrics)
-    stopped = state, nothing, jnp.full(broken.shape, -1, broken.dtype)
-    return jax.lax.cond(running, epoch, lambda *_: stopped, state, hyper)
+    stopped = of_epoch[0], nothing, jnp.full(broken.shape, -1, broken.dtype)
+    return jax.lax.cond(running, epoch, lambda *_: stopped, *of_epoch)
 
+  shared = visits, data, key_steps
   if across == 'map':
-    return _each(unless_stopped, across, state, hyper, running)
-  return _each(epoch, across, state, hyper)
+    mapped = running, state, hyper
+    return members.each(unless_stopped, across, mapped, shared)
+  return members.each(epoch, across, (state, hyper), shared)
 
 
 @functools.partial(jax.jit, static_argnames=('stage', 'across'))
 def _inspected(stage, across, state, data):
-  return _each(lambda state: stage.inspect(state, data), across, state)
+  return members.each(stage.inspect, across, (state,), (data,))
 
 
 @functools.partial(jax.jit, static_argnames=('stage', 'across', 'measure'))
 def _validate(stage, across, measure, state, data, valid):
-  queries = getattr(valid, stage.domain)
-  facing = data.mirrored() if stage.domain == 'source' else data
-
-  def value(state):
+  def value(state, data, queries):
+    facing = data.mirrored() if stage.domain == 'source' else data
     return measure(stage.predict(state, data), facing, queries)
 
-  return _each(value, across, state)
+  queries = getattr(valid, stage.domain)
+  return members.each(value, across, (state,), (data, queries))
 
 
 @functools.partial(jax.jit, donate_argnames='otherwise')
