@@ -36,11 +36,11 @@ def largest(jaxpr) -> int:
   return max((*map(size, arrays), *inner), default=0)
 
 
-# On two CPU cores (benchmarks/sweep.py), 16 runs at once by vmap took .1 to .7 of
-# the time of one after another where a run's state is below this, and .4 to 1.3
-# above, where they no longer share a cache. A map takes as long as one after
-# another, or less where the visits are dear, and passes over members that have
-# stopped early, as vmap does not: so vmap has to win clearly.
+# On two CPU cores (benchmarks/sweep.py), 16 runs at once by vmap took .1 to .6
+# of the time of one after another where a run's state is below this; above, .4
+# to 1.3. A map takes about as long as one after another, or
+# less where the visits are dear, and passes over members that have stopped
+# early, which vmap does not: so vmap has to win clearly.
 SMALL = 2**18  # bytes
 
 
