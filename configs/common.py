@@ -353,3 +353,17 @@ def ranked_in_paper(number, methods, column):
     }
     for row, theirs in methods.items()
   }
+
+
+def statistics(name, arg, /, *, title, data, paper):
+  """A table of how large data sets are: by name, their blocks and counts."""
+  words = [arg.data] if arg.data != 'movielens' else []
+  return ml_collections.ConfigDict(
+    dict(
+      name='_'.join([name, *words]),
+      command=f'configs/{name}.py' + ':' * bool(words) + ','.join(words),
+      title=title,
+      data=data,
+      paper=paper,
+    )
+  )

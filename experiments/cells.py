@@ -148,7 +148,7 @@ def complete(found: Found, measures) -> dict:
     name: np.bincount(test['user'], _each(test, name)) for name in measures
   }
   by_user = {'n': n.tolist()} | {
-    name: [float(f'{value:.4g}') for value in x] for name, x in sums.items()
+    name: [float(f'{value:.3g}') for value in x] for name, x in sums.items()
   }
   return found.record | {'by_user': by_user}
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import arguments, cells, protocols, run, search, sweep
 from xdomain import figures, report, results, significance, typeset
-from xdomain.data import kept, load, tables
+from xdomain.data import download, kept, load, tables
 
 LOWER_IS_BETTER = ('rmse', 'mae')
 
@@ -42,7 +42,7 @@ def table(config, workdir, out, display, seconds=15.0) -> None:
   grid = _grid(config, found)
   _write(config, grid, found, missing, folder)
   display.say((folder / 'table.md').read_text('utf-8'))
-  display.say(f'table, plot and records are in {folder}')
+  display.say(f'{folder} holds it, the plot and the records')
 
 
 def _key(data):
@@ -59,6 +59,7 @@ def _data(config, display):
     try:
       dataset = load.dataset(say=display.say, **cell.data.to_dict())
       digests[key] = kept.digest(dataset)
+      display.data(dataset)
     except tables.DataError as error:
       digests[key] = None
       missing.append(str(error))
@@ -227,7 +228,11 @@ def _gap(records, others, measure):
 
 def _write(config, grid, found, missing, folder):
   """Everything that is committed of a table."""
-  records = [record for group in found.values() for record in group]
+  records = [
+    {'row': row, 'column': column} | record
+    for (row, column), group in found.items()
+    for record in group
+  ]
   if records:
     cells.write(folder / 'records.jsonl.xz', records)
     figures.save(_figure(config, grid), folder / 'plot')
@@ -244,18 +249,35 @@ def _markdown(config, grid, records, missing):
     parts.append(typeset.markdown(kind).rstrip())
   if records:
     parts += [typeset.LEGEND, _about(records)]
-  parts += [f'Not here: {text}' for text in missing]
+  parts += [not_here(text) for text in missing]
   parts.append(
     f'```\npython -m experiments.table --config={config.command}\n```'
   )
   return '\n\n'.join(filter(None, parts)) + '\n'
 
 
+def not_here(error: str) -> str:
+  """What is missing, for a file that is read on other machines too."""
+  return f'Not here: {error}'.replace(
+    str(download.cache_dir()), '$XDOMAIN_DATA'
+  )
+
+
 def _kinds(grid):
-  """The table, or where it ranks, a sampled and a full one."""
-  full = [c for c in grid.columns if 'full ' in c.name]
-  sampled = [c for c in grid.columns if 'full ' not in c.name]
-  return [grid._replace(columns=c) for c in (sampled, full) if c]
+  """The table, or where it ranks, a sampled and a full one; none is empty."""
+  kinds = [
+    grid._replace(columns=[c for c in grid.columns if ('full ' in c.name) == f])
+    for f in (False, True)
+  ]
+  return [
+    kind
+    for kind in kinds
+    if any(
+      cell.values or cell.paper is not None
+      for (_, name), cell in grid.cells.items()
+      if name in [column.name for column in kind.columns]
+    )
+  ]
 
 
 def _about(records):
@@ -327,7 +349,7 @@ def overview(workdir, out) -> list[dict[str, str]]:
   rows = []
   for path in sorted(pathlib.Path('configs').glob('[a-z]*_*.py')):
     config = arguments.load(str(path))
-    if 'columns' in config:
+    if 'methods' in config:
       rows.append({'table': str(path)} | _state(config, there, seconds))
   return rows
 

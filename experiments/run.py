@@ -181,7 +181,7 @@ def run(
       _save_test(folder / 'test.npz', [answer for _, answer in members])
     lines = ''.join(map(results.line, records))
     results.write(folder / 'records.jsonl', lines)
-  return records
+  return results.read(folder / 'records.jsonl')
 
 
 def _check_same_data(folder, saved, hashes):

@@ -187,6 +187,8 @@ def _aside(report):
 
 def _text(report, shown_as):
   """Loss, validation, best so far and speed, of the best member."""
+  if not np.any(np.isfinite(report.metrics['loss'])):
+    return 'diverged'
   parts = [f'loss {np.nanmin(report.metrics["loss"]):.4f}']
   if report.value is not None:
     best = int(np.nanargmin(report.best_value))

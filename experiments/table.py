@@ -31,7 +31,7 @@ SECONDS = flags.DEFINE_float(
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  from experiments import build, make, show
+  from experiments import build, make, show, statistics
   from xdomain import checkpoint, train
   from xdomain.data import tables
 
@@ -39,6 +39,8 @@ def main(argv):
   try:
     if LIST.value:
       display.table(make.overview(WORKDIR.value, OUT.value))
+    elif 'methods' not in CONFIG.value:
+      statistics.table(CONFIG.value, OUT.value, display)
     else:
       make.table(CONFIG.value, WORKDIR.value, OUT.value, display, SECONDS.value)
   except (

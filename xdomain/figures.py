@@ -145,7 +145,7 @@ def bars(
 
 
 def _bars(axes, i, method, wide, x, mean, low, high):
-  style = dict(color=COLORS[i % 6], hatch=('', '/////', '.....')[i // 6 % 3])
+  style = dict(color=COLORS[i % 6], hatch=('', '/////', 'xxxxx')[i // 6 % 3])
   axes.bar(x, mean, wide, label=method, ec='white', lw=0.5, **style)
   style = dict(fmt='none', ecolor='0.2', elinewidth=0.8, capsize=1.5)
   axes.errorbar(x, (low + high) / 2, (high - low) / 2, **style)

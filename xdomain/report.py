@@ -230,12 +230,14 @@ def _chosen(records):
 
 
 def _check_group(name, group):
-  first, *others = [
-    each['config'] | {'hyper': each['hyper'], 'seed': None, 'sweep': None}
-    for each in group
-  ]
-  for config in others:
-    differs = [field for field in first if config.get(field) != first[field]]
+  first = group[0]['config']
+  for record in group[1:]:
+    differs = [
+      field
+      for field in first
+      if field not in ('seed', 'sweep')
+      and record['config'].get(field) != first[field]
+    ]
     if differs:
       raise ValueError(
         f'the records of {name} are of several configs: {", ".join(differs)}'

@@ -145,7 +145,7 @@ def fit(
     Where the last stage ended; its `best` is what `model.predict` takes.
 
   Raises:
-    Diverged: the loss is not finite, in every member where there are several.
+    Diverged: the loss is not finite. Members of a sweep are marked instead.
   """
   hyper = jax.tree.map(jnp.asarray, hyper)
   limits = _per_stage(epochs, model.stages)
@@ -261,10 +261,10 @@ def _train(stage, progress, key, data, hyper, patience):
   )
   metrics, broken = jax.device_get((metrics, broken))
   failed = progress.failed | (broken >= 0)
-  if np.all(failed):
+  if failed.ndim == 0 and failed:
     raise Diverged(
       f'stage {stage.name}: the loss is not finite in epoch {epoch}, step'
-      f' {int(np.max(broken)) + 1}; try a smaller learning rate'
+      f' {int(broken) + 1}; try a smaller learning rate'
       ' (--config.hyper.lr)'
     )
   return progress._replace(epoch=epoch, state=state, failed=failed), metrics

@@ -118,25 +118,40 @@ def _in_csv(cell):
 def latex(grid: Grid, caption: str, label: str) -> str:
   """A `table` for booktabs; the paper's numbers in rows of their own."""
   best = [grid.best(column) for column in grid.columns]
-  lines = [
+  lines = []
+  for row in grid.rows:
+    cells = [grid.cells[row, column.name] for column in grid.columns]
+    ours = [_in_latex(c, row == b) for c, b in zip(cells, best)]
+    lines.append([_escaped(row), *ours])
+    if any(cell.paper is not None for cell in cells):
+      papers = ['' if c.paper is None else f'{c.paper:.4f}' for c in cells]
+      lines.append([r'\quad paper', *papers])
+  names = ['method', *(column.name for column in grid.columns)]
+  return _booktabs(names, lines, caption, label)
+
+
+def rows(rows: list[dict[str, str]], caption: str, label: str) -> str:
+  """The same of rows of text that share their columns."""
+  lines = [[_escaped(cell) for cell in row.values()] for row in rows]
+  return _booktabs(list(rows[0]), lines, caption, label)
+
+
+def _booktabs(names, lines, caption, label):
+  text = [
     r'\begin{table}',
     r'\centering',
     rf'\caption{{{_escaped(caption)}}}',
     rf'\label{{{label}}}',
-    rf'\begin{{tabular}}{{l{"r" * len(grid.columns)}}}',
+    rf'\begin{{tabular}}{{l{"r" * (len(names) - 1)}}}',
     r'\toprule',
-    _latex_row(['method', *(_escaped(c.name) for c in grid.columns)]),
+    _latex_row(map(_escaped, names)),
     r'\midrule',
+    *map(_latex_row, lines),
+    r'\bottomrule',
+    r'\end{tabular}',
+    r'\end{table}',
   ]
-  for row in grid.rows:
-    cells = [grid.cells[row, column.name] for column in grid.columns]
-    ours = [_in_latex(c, row == b) for c, b in zip(cells, best)]
-    lines.append(_latex_row([_escaped(row), *ours]))
-    if any(cell.paper is not None for cell in cells):
-      papers = ['' if c.paper is None else f'{c.paper:.4f}' for c in cells]
-      lines.append(_latex_row([r'\quad paper', *papers]))
-  lines += [r'\bottomrule', r'\end{tabular}', r'\end{table}']
-  return '\n'.join(lines) + '\n'
+  return '\n'.join(text) + '\n'
 
 
 def _in_latex(cell, bold):

@@ -1,0 +1,55 @@
+"""A config of data sets -> a table of their sizes, beside the paper's."""
+
+import csv
+import io
+import pathlib
+
+from experiments import make
+from xdomain import report, results, typeset
+from xdomain.data import load, pairs, tables
+
+COUNTS = (
+  'shared_users', 'source_items', 'source_ratings', 'target_items',
+  'target_ratings',
+)  # fmt: skip
+
+
+def table(config, out, display) -> None:
+  """Reads the data sets, prints the table and writes it to its folder."""
+  rows, missing = [], []
+  for name, data in config.data.items():
+    try:
+      dataset = load.dataset(say=display.say, **data.to_dict())
+      rows.append(_row(name, pairs.counts(dataset.pair)))
+    except tables.DataError as error:
+      missing.append(make.not_here(str(error)))
+    if name in config.paper:
+      rows.append(_row(f'{name}, paper', config.paper[name].to_dict()))
+  folder = pathlib.Path(out) / config.name
+  command = f'```\npython -m experiments.table --config={config.command}\n```'
+  parts = [f'# {config.title}', report.markdown(rows), *missing, command]
+  results.write(folder / 'table.md', '\n\n'.join(parts) + '\n')
+  results.write(folder / 'table.csv', _as_csv(rows))
+  label = f'tab:{config.name}'
+  results.write(folder / 'table.tex', typeset.rows(rows, config.title, label))
+  display.say((folder / 'table.md').read_text('utf-8'))
+
+
+def _row(name, counts):
+  """Counts, and the share of cells that is empty, in percent."""
+  row = {'data': name} | {
+    count.replace('_', ' '): f'{counts[count]:,}' for count in COUNTS
+  }
+  for domain in ('source', 'target'):
+    cells = counts['shared_users'] * counts[f'{domain}_items']
+    empty = 100 * (1 - counts[f'{domain}_ratings'] / max(1, cells))
+    row[f'{domain} empty'] = f'{empty:.2f} %'
+  return row
+
+
+def _as_csv(rows):
+  text = io.StringIO()
+  writer = csv.DictWriter(text, rows[0], lineterminator='\n')
+  writer.writeheader()
+  writer.writerows(rows)
+  return text.getvalue()

@@ -1,0 +1,107 @@
+"""Tuning: what is tried, on which data, and how a broken search goes on."""
+
+import json
+
+import pytest
+
+from experiments import arguments, build, run, search, show
+from tests.experiments.run_test import Killed
+from xdomain import results
+
+
+@pytest.fixture(autouse=True)
+def _from_the_root(monkeypatch, request):
+  monkeypatch.chdir(request.config.rootpath)
+
+
+def config(**space):
+  config = arguments.load('configs/autorec.py:item,quick')
+  config.epochs = 3
+  config.width = 1
+  config.search.update(dict(hyper={}, model={}))
+  with config.search.unlocked():
+    config.search.hyper = dict(lr=(1e-3, 1e-2))
+    config.search.update(space)
+  return config
+
+
+def go(config, folder):
+  prepared = run.prepare(config, say=lambda line: None)
+  return search.search(config, prepared, folder, show.Show())
+
+
+def test_a_small_grid_is_tried_whole():
+  trials = search.trials(config(model=dict(embed=(8, 16))))
+  assert len(trials) == 4
+  assert trials[1] == {'model': {'embed': 8}, 'hyper': {'lr': 1e-2}}
+
+
+def test_of_a_large_grid_as_many_as_asked_are_drawn_once_and_for_all():
+  large = config(hyper=dict(alpha=tuple(i / 100 for i in range(50))))
+  drawn = search.trials(large)
+  assert len(drawn) == 8 == len({json.dumps(trial) for trial in drawn})
+  assert drawn == search.trials(large)
+  assert drawn != [{'model': {}, 'hyper': {'alpha': i / 100}} for i in range(8)]
+
+
+def test_a_name_that_is_no_setting_is_refused():
+  with pytest.raises(build.ConfigError, match=r'config\.search\.hyper\.alpa'):
+    search.trials(config(hyper=dict(alpa=(1.0,))))
+
+
+def test_the_best_on_validation_is_chosen_and_the_test_set_is_left_alone(
+  tmp_path,
+):
+  tuned = config(model=dict(embed=(4, 16)))
+  found = go(tuned, tmp_path)
+  values = [trial['valid'] for trial in found['trials']]
+  assert values == sorted(values) and len(values) == 4
+  best = search.apply(tuned, found)
+  assert best.hyper.lr == found['trials'][0]['hyper']['lr']
+  assert best.model.embed == found['trials'][0]['model']['embed']
+  assert not list(tmp_path.glob('**/test.npz'))
+  for path in tmp_path.glob('**/records.jsonl'):
+    assert all('test' not in record for record in results.read(path))
+  (saved,) = tmp_path.glob('*-search-*/search.json')
+  assert json.loads(saved.read_text()) == found
+
+
+def test_a_killed_search_repeats_no_finished_trial(tmp_path, monkeypatch):
+  whole = go(config(), tmp_path / 'whole')
+  ran, run_one = [], run.run
+
+  def counted(*args, **options):
+    if len(ran) == 1:
+      raise Killed
+    ran.append(args)
+    return run_one(*args, **options)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(run, 'run', counted)
+    with pytest.raises(Killed):
+      go(config(), tmp_path / 'broken')
+  trained, train = [], run._train
+  monkeypatch.setattr(
+    run, '_train', lambda *args: trained.append(1) or train(*args)
+  )
+  again = go(config(), tmp_path / 'broken')
+  assert len(trained) == 1
+  assert again['trials'] == whole['trials']
+
+
+def test_a_trial_that_diverged_is_last_and_harms_no_other(tmp_path):
+  found = go(config(hyper=dict(lr=(1e-2, 1e30))), tmp_path)
+  assert found['trials'][0]['valid'] < 2
+  assert found['trials'][1]['valid'] is None
+  assert search.rows(found)[1]['valid'] == 'diverged'
+
+
+def test_a_search_whose_trials_all_diverged_says_so(tmp_path):
+  with pytest.raises(build.ConfigError, match='every trial of autorec_item'):
+    go(config(hyper=dict(lr=(1e30, 2e30))), tmp_path)
+
+
+def test_another_space_is_another_search(tmp_path):
+  go(config(), tmp_path)
+  go(config(hyper=dict(lr=(1e-2,))), tmp_path)
+  assert len(list(tmp_path.iterdir())) == 2

@@ -1,0 +1,116 @@
+"""A sweep: which runs it stands for, and what it shows in the end."""
+
+import pytest
+
+from experiments import arguments, build, run, show, sweep
+from xdomain import results
+
+
+@pytest.fixture(autouse=True)
+def _from_the_root(monkeypatch, request):
+  monkeypatch.chdir(request.config.rootpath)
+
+
+def config(**fields):
+  config = arguments.load('configs/autorec.py:item,quick')
+  config.update(dict(epochs=2) | fields)
+  return config
+
+
+def prepared(config):
+  return run.prepare(config, say=lambda line: None)
+
+
+def test_seeds_and_settings_are_runs_of_their_own():
+  swept = config()
+  swept.sweep.seed = (3, 5)
+  swept.sweep.model.embed = (8, 16)
+  seeds = sweep.by_seed(swept)
+  assert [each.seed for each in seeds] == [3, 5]
+  parts = sweep.parts(seeds[0], prepared(seeds[0]))
+  assert [each.model.embed for each in parts] == [8, 16]
+  assert len({run.folder_of(each, '') for each in parts}) == 2
+
+
+def test_a_config_without_a_sweep_is_one_part_as_it_is():
+  plain = config()
+  (seed,) = sweep.by_seed(plain)
+  (part,) = sweep.parts(seed, prepared(seed))
+  assert part.to_dict() == plain.to_dict()
+
+
+def test_all_members_are_trained_once_whatever_the_width():
+  swept = config(width=4)
+  swept.sweep.hyper.lr = (1e-3, 3e-3, 1e-2)
+  swept.sweep.hyper.alpha = (0.0, 1e-4, 1e-3)
+  parts = sweep.parts(swept, prepared(swept))
+  widths = [len(build.members(part)) for part in parts]
+  assert widths == [4, 4, 1]
+  members = [member for part in parts for member in build.members(part)]
+  assert members == build.members(swept)
+  swept.width = 0  # What fits: these are small.
+  assert sweep.parts(swept, prepared(swept)) == [swept]
+
+
+def test_a_listed_member_replaces_what_it_names():
+  listed = config()
+  listed.sweep.members = ({'lr': 0.5}, {'alpha': 0.25})
+  first, second = build.members(listed)
+  assert first == listed.hyper.to_dict() | {'lr': 0.5}
+  assert second == listed.hyper.to_dict() | {'alpha': 0.25}
+  listed.sweep.members = ({'alpa': 0.25},)
+  with pytest.raises(build.ConfigError, match=r'sweep\.members'):
+    build.method(listed, build.base.Sizes(3, 4, 5))
+
+
+def shown(swept, tmp_path):
+  records = []
+  for seed in sweep.by_seed(swept):
+    data = prepared(seed)
+    for part in sweep.parts(seed, data):
+      folder = run.folder_of(part, tmp_path)
+      records += run.run(part, data, folder, watch=lambda report: None)
+  sweep.show(swept, records, tmp_path, show.Show())
+  (folder,) = tmp_path.glob('*-sweep-*')
+  return records, folder
+
+
+def test_a_sweep_over_seeds_and_values_leaves_records_table_and_plot(
+  tmp_path, capsys
+):
+  swept = config(width=1)
+  swept.sweep.seed = (0, 1)
+  swept.sweep.hyper.lr = (1e-3, 1e-2)
+  records, folder = shown(swept, tmp_path)
+  assert [(r['seed'], r['hyper']['lr']) for r in records] == [
+    (0, 1e-3), (0, 1e-2), (1, 1e-3), (1, 1e-2),
+  ]  # fmt: skip
+  assert results.read(folder / 'records.jsonl') == records
+  table = (folder / 'table.md').read_text().splitlines()
+  assert [line.split(' | ')[:2] for line in table[2:]] == [
+    ['| autorec_item lr=0.001', '2'], ['| autorec_item lr=0.01', '2'],
+  ]  # fmt: skip
+  assert {path.name for path in folder.glob('plot.*')} == {
+    'plot.png', 'plot.svg',
+  }  # fmt: skip
+  assert 'autorec_item lr=0.01' in capsys.readouterr().out
+
+
+def test_a_member_that_diverged_is_named_and_the_others_are_shown(
+  tmp_path, capsys
+):
+  swept = config()
+  swept.sweep.hyper.lr = (1e-2, 1e30)
+  swept.sweep.hyper.alpha = (1e-4, 1e-3)
+  _, folder = shown(swept, tmp_path)
+  assert 'alpha=0.001 lr=1e+30 has diverged' in capsys.readouterr().out
+  assert len((folder / 'table.md').read_text().splitlines()) == 2 + 2
+  assert (folder / 'plot.svg').exists()
+
+
+def test_a_label_names_what_is_swept():
+  swept = config()
+  swept.sweep.hyper.lr = (1e-2,)
+  swept.sweep.model.embed = (8,)
+  record = {'hyper': {'lr': 0.01}, 'config': {'model': {'embed': 8}}}
+  assert sweep.label(swept, record) == 'autorec_item lr=0.01 embed=8'
