@@ -36,7 +36,7 @@ def largest(jaxpr) -> int:
   return max((*map(size, arrays), *inner), default=0)
 
 
-# On two CPU cores (benchmarks/sweep.py), 16 runs at once by vmap took .1 to .6
+# On two CPU cores (benchmarks/sweep.py), 16 runs at once by vmap took .1 to .7
 # of the time of one after another where a run's state is below this; above, .4
 # to 1.3. A map takes about as long as one after another, or
 # less where the visits are dear, and passes over members that have stopped
