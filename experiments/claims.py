@@ -15,7 +15,7 @@ OUT = flags.DEFINE_string('out', 'results', 'Where folders of tables are.')
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  from configs import claims
+  from configs.papers import claims
   from xdomain import report, results
 
   records = {}

@@ -8,16 +8,20 @@ import shlex
 import pytest
 
 from configs import shared_vae
-from experiments import arguments, build, run
+from experiments import arguments, build, cells, make, run, show
 from tests import helpers
 from xdomain import base
 
 ROOT = pathlib.Path(__file__).parent.parent
-CONFIGS = sorted(
+FILES = sorted(
   f'configs/{path.name}'
   for path in (ROOT / 'configs').glob('*.py')
   if path.stem not in ('__init__', 'common')
 )
+TABLES = [
+  text for text in FILES if re.search('_(table|figure|latent|ablation)', text)
+]
+CONFIGS = [text for text in FILES if text not in TABLES]
 VARIANTS = {
   'configs/autorec.py': ['item', 'user'],
   'configs/darec.py': ['item', 'user'],
@@ -148,12 +152,40 @@ def test_an_ablation_is_not_searched_for_what_it_leaves_out(variant, ablated):
   assert ablated not in config.search.hyper
 
 
+@pytest.mark.parametrize('data', ['movielens', 'amazon'])
+@pytest.mark.parametrize('text', TABLES)
+def test_every_cell_of_a_table_builds_its_model(text, data):
+  config = arguments.load(f'{text}:{data}')
+  assert config.title
+  if 'methods' not in config:
+    pytest.skip('its rows are data sets')
+  for cell in cells.of(config).values():
+    build.method(cell, helpers.small().sizes)
+    assert cell.data.kind.startswith(data)
+
+
+@pytest.mark.parametrize('text', TABLES)
+def test_the_quick_form_of_a_table_is_filled(text, tmp_path):
+  config = arguments.load(text)
+  if 'methods' not in config:
+    pytest.skip('its rows are data sets')
+  config = arguments.load(f'{text}:movielens,quick')
+  config.update(seeds=(0,), rows=config.rows[-1:], columns=config.columns[:2])
+  config.methods[config.rows[0]].epochs = 2
+  make.table(config, tmp_path / 'runs', tmp_path, show.Show())
+  text = (tmp_path / config.name / 'table.md').read_text()
+  assert re.search(r'\*\*0\.\d{4}\*\*', text)
+  assert (tmp_path / config.name / 'plot.png').exists()
+
+
 def commands():
-  """Every `experiments.main` command of the README and of the configs."""
+  """Every command with a config, of the README and of the configs."""
   files = [ROOT / 'README.md', *(ROOT / 'configs').glob('*.py')]
   text = '\n'.join(path.read_text() for path in files if path.exists())
   text = text.replace('\\\n', ' ')
-  return sorted(set(re.findall(r'python -m experiments\.main[^\n`#|]*', text)))
+  return sorted(
+    set(re.findall(r'python -m experiments\.\w+ --config=[^\n`#|]*', text))
+  )
 
 
 @pytest.mark.parametrize('command', commands())

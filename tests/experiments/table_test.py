@@ -1,0 +1,353 @@
+"""A table: what fills its cells, what is trained, and what is written."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from configs import autorec, bias, common, item_pop, shared_vae
+from experiments import (
+  arguments,
+  build,
+  cells,
+  claims,
+  make,
+  run,
+  show,
+  statistics,
+)
+from xdomain import results
+
+
+@pytest.fixture(autouse=True)
+def _from_the_root(monkeypatch, request):
+  monkeypatch.chdir(request.config.rootpath)
+
+
+def small(rows=None, **settings):
+  """Two raters on a small pair, one column a share of the ratings."""
+  arg = common.parse_arg('quick', **common.TABLE_ARGUMENT)
+  config = common.table(
+    'small',
+    arg,
+    title='A small table',
+    rows=rows or {'bias': (bias,), 'AutoRec': (autorec, 'item')},
+    columns={
+      '80 %': dict(terms=dict(split=dict(test=0.2))),
+      '90 %': {},
+    },
+    paper={'AutoRec': {'80 %': {'rmse': 0.5}}},
+    data=common.synthetic(),
+    **settings,
+  )
+  for method in config.methods.values():
+    method.epochs = 3
+  return config
+
+
+@pytest.fixture(scope='module')
+def filled_once(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('table')
+  fill(small(), folder)
+  return folder
+
+
+@pytest.fixture
+def filled(filled_once, tmp_path):
+  """A folder with the small table, its runs and its records."""
+  return shutil.copytree(filled_once, tmp_path / 'filled')
+
+
+def fill(config, tmp_path):
+  make.table(config, tmp_path / 'runs', tmp_path / 'out', show.Show())
+  return tmp_path / 'out' / config.name
+
+
+def test_every_cell_is_the_rows_config_on_the_columns_terms():
+  there = cells.of(small())
+  assert list(there) == [
+    ('bias', '80 %'), ('bias', '90 %'),
+    ('AutoRec', '80 %'), ('AutoRec', '90 %'),
+  ]  # fmt: skip
+  assert there['AutoRec', '80 %'].split.test == 0.2
+  assert there['AutoRec', '90 %'].split.test == 0.1
+  assert there['AutoRec', '80 %'].method == 'autorec'
+
+
+def test_a_row_that_is_not_known_is_answered_with_what_would_do():
+  config = small()
+  config.rows = ('bais',)
+  with pytest.raises(build.ConfigError, match=r"rows names 'bais'; did you"):
+    cells.of(config)
+
+
+def test_a_table_is_trained_written_and_printed_again_without_training(
+  filled, monkeypatch, capsys
+):
+  folder = filled / 'out' / 'small_quick'
+  first = {path.name: path.read_bytes() for path in folder.iterdir()}
+  assert set(first) == {
+    'table.md', 'table.csv', 'table.tex', 'plot.png', 'plot.svg',
+    'records.jsonl.xz',
+  }  # fmt: skip
+  records = cells.read(folder / 'records.jsonl.xz')
+  assert len(records) == 2 * 2 * 2
+  lines = list(csv.DictReader(first['table.csv'].decode().splitlines()))
+  of_one = [r for r in records if (r['row'], r['column']) == ('bias', '80 %')]
+  mean = np.mean([record['test']['rmse'] for record in of_one])
+  assert float(lines[0]['mean']) == pytest.approx(mean, abs=1e-6)
+  assert '<br>paper 0.5000' in first['table.md'].decode()
+  capsys.readouterr()
+  monkeypatch.setattr(make, '_train', None)
+  fill(small(), filled)
+  again = {path.name: path.read_bytes() for path in folder.iterdir()}
+  assert again == first
+  assert first['table.md'].decode() in capsys.readouterr().out
+
+
+def test_what_is_kept_suffices_where_there_are_no_run_folders(
+  filled, monkeypatch
+):
+  folder = filled / 'out' / 'small_quick'
+  table = (folder / 'table.md').read_text()
+  monkeypatch.setattr(make, '_train', None)
+  make.table(small(), filled / 'none', filled / 'out', show.Show())
+  assert (folder / 'table.md').read_text() == table
+
+
+def test_only_what_is_missing_is_trained(filled, monkeypatch):
+  trained, train = [], run.run
+  monkeypatch.setattr(
+    run, 'run', lambda c, *a, **k: trained.append(c) or train(c, *a, **k)
+  )
+  config = small()
+  config.methods.bias.hyper.penalty = 9.0
+  config.seeds = (1, 2)
+  fill(config, filled)
+  assert [(c.name, c.seed) for c in trained if c.name != 'bias'] == [
+    ('autorec_item', 2), ('autorec_item', 2),
+  ]  # fmt: skip
+  assert len([c for c in trained if c.name == 'bias']) == 4
+
+
+@pytest.mark.parametrize(
+  'change',
+  [dict(epochs=4), dict(hyper=dict(alpha=0.5)), dict(model=dict(embed=8))],
+)
+def test_a_record_of_another_config_fills_no_cell(filled, change):
+  config = small()
+  cell = cells.of(config)['AutoRec', '80 %']
+  cell.seed = 0
+  there = cells.archive(filled / 'runs', filled / 'out')
+  digest = _digest(there)
+  assert cells.find(there, cell, digest)
+  cell.update(change)
+  assert not cells.find(there, cell, digest)
+
+
+def _digest(there):
+  (digest,) = {
+    found.record['hashes']['data'] for each in there.values() for found in each
+  }
+  return digest
+
+
+def test_a_record_of_other_data_or_another_version_fills_no_cell(
+  filled, monkeypatch
+):
+  config = small()
+  cell = cells.of(config)['bias', '80 %']
+  cell.seed = 0
+  there = cells.archive(filled / 'runs', filled / 'out')
+  assert not cells.find(there, cell, 'another')
+  assert cells.find(there, cell, None)  # Told by the place of the data.
+  cell.data.seed = 1
+  assert not cells.find(there, cell, None)
+  monkeypatch.setattr(cells.xdomain, '__version__', '99')
+  assert not cells.archive(filled / 'runs', filled / 'out')
+
+
+def test_what_differs_in_hyper_parameters_alone_is_trained_together():
+  one, other, third = (arguments.load('configs/bias.py:quick') for _ in '123')
+  other.hyper.penalty = 9.0
+  third.epochs = 7
+  both, alone = cells.together([one, other, third])
+  assert [m['penalty'] for m in build.members(both)] == [
+    one.hyper.penalty, 9.0,
+  ]  # fmt: skip
+  assert alone.epochs == 7 and not build.is_sweep(alone)
+
+
+def test_what_users_came_to_adds_up_to_the_measure(filled):
+  folder = filled / 'out' / 'small_quick'
+  for record in cells.read(folder / 'records.jsonl.xz'):
+    by_user = record['by_user']
+    mean = sum(by_user['rmse']) / sum(by_user['n'])
+    assert mean**0.5 == pytest.approx(record['test']['rmse'], rel=1e-2)
+
+
+def ranking():
+  arg = common.parse_arg('quick', **common.TABLE_ARGUMENT)
+  config = common.table(
+    'ranked',
+    arg,
+    title='Rankings',
+    rows={'popularity': (item_pop,), 'SharedVAE': (shared_vae,)},
+    columns={'planted': {}},
+    measures=common.RANKING,
+    data=common.synthetic_implicit(),
+  )
+  config.methods.SharedVAE.epochs = 10
+  return config
+
+
+def test_rankings_have_a_sampled_and_a_full_table(tmp_path):
+  folder = fill(ranking(), tmp_path)
+  text = (folder / 'table.md').read_text()
+  assert text.count('| method |') == 2
+  assert '| full HR@5 |' in text
+  record = cells.read(folder / 'records.jsonl.xz')[0]
+  by_user, test = record['by_user'], record['test']
+  for measure in ('sampled ndcg@10', 'full hr@50'):
+    kind, name = measure.split()
+    mean = sum(by_user[measure]) / sum(by_user['n'])
+    assert mean == pytest.approx(test[kind][name], abs=2e-3)
+
+
+def record(split, n, errors, failed=False):
+  return {
+    'hashes': {'split': split},
+    'by_user': {'n': n, 'rmse': errors},
+    'failed': failed,
+  }
+
+
+def test_a_gap_is_summed_over_the_splits_that_both_have():
+  ours = [record('a', [1, 2], [1.0, 4.0]), record('b', [1, 1], [2.0, 2.0])]
+  theirs = [record('b', [1, 1], [1.0, 3.0]), record('c', [1, 1], [9.0, 9.0])]
+  gap, weight = make._gap(ours, theirs, 'rmse')
+  assert gap.tolist() == [1.0, -1.0] and weight.tolist() == [1.0, 1.0]
+  assert make._gap(ours[:1], theirs, 'rmse') is None
+
+
+def test_all_but_the_best_are_compared_with_it(filled):
+  folder = filled / 'out' / 'small_quick'
+  lines = list(csv.DictReader((folder / 'table.csv').read_text().splitlines()))
+  of_best = [line for line in lines if line['best'] == '1']
+  assert len(of_best) == 2
+  assert all(line['p_of_no_difference_to_best'] == '' for line in of_best)
+  others = [line for line in lines if line['best'] == '0']
+  assert all(float(x['p_of_no_difference_to_best']) <= 1 for x in others)
+
+
+def test_data_that_is_not_here_leaves_an_empty_column_that_says_so(
+  tmp_path, monkeypatch
+):
+  from xdomain.data import load, tables
+
+  def missing(say, **data):
+    raise tables.DataError(f'no file here of {data["kind"]}')
+
+  monkeypatch.setattr(load, 'dataset', missing)
+  folder = fill(small(), tmp_path)
+  text = (folder / 'table.md').read_text()
+  assert 'Not here: no file here of synthetic' in text
+  assert '| bias | - | - |' in text and 'paper 0.5000' in text
+  assert not (folder / 'records.jsonl.xz').exists()
+
+
+def test_rows_are_tuned_once_on_the_data_of_their_column(tmp_path, monkeypatch):
+  config = small()
+  config.tune = True
+  folder = fill(config, tmp_path)
+  lines = results.read(folder / 'search.jsonl')
+  assert [line['row'] for line in lines] == ['bias', 'AutoRec']
+  assert all(len(line['trials']) == 8 for line in lines)
+  best = lines[1]['trials'][0]['hyper']
+  for each in cells.read(folder / 'records.jsonl.xz'):
+    if each['row'] == 'AutoRec':
+      assert {name: each['hyper'][name] for name in best} == best
+  monkeypatch.setattr(make, '_search', None)
+  monkeypatch.setattr(make, '_train', None)
+  fill(config, tmp_path)
+
+
+def test_an_overview_counts_what_is_missing(tmp_path):
+  rows = make.overview(tmp_path, tmp_path)
+  by_name = {row['table']: row for row in rows}
+  of_table2 = by_name['configs/darec_table2.py']
+  assert of_table2['runs'] == of_table2['missing'] == '90'
+  assert of_table2['hours'] == '?'
+  assert len(rows) >= 13
+
+
+def test_sizes_of_data_stand_beside_the_papers(tmp_path, capsys):
+  arg = common.parse_arg('', data=('movielens', 'amazon'))
+  config = common.statistics(
+    'sizes', arg, title='Sizes', data={'small': common.synthetic()},
+    paper={'small': dict.fromkeys(statistics.COUNTS, 10)},
+  )  # fmt: skip
+  statistics.table(config, tmp_path, show.Show())
+  table = (tmp_path / 'sizes' / 'table.md').read_text()
+  assert '| small | 300 | 80 | 6,000 | 120 | 9,000 | 75.00 % | 75.00 % |' in (
+    table
+  )
+  assert '| small, paper | 10 | 10 | 10 | 10 | 10 | 90.00 % |' in table
+  assert table in capsys.readouterr().out
+
+
+def place(row, column, seed, rmse):
+  return (row, column, seed), {'failed': False, 'test': {'rmse': rmse}}
+
+
+def test_a_claim_is_a_signed_sum_of_cells_over_seeds():
+  records = dict(
+    place(row, 'x', seed, rmse + noise)
+    for row, rmse in (('A', 1.0), ('B', 2.0))
+    for seed, noise in enumerate((0.0, 0.1, 0.2))
+  )
+  terms = ((-1, 'A', None), (1, 'B', None))
+  estimate, percent = claims._sum(terms, 'rmse', records)
+  assert estimate.mean == pytest.approx(1.0)
+  assert estimate.low == pytest.approx(1.0) == estimate.high
+  assert percent == pytest.approx(100 / 2.1)
+  assert claims._verdict([estimate]) == 'holds'
+  reverse, _ = claims._sum(((1, 'A', None), (-1, 'B', None)), 'rmse', records)
+  assert claims._verdict([estimate, reverse]) == 'reversed'
+  assert claims._verdict([claims._sum(terms, 'rmse', {})[0]]) == 'not run'
+
+
+def test_every_claim_asks_for_cells_that_its_table_has():
+  from configs.papers import claims as of_papers
+
+  tables = {}
+  for path in ('darec', 'sharedvae'):
+    for file in sorted((make.pathlib.Path('configs')).glob(f'{path}_*.py')):
+      config = arguments.load(str(file))
+      if 'methods' in config:
+        tables[config.name] = config
+  for claim in of_papers.CLAIMS:
+    for name in claim.tables:
+      config = tables.get(name, tables['darec_table2'])
+      assert claim.measure in config.measures
+      for _, row, column in sum(claim.sums, ()):
+        assert row in config.rows
+        assert column in (None, *config.columns)
+        assert column or len(config.columns) == 1
+
+
+def test_records_are_kept_as_lines_of_json(tmp_path):
+  cells.write(tmp_path / 'a' / 'r.jsonl.xz', [{'x': float('nan')}, {'y': 1}])
+  assert cells.read(tmp_path / 'a' / 'r.jsonl.xz') == [{'x': None}, {'y': 1}]
+  assert [path.name for path in (tmp_path / 'a').iterdir()] == ['r.jsonl.xz']
+  assert cells.read(tmp_path / 'none') == []
+
+
+def test_the_identity_does_not_care_how_a_number_is_written():
+  config = arguments.load('configs/bias.py:quick')
+  plain = json.loads(json.dumps(run.to_plain(config)))
+  assert cells.identity(config, {'penalty': 4}) == cells.identity(
+    plain, {'penalty': 4.0}
+  )
