@@ -1,12 +1,12 @@
-r"""One epoch of K runs: at once, by vmap or by map, and one after another.
+r"""One epoch of K runs: in turn, and at once by vmap or by map.
 
 python -m benchmarks.sweep
 python -m benchmarks.sweep --models='bpr;cmf, als' --members=4 --steps=10
 
 On the MovieLens pairs, with the settings of the configs; of a method of several
-stages the last is timed. One after another is the program of a single run, K
-times; the other two are what `members.each` makes of K runs, and the last ratio
-is of the one that it chooses on this device. Forms take turns; the fastest
+stages the last is timed. In turn is the program of a single run, K times; the
+other two are what `members.each` makes of K runs, and ratios are to in turn.
+`chosen` is what a sweep does on this device. Forms take turns; the fastest
 epoch counts. A few steps stand for a long epoch. Compilation is timed apart.
 Nobody has stopped early: a run that has is passed over by map and not by vmap.
 """
@@ -121,7 +121,7 @@ def compare(stage, state, data, hyper, count, repeats) -> list[str]:
   from xdomain import members
 
   states, hypers = stacked(state, count), stacked(hyper, count)
-  chosen = members.across(hypers, states)
+  together = members.at_once(members.size(state))
   single, *_ = compiled(stage, 'single', state, data, hyper)
   forms = {form: compiled(stage, form, states, data, hypers) for form in FORMS}
   turns = [
@@ -131,13 +131,14 @@ def compare(stage, state, data, hyper, count, repeats) -> list[str]:
     )
     for _ in range(repeats + 1)
   ]
-  alone, *together = (min(times) for times in zip(*turns[1:]))
-  seconds = dict(zip(FORMS, together))
+  alone, *others = (min(times) for times in zip(*turns[1:]))
+  seconds = dict(zip(FORMS, others))
+  chosen = 'vmap' if together else 'in turn'
   return [
     str(count),
-    *(f'{took:.3f}' for took in (alone, *together)),
+    *(f'{took:.3f}' for took in (alone, *others)),
+    *(f'{seconds[form] / alone:.2f}' for form in FORMS),
     chosen,
-    *(f'{seconds[form] / alone:.2f}' for form in (*FORMS, chosen)),
     *(f'{took:.1f}' for _, took in forms.values()),
   ]
 
@@ -146,9 +147,9 @@ def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
   columns = [
-    'model', 'MB a member', 'K', 'one after another s',
-    *(f'{form} s' for form in FORMS), 'chosen',
-    *(f'{form} ratio' for form in FORMS), 'chosen ratio',
+    'model', 'MB a member', 'K', 'in turn s',
+    *(f'{form} s' for form in FORMS),
+    *(f'{form} ratio' for form in FORMS), 'chosen',
     *(f'{form} compile s' for form in FORMS),
   ]  # fmt: skip
   print(f'{jax.device_count()} x {jax.devices()[0].device_kind}\n')

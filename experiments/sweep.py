@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments import build, run
-from xdomain import figures, report, results, train
+from xdomain import figures, members, report, results, train
 
 
 def by_seed(config) -> list:
@@ -35,18 +35,16 @@ def parts(config, prepared) -> list:
 
 
 def _chunks(config, prepared):
-  members = build.members(config)
-  if len(members) == 1:
+  every = build.members(config)
+  if len(every) == 1:
     return [config]
   width = config.width or _width(config, prepared)
-  if width >= len(members):
+  if width >= len(every):
     return [config]
   blank = dict.fromkeys(config.sweep.hyper, ())
   return [
-    replaced(
-      config, sweep=dict(hyper=blank, members=tuple(members[at : at + width]))
-    )
-    for at in range(0, len(members), width)
+    replaced(config, sweep=dict(hyper=blank, members=tuple(every[turn])))
+    for turn in members.chunks(len(every), width)
   ]
 
 

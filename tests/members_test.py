@@ -60,6 +60,11 @@ def test_the_largest_array_of_a_step_is_counted():
   assert width(2 * each - 1, outer=True) == jax.local_device_count()
 
 
+def test_members_too_large_to_gain_are_trained_one_at_a_time(monkeypatch):
+  monkeypatch.setattr(members, 'SMALL', 0)
+  assert width(2**40) == jax.local_device_count()
+
+
 def test_some_memory_is_free_and_not_all_of_it():
   assert 2**20 < members.free() < 2**50
 

@@ -43,3 +43,50 @@ def test_every_file_that_the_readme_names_exists():
     and not (ROOT / name).exists()
   ]  # fmt: skip
   assert names and not missing
+
+
+def _tables(text):
+  """Lines of Markdown tables."""
+  return [line for line in text.splitlines() if line.startswith('|')]
+
+
+def test_a_table_of_results_is_the_one_in_its_file():
+  text = (ROOT / 'README.md').read_text()
+  marked = re.findall(r'<!-- (results/[\w./]+) -->\n((?:\n|\|.*\n)+)', text)
+  assert len(marked) > 5
+  for name, block in marked:
+    assert _tables(block) == _tables((ROOT / name).read_text()), name
+
+
+def _numbers(text):
+  """Numbers with a decimal point, without sign and leading zeros."""
+  found = re.findall(r'(?<![\w.])(?<!Python )\d*\.\d+(?!\.?\w)', text)
+  return {number.lstrip('0') for number in found}
+
+
+def test_every_number_of_the_readme_is_in_a_file_of_results():
+  text = (ROOT / 'README.md').read_text()
+  text = re.sub(r'```(?:python)?\n.*?```', _only_output, text, flags=re.DOTALL)
+  text = re.sub(r'`[^`\n]*`', '', text)
+  there = set()
+  for path in (ROOT / 'results').rglob('*'):
+    if path.suffix in ('.md', '.csv', '.txt'):
+      there |= _numbers(path.read_text())
+  wrong = sorted(_numbers(text) - there)
+  assert not wrong, f'no file in results/ has {wrong}'
+
+
+def _only_output(block):
+  """Blocks of code and commands have no results; what a run prints has."""
+  block = block[0]
+  return block if 'RMSE' in block and 'python' not in block else ''
+
+
+def test_the_output_in_the_readme_is_that_of_a_run():
+  text = (ROOT / 'README.md').read_text()
+  (output,) = [
+    block
+    for block in re.findall(r'```\n(.*?)```', text, re.DOTALL)
+    if 'Test RMSE' in block
+  ]
+  assert output in (ROOT / 'results' / 'first_command.txt').read_text()

@@ -36,12 +36,17 @@ def largest(jaxpr) -> int:
   return max((*map(size, arrays), *inner), default=0)
 
 
-# On two CPU cores (benchmarks/sweep.py), 16 runs at once by vmap took .1 to .7
-# of the time of one after another where a run's state is below this; above, .4
-# to 1.3. A map takes about as long as one after another, or
-# less where the visits are dear, and passes over members that have stopped
-# early, which vmap does not: so vmap has to win clearly.
-SMALL = 2**18  # bytes
+SMALL = 2**21  # bytes of a member's state
+
+
+def at_once(size: int) -> bool:
+  """Whether members of this many bytes are faster together than in turn.
+
+  They are on accelerators. On two CPU cores 16 runs took .14 to .76 of the time
+  by vmap where a member has up to 1.5 MB, 1.13 to 1.26 from 5 MB on, and vmap
+  goes on with those that have stopped early (results/benchmarks/sweep.md).
+  """
+  return jax.default_backend() != 'cpu' or size <= SMALL
 
 
 def across(members, state):
@@ -53,8 +58,7 @@ def across(members, state):
   """
   if shape(members) == ():
     return 'single'
-  large = size(state) > SMALL * shape(members)[0]
-  return 'map' if large and jax.default_backend() == 'cpu' else 'vmap'
+  return 'vmap' if at_once(size(state) // shape(members)[0]) else 'map'
 
 
 def each(function, across, mapped, shared):

@@ -216,10 +216,11 @@ def abstract(model, key, data, hyper, stage) -> Progress:
 
 
 def width(model, key, data, hyper, free=None) -> int:
-  """How many members of a sweep fit in the memory of all devices at once.
+  """How many members of a sweep to train at once, on all devices together.
 
-  A member takes its state, its best state, those that earlier stages ended in,
-  a gradient and the largest array that an epoch makes on its way.
+  One on each device where that is faster (`members.at_once`), else as many as
+  fit. A member takes its state, its best state, those that earlier stages ended
+  in, a gradient and the largest array that an epoch makes on its way.
 
   Args:
     model, key, data: as given to `fit`.
@@ -230,11 +231,18 @@ def width(model, key, data, hyper, free=None) -> int:
     At least 1 for each device.
   """
   free = members.free() if free is None else free
+  stands = [
+    abstract(model, key, data, hyper, index)
+    for index in range(len(model.stages))
+  ]
+  devices = jax.local_device_count()
+  if not all(members.at_once(members.size(each.state)) for each in stands):
+    return devices
   most = max(
-    _bytes(stage, abstract(model, key, data, hyper, index), key, data, hyper)
-    for index, stage in enumerate(model.stages)
+    _bytes(stage, progress, key, data, hyper)
+    for stage, progress in zip(model.stages, stands)
   )
-  return max(1, free // most) * jax.local_device_count()
+  return max(1, free // most) * devices
 
 
 def _bytes(stage, progress, key, data, hyper):
