@@ -6,7 +6,6 @@ version of this package.
 """
 
 import json
-import lzma
 import pathlib
 from typing import NamedTuple
 
@@ -84,7 +83,7 @@ def archive(workdir, kept) -> dict[str, list[Found]]:
   found += [
     Found(record, None, 0)
     for path in sorted(pathlib.Path(kept).glob('*/records.jsonl.xz'))
-    for record in read(path)
+    for record in results.read(path)
   ]
   by_identity = {}
   for each in found:
@@ -167,21 +166,3 @@ def value(record, measure) -> float | None:
   for name in measure.split(' '):
     test = test[name]
   return None if record['failed'] else test
-
-
-def read(path) -> list[dict]:
-  """Records of a compressed file of JSON lines; [] where there is none."""
-  if not pathlib.Path(path).exists():
-    return []
-  with lzma.open(path, 'rt', encoding='utf-8') as lines:
-    return [json.loads(line) for line in lines]
-
-
-def write(path, records) -> None:
-  """Replaces a compressed file of JSON lines."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(f'{path.name}.part')
-  text = ''.join(map(results.line, records))
-  beside.write_bytes(lzma.compress(text.encode(), preset=9))
-  beside.replace(path)

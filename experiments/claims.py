@@ -48,11 +48,11 @@ python -m experiments.claims
 
 def _by_place(folder):
   """Records by row, column and seed."""
-  from experiments import cells
+  from xdomain import results
 
   return {
     (record['row'], record['column'], record['seed']): record
-    for record in cells.read(folder / 'records.jsonl.xz')
+    for record in results.read(folder / 'records.jsonl.xz')
   }
 
 

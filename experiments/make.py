@@ -1,12 +1,14 @@
 """A table config -> its missing runs -> the table, its plot and its records."""
 
+import collections
 import json
 import pathlib
 
 import numpy as np
 
+from configs import common
 from experiments import arguments, cells, protocols, run, search, sweep
-from xdomain import figures, report, results, significance, typeset
+from xdomain import figures, report, results, significance, train, typeset
 from xdomain.data import download, kept, load, tables
 
 LOWER_IS_BETTER = ('rmse', 'mae')
@@ -79,11 +81,12 @@ def _train(todo, workdir, display, seconds):
     for each in sweep.parts(config, prepared):
       value = protocols.of(each).value
       title = f'{each.name} seed {each.seed}'
-      with display.training(title, value, part, len(groups)) as watch:
-        run.run(
-          each, prepared, run.folder_of(each, workdir), watch=watch,
-          seconds=seconds,
-        )  # fmt: skip
+      folder = run.folder_of(each, workdir)
+      try:
+        with display.training(title, value, part, len(groups)) as watch:
+          run.run(each, prepared, folder, watch=watch, seconds=seconds)
+      except train.Diverged as error:
+        display.say(f'{title}: {error}')
 
 
 def _same_split(config):
@@ -234,7 +237,8 @@ def _write(config, grid, found, missing, folder):
     for record in group
   ]
   if records:
-    cells.write(folder / 'records.jsonl.xz', records)
+    lines = ''.join(map(results.line, records))
+    results.write(folder / 'records.jsonl.xz', lines)
     figures.save(_figure(config, grid), folder / 'plot')
   results.write(folder / 'table.csv', typeset.as_csv(grid))
   label = f'tab:{config.name}'
@@ -248,12 +252,24 @@ def _markdown(config, grid, records, missing):
   for kind in _kinds(grid):
     parts.append(typeset.markdown(kind).rstrip())
   if records:
-    parts += [typeset.LEGEND, _about(records)]
+    parts += [typeset.LEGEND, _incomplete(config, records), _about(records)]
   parts += [not_here(text) for text in missing]
-  parts.append(
-    f'```\npython -m experiments.table --config={config.command}\n```'
-  )
+  parts.append(f'```\n{_command(config)}\n```')
   return '\n\n'.join(filter(None, parts)) + '\n'
+
+
+def _command(config):
+  """What makes the table, own files included."""
+  words = [f'python -m experiments.table --config={config.command}']
+  if config.data.kind.startswith('tables'):
+    default = common.tables_implicit() | dict(kind=config.data.kind)
+    words.append(f'--config.name={config.name}')
+    words += [
+      f'--config.data.{name}={value}'
+      for name, value in config.data.items()
+      if value != default[name]
+    ]
+  return ' \\\n  '.join(words)
 
 
 def not_here(error: str) -> str:
@@ -278,6 +294,17 @@ def _kinds(grid):
       if name in [column.name for column in kind.columns]
     )
   ]
+
+
+def _incomplete(config, records):
+  """The cells that have runs, but not of all seeds."""
+  counts = collections.Counter((r['row'], r['column']) for r in records)
+  short = [
+    f'{row} ({column}) has {count} of {len(config.seeds)} seeds'
+    for (row, column), count in counts.items()
+    if count < len(config.seeds)
+  ]
+  return f'Incomplete: {", ".join(short)}.' if short else ''
 
 
 def _about(records):

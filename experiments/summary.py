@@ -1,10 +1,9 @@
 r"""Means over seeds of finished runs, as Markdown.
 
 python -m experiments.summary runs/darec_item-seed*/ runs/autorec_item-seed*/
-python -m experiments.summary results/darec_movielens.jsonl
-python -m experiments.summary results/sharedvae_movielens.jsonl \
+python -m experiments.summary results/sharedvae_figure3/records.jsonl.xz \
   --against=shared_vae
-python -m experiments.summary results/sharedvae_movielens.jsonl --cutoffs=full
+python -m experiments.summary runs/bpr-seed*/ runs/ease-seed*/ --cutoffs=full
 """
 
 import pathlib

@@ -34,6 +34,15 @@ def test_writing_replaces_the_file_and_leaves_nothing_beside(tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ['r.json']
 
 
+def test_a_file_of_that_name_is_compressed(tmp_path):
+  path = tmp_path / 'a' / 'r.jsonl.xz'
+  lines = [{'x': float('nan')}] + 1000 * [{'y': 1}]
+  results.write(path, ''.join(map(results.line, lines)))
+  assert results.read(path) == [{'x': None}] + 1000 * [{'y': 1}]
+  assert path.stat().st_size < 1000
+  assert [p.name for p in path.parent.iterdir()] == ['r.jsonl.xz']
+
+
 def test_keeping_drops_the_other_records(tmp_path):
   path = tmp_path / 'r.jsonl'
   for a in range(4):

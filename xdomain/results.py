@@ -1,18 +1,23 @@
 """What a run leaves behind: JSON, one line an epoch and one record a run."""
 
 import json
+import lzma
 import math
 import os
 import pathlib
 
 
 def write(path, text: str) -> None:
-  """Replaces a file as a whole: it is written beside and renamed."""
+  """Replaces a file as a whole: it is written beside and renamed.
+
+  One whose name ends in `.xz` is compressed.
+  """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   beside = path.with_name(f'{path.name}.part')
-  with beside.open('w', encoding='utf-8') as file:
-    file.write(text)
+  content = text.encode()
+  with beside.open('wb') as file:
+    file.write(lzma.compress(content) if path.suffix == '.xz' else content)
     file.flush()
     os.fsync(file.fileno())
   os.replace(beside, path)
@@ -56,7 +61,10 @@ def read(path) -> list[dict]:
   path = pathlib.Path(path)
   if not path.exists():
     return []
-  return list(filter(None, map(_parse, path.read_text('utf-8').splitlines())))
+  content = path.read_bytes()
+  if path.suffix == '.xz':
+    content = lzma.decompress(content)
+  return list(filter(None, map(_parse, content.decode().splitlines())))
 
 
 def _parse(line):

@@ -92,7 +92,7 @@ def test_a_table_is_trained_written_and_printed_again_without_training(
     'table.md', 'table.csv', 'table.tex', 'plot.png', 'plot.svg',
     'records.jsonl.xz',
   }  # fmt: skip
-  records = cells.read(folder / 'records.jsonl.xz')
+  records = results.read(folder / 'records.jsonl.xz')
   assert len(records) == 2 * 2 * 2
   lines = list(csv.DictReader(first['table.csv'].decode().splitlines()))
   of_one = [r for r in records if (r['row'], r['column']) == ('bias', '80 %')]
@@ -182,7 +182,7 @@ def test_what_differs_in_hyper_parameters_alone_is_trained_together():
 
 def test_what_users_came_to_adds_up_to_the_measure(filled):
   folder = filled / 'out' / 'small_quick'
-  for record in cells.read(folder / 'records.jsonl.xz'):
+  for record in results.read(folder / 'records.jsonl.xz'):
     by_user = record['by_user']
     mean = sum(by_user['rmse']) / sum(by_user['n'])
     assert mean**0.5 == pytest.approx(record['test']['rmse'], rel=1e-2)
@@ -208,7 +208,7 @@ def test_rankings_have_a_sampled_and_a_full_table(tmp_path):
   text = (folder / 'table.md').read_text()
   assert text.count('| method |') == 2
   assert '| full HR@5 |' in text
-  record = cells.read(folder / 'records.jsonl.xz')[0]
+  record = results.read(folder / 'records.jsonl.xz')[0]
   by_user, test = record['by_user'], record['test']
   for measure in ('sampled ndcg@10', 'full hr@50'):
     kind, name = measure.split()
@@ -266,7 +266,7 @@ def test_rows_are_tuned_once_on_the_data_of_their_column(tmp_path, monkeypatch):
   assert [line['row'] for line in lines] == ['bias', 'AutoRec']
   assert all(len(line['trials']) == 8 for line in lines)
   best = lines[1]['trials'][0]['hyper']
-  for each in cells.read(folder / 'records.jsonl.xz'):
+  for each in results.read(folder / 'records.jsonl.xz'):
     if each['row'] == 'AutoRec':
       assert {name: each['hyper'][name] for name in best} == best
   monkeypatch.setattr(make, '_search', None)
@@ -338,16 +338,25 @@ def test_every_claim_asks_for_cells_that_its_table_has():
         assert column or len(config.columns) == 1
 
 
-def test_records_are_kept_as_lines_of_json(tmp_path):
-  cells.write(tmp_path / 'a' / 'r.jsonl.xz', [{'x': float('nan')}, {'y': 1}])
-  assert cells.read(tmp_path / 'a' / 'r.jsonl.xz') == [{'x': None}, {'y': 1}]
-  assert [path.name for path in (tmp_path / 'a').iterdir()] == ['r.jsonl.xz']
-  assert cells.read(tmp_path / 'none') == []
-
-
 def test_the_identity_does_not_care_how_a_number_is_written():
   config = arguments.load('configs/bias.py:quick')
   plain = json.loads(json.dumps(run.to_plain(config)))
   assert cells.identity(config, {'penalty': 4}) == cells.identity(
     plain, {'penalty': 4.0}
+  )
+
+
+def test_a_run_that_diverged_leaves_the_others_and_is_said(filled):
+  config = small()
+  config.methods.AutoRec.hyper.lr = 1e30
+  config.rows = ('bias', 'AutoRec')
+  fill(config, filled)
+  text = (filled / 'out' / 'small_quick' / 'table.md').read_text()
+  assert '| AutoRec | paper 0.5000 | - |' in text
+  records = [
+    {'row': 'bias', 'column': '80 %', 'seed': seed} for seed in config.seeds
+  ]
+  assert make._incomplete(config, records) == ''
+  assert make._incomplete(config, records[1:]) == (
+    'Incomplete: bias (80 %) has 1 of 2 seeds.'
   )
