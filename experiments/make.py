@@ -196,13 +196,20 @@ def _against_best(grid, shown, measure, column, found):
   best = grid.best(shown)
   if best is None:
     return []
-  rows, p_values = [], []
+  gaps = {}
   for row in grid.rows:
     gap = _gap(found[row, column], found[best, column], measure)
     if row != best and grid.cells[row, shown.name].values and gap is not None:
-      rows.append(row)
-      p_values.append(significance.paired_bootstrap(*gap))
-  return zip(rows, significance.holm(np.array(p_values)).tolist())
+      gaps[row] = gap
+  if not gaps:
+    return []
+  users = max(weight.size for _, weight in gaps.values())
+  padded = [
+    [np.pad(x, (0, users - x.size)) for x in gap] for gap in gaps.values()
+  ]
+  difference, weight = np.stack(padded, axis=1)
+  p_values = significance.paired_bootstrap(difference, weight)
+  return zip(gaps, significance.holm(p_values).tolist())
 
 
 def _gap(records, others, measure):

@@ -3,6 +3,10 @@
 import jax
 import pytest
 
+# Where it matters that a program runs and not how fast, over all models: they
+# compile in two thirds of the time.
+NOT_OPTIMISED = ('models_test', 'configs_test')
+
 
 @pytest.fixture(scope='session', autouse=True)
 def compilation_cache(request):
@@ -13,7 +17,10 @@ def compilation_cache(request):
 
 
 @pytest.fixture(scope='module', autouse=True)
-def no_more_programs_than_needed():
+def no_more_programs_than_needed(request):
   """A process can hold only so many compiled programs."""
+  name = request.module.__name__.split('.')[-1]
+  jax.config.update('jax_disable_most_optimizations', name in NOT_OPTIMISED)
   yield
+  jax.config.update('jax_disable_most_optimizations', False)
   jax.clear_caches()

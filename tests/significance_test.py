@@ -134,3 +134,17 @@ def test_holm_refuses_what_is_no_p_value():
   for wrong in (-0.1, 1.1, np.nan):
     with pytest.raises(ValueError, match='from 0 to 1'):
       significance.holm([0.5, wrong])
+
+
+def test_many_questions_are_answered_as_each_alone():
+  rng = np.random.default_rng(0)
+  difference = rng.normal(0.1, 1, (3, 40))
+  weight = np.ones((3, 40))
+  weight[:, 7], difference[:, 7] = 0, 0
+  together = significance.paired_bootstrap(difference, weight, 500)
+  alone = [
+    significance.paired_bootstrap(one, n, 500)
+    for one, n in zip(difference, weight)
+  ]
+  np.testing.assert_array_equal(together, alone)
+  assert together.shape == (3,)

@@ -10,8 +10,8 @@ CELLS = 1 << 22  # Draws that are held at a time.
 
 def paired_bootstrap(
   difference, weight, resamples: int = 10_000, seed: int = 0
-) -> float:
-  """The two-sided p-value of a mean difference of 0, by resampling users.
+) -> np.ndarray:
+  """The two-sided p-values of mean differences of 0, by resampling users.
 
   Each user is drawn a Poisson number of times (Hanley and MacGibbon 2006)
   rather than all of them a multinomial number: the draws are independent, hence
@@ -20,41 +20,47 @@ def paired_bootstrap(
   resampled.
 
   Args:
-    difference: `[U]` the sum of a user's paired differences.
-    weight: `[U]` how many those are; users with none are dropped.
+    difference: `[..., U]` the sums of a user's paired differences, each row a
+      question of its own; all are asked of the same draws.
+    weight: `[..., U]` how many those are; users with none at all are dropped.
     resamples: how often; no p-value is below `2 / (1 + resamples)`.
     seed: of the draws.
+
+  Returns:
+    `[...]` p-values.
   """
   difference = _observed(difference, weight)
   rng = np.random.default_rng(seed)
-  block = min(resamples, max(1, CELLS // difference.size))
+  users = difference.shape[-1]
+  block = min(resamples, max(1, CELLS // users))
   blocks = range(-(-resamples // block))
-  sums = [_resampled(rng, difference, block) for _ in blocks]
+  sums = [_resampled(rng, users, block) @ difference.T for _ in blocks]
   sums = np.concatenate(sums)[:resamples]
-  rounding = 1e-6 * np.abs(difference).sum()  # A tie is a tie, also rounded.
-  tail = min((sums <= rounding).sum(), (sums >= -rounding).sum())
-  return min(1.0, 2 * (1 + int(tail)) / (1 + resamples))
+  rounding = 1e-6 * np.abs(difference).sum(-1)  # A tie is a tie, also rounded.
+  tail = np.minimum((sums <= rounding).sum(0), (sums >= -rounding).sum(0))
+  return np.minimum(1.0, 2 * (1 + tail) / (1 + resamples))
 
 
 def _observed(difference, weight):
   """The differences of users that have any, scaled to at most 1."""
   difference, weight = np.asarray(difference, float), np.asarray(weight, float)
-  if difference.ndim != 1 or difference.shape != weight.shape:
+  if not difference.ndim or difference.shape != weight.shape:
     shapes = f'{difference.shape} and {weight.shape}'
     raise ValueError(f'a difference and a weight a user, not shapes {shapes}')
   if not np.isfinite(difference).all():
     raise ValueError('a difference is not finite; has a method diverged?')
-  if not (weight >= 0).all() or not weight.any():
+  if not (weight >= 0).all() or not weight.any(-1).all():
     raise ValueError('weights count observations; none is negative, some not 0')
-  kept = difference[weight > 0]
-  return (kept / (np.abs(kept).max() or 1)).astype(np.float32)
+  seen = (weight > 0).any(tuple(range(weight.ndim - 1)))
+  difference = difference[..., seen]
+  largest = np.abs(difference).max(-1, keepdims=True)
+  return (difference / np.where(largest, largest, 1)).astype(np.float32)
 
 
-def _resampled(rng, difference, n):
-  """The sums of `[n]` resamples."""
-  drawn = rng.bytes(n * difference.size).translate(DRAWN)
-  counts = np.frombuffer(drawn, np.uint8).reshape(n, -1)
-  return counts.astype(np.float32) @ difference
+def _resampled(rng, users, n):
+  """How often `[n, U]` resamples draw each user."""
+  drawn = rng.bytes(n * users).translate(DRAWN)
+  return np.frombuffer(drawn, np.uint8).reshape(n, -1).astype(np.float32)
 
 
 def holm(p_values) -> np.ndarray:
