@@ -4,7 +4,7 @@ import csv
 import io
 import pathlib
 
-from experiments import make
+from experiments import layout
 from xdomain import report, results, typeset
 from xdomain.data import load, pairs, tables
 
@@ -22,7 +22,7 @@ def table(config, out, display) -> None:
       dataset = load.dataset(say=display.say, **data.to_dict())
       rows.append(_row(name, pairs.counts(dataset.pair)))
     except tables.DataError as error:
-      missing.append(make.not_here(str(error)))
+      missing.append(layout.not_here(str(error)))
     if name in config.paper:
       rows.append(_row(f'{name}, paper', config.paper[name].to_dict()))
   folder = pathlib.Path(out) / config.name

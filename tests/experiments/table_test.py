@@ -13,12 +13,14 @@ from experiments import (
   build,
   cells,
   claims,
+  layout,
   make,
   run,
   show,
   statistics,
 )
 from xdomain import results
+from xdomain.data import tables
 
 
 @pytest.fixture(autouse=True)
@@ -227,9 +229,9 @@ def record(split, n, errors, failed=False):
 def test_a_gap_is_summed_over_the_splits_that_both_have():
   ours = [record('a', [1, 2], [1.0, 4.0]), record('b', [1, 1], [2.0, 2.0])]
   theirs = [record('b', [1, 1], [1.0, 3.0]), record('c', [1, 1], [9.0, 9.0])]
-  gap, weight = make._gap(ours, theirs, 'rmse')
+  gap, weight = layout._gap(ours, theirs, 'rmse')
   assert gap.tolist() == [1.0, -1.0] and weight.tolist() == [1.0, 1.0]
-  assert make._gap(ours[:1], theirs, 'rmse') is None
+  assert layout._gap(ours[:1], theirs, 'rmse') is None
 
 
 def test_all_but_the_best_are_compared_with_it(filled):
@@ -245,15 +247,10 @@ def test_all_but_the_best_are_compared_with_it(filled):
 def test_data_that_is_not_here_leaves_an_empty_column_that_says_so(
   tmp_path, monkeypatch
 ):
-  from xdomain.data import load, tables
-
-  def missing(say, **data):
-    raise tables.DataError(f'no file here of {data["kind"]}')
-
-  monkeypatch.setattr(load, 'dataset', missing)
+  monkeypatch.setattr(make.load, 'dataset', _not_here)
   folder = fill(small(), tmp_path)
   text = (folder / 'table.md').read_text()
-  assert 'Not here: no file here of synthetic' in text
+  assert 'Not here: not here' in text
   assert '| bias | - | - |' in text and 'paper 0.5000' in text
   assert not (folder / 'records.jsonl.xz').exists()
 
@@ -269,9 +266,17 @@ def test_rows_are_tuned_once_on_the_data_of_their_column(tmp_path, monkeypatch):
   for each in results.read(folder / 'records.jsonl.xz'):
     if each['row'] == 'AutoRec':
       assert {name: each['hyper'][name] for name in best} == best
-  monkeypatch.setattr(make, '_search', None)
+  monkeypatch.setattr(make.search, 'search', None)
   monkeypatch.setattr(make, '_train', None)
   fill(config, tmp_path)
+  table = (folder / 'table.md').read_text()
+  monkeypatch.setattr(make.load, 'dataset', _not_here)
+  make.table(config, tmp_path / 'none', tmp_path / 'out', show.Show())
+  assert (folder / 'table.md').read_text().startswith(table[:400])
+
+
+def _not_here(say, **data):
+  raise tables.DataError('not here')
 
 
 def test_an_overview_counts_what_is_missing(tmp_path):
@@ -356,7 +361,7 @@ def test_a_run_that_diverged_leaves_the_others_and_is_said(filled):
   records = [
     {'row': 'bias', 'column': '80 %', 'seed': seed} for seed in config.seeds
   ]
-  assert make._incomplete(config, records) == ''
-  assert make._incomplete(config, records[1:]) == (
+  assert layout._incomplete(config, records) == ''
+  assert layout._incomplete(config, records[1:]) == (
     'Incomplete: bias (80 %) has 1 of 2 seeds.'
   )
