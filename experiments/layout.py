@@ -74,17 +74,19 @@ def _mark(grid, column, measure, found):
 
 
 def _gap(records, others, measure):
-  """Per user, sums of differences over shared splits, and questions."""
-  by_split = {
-    r['hashes']['split']: r['by_user']
-    for r in others
-    if measure in r.get('by_user', {})
+  """Per user, sums of differences over shared seeds, and questions.
+
+  Users are those that both were asked about; a seed has one set of them.
+  """
+  theirs = {
+    each['seed']: each['by_user'] for each in others if 'by_user' in each
   }
   pairs = [
-    (record['by_user'], by_split[record['hashes']['split']])
-    for record in records
-    if measure in record.get('by_user', {})
-    and record['hashes']['split'] in by_split
+    (each['by_user'], theirs[each['seed']])
+    for each in records
+    if 'by_user' in each
+    and each['seed'] in theirs
+    and each['by_user']['n'] == theirs[each['seed']]['n']
   ]
   if not pairs:
     return None
@@ -230,5 +232,6 @@ def _curves(config, grid):
         x = config.on[row].x
         point = figures.Point(x, *report.estimate(cell.values))
         lines.setdefault(column.name, []).append(point)
-  y_label = ', '.join(map(name_of, config.measures))
+  several = len(config.measures) > 1  # The legend says which is which.
+  y_label = '' if several else name_of(config.measures[0])
   return figures.curves(lines, x_label=config.x_label, y_label=y_label)

@@ -218,20 +218,21 @@ def test_rankings_have_a_sampled_and_a_full_table(tmp_path):
     assert mean == pytest.approx(test[kind][name], abs=2e-3)
 
 
-def record(split, n, errors, failed=False):
-  return {
-    'hashes': {'split': split},
-    'by_user': {'n': n, 'rmse': errors},
-    'failed': failed,
-  }
+def record(seed, n, errors):
+  return {'seed': seed, 'by_user': {'n': n, 'rmse': errors}}
 
 
-def test_a_gap_is_summed_over_the_splits_that_both_have():
-  ours = [record('a', [1, 2], [1.0, 4.0]), record('b', [1, 1], [2.0, 2.0])]
-  theirs = [record('b', [1, 1], [1.0, 3.0]), record('c', [1, 1], [9.0, 9.0])]
+def test_a_gap_is_summed_over_the_seeds_that_both_have():
+  ours = [record(0, [1, 2], [1.0, 4.0]), record(1, [1, 1], [2.0, 2.0])]
+  theirs = [record(1, [1, 1], [1.0, 3.0]), record(2, [1, 1], [9.0, 9.0])]
   gap, weight = layout._gap(ours, theirs, 'rmse')
   assert gap.tolist() == [1.0, -1.0] and weight.tolist() == [1.0, 1.0]
   assert layout._gap(ours[:1], theirs, 'rmse') is None
+
+
+def test_those_who_were_asked_of_other_users_are_not_paired():
+  ours, theirs = record(0, [1, 2], [1.0, 4.0]), record(0, [2, 1], [1.0, 4.0])
+  assert layout._gap([ours], [theirs], 'rmse') is None
 
 
 def test_all_but_the_best_are_compared_with_it(filled):
