@@ -28,11 +28,7 @@ def method(config, sizes: base.Sizes) -> Method:
   Raises:
     ConfigError: a method, setting, variant or hyper-parameter is not known.
   """
-  module = module_of(config.method)
-  _check_names('hyper', config.hyper, module.Hyper._fields, config.method)
-  settings = list(inspect.signature(module.model).parameters)[1:]
-  _check_names('model', config.model, settings, config.method)
-  _check_numbers(config)
+  module = check(config)
   try:
     model = module.model(sizes, **config.model.to_dict())
   except ValueError as error:
@@ -44,6 +40,20 @@ def method(config, sizes: base.Sizes) -> Method:
     columns = zip(*(module.Hyper(**member) for member in every))
     hyper = module.Hyper(*(jnp.asarray(c, jnp.float32) for c in columns))
   return Method(model, hyper, every)
+
+
+def check(config):
+  """The module of a config's method; `ConfigError` where a field is wrong."""
+  if 'method' not in config:
+    raise ConfigError(
+      'this is the config of a table; python -m experiments.table makes it'
+    )
+  module = module_of(config.method)
+  _check_names('hyper', config.hyper, module.Hyper._fields, config.method)
+  settings = list(inspect.signature(module.model).parameters)[1:]
+  _check_names('model', config.model, settings, config.method)
+  _check_numbers(config)
+  return module
 
 
 def is_sweep(config) -> bool:

@@ -55,8 +55,9 @@ def main(argv):
 
 def _run_all(config, display):
   """The configs beside, then the config itself, then one table."""
-  from experiments import sweep
+  from experiments import build, sweep
 
+  build.check(config)
   pathlib.Path(WORKDIR.value).mkdir(parents=True, exist_ok=True)
   seeds = sweep.by_seed(config)
   runs = [
@@ -81,6 +82,8 @@ class Run(NamedTuple):
 
 def _run_seed(config, display, at, seeds):
   """Each `Run` beside a config of one seed, then those of its own."""
+  import jax
+
   from experiments import protocols, run, sweep
 
   prepared = run.prepare(config, display.say)
@@ -98,6 +101,8 @@ def _run_seed(config, display, at, seeds):
         each, prepared, folder, watch=watch, seconds=SECONDS.value
       )
     runs.append(Run(each, folder, records))
+  if seeds > 1:
+    jax.clear_caches()  # Each seed has programs of its own.
   return runs
 
 

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import jax
 import numpy as np
 
 from experiments import (
@@ -30,6 +31,8 @@ def table(config, workdir, out, display, seconds=15.0) -> None:
   """
   folder = pathlib.Path(out) / config.name
   digests, missing = _data(config, display)
+  if missing and config.data.kind.startswith('tables') and not folder.exists():
+    raise tables.DataError(missing[0])
   wanted = cells.of(config)
   if config.tune:
     wanted = _tuned(wanted, digests, workdir, folder, display)
@@ -90,6 +93,7 @@ def _train(todo, workdir, display, seconds):
           run.run(each, prepared, folder, watch=watch, seconds=seconds)
       except train.Diverged as error:
         display.say(f'{title}: {error}')
+    jax.clear_caches()  # A process can hold only so many compiled programs.
 
 
 def _same_split(config):
@@ -112,7 +116,8 @@ def _tuned(wanted, digests, workdir, folder, display):
     place = row, _key(config.data)
     if place not in found:
       found[place] = _choice(config, row, column, there, digests[place[1]])
-    if found[place] is None and digests[place[1]]:
+    searchable = digests[place[1]] and not search.is_empty(config)
+    if found[place] is None and searchable:
       prepared = run.prepare(config, lambda line: None)
       of = dict(row=row, column=column, config=_searched(config))
       found[place] = of | search.search(config, prepared, workdir, display)

@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 
+import jax
 import numpy as np
 
 from experiments import build, protocols, run, sweep
@@ -20,6 +21,10 @@ def trials(config) -> list[dict]:
     ConfigError: there is nothing to search, or a name is not known.
   """
   space = config.search
+  if is_empty(config):
+    raise build.ConfigError(
+      f'config.search of {config.name} is empty: it has nothing to tune'
+    )
   for field, known in (('hyper', config.hyper), ('model', config.model)):
     for name in space[field]:
       if name not in known:
@@ -36,6 +41,11 @@ def trials(config) -> list[dict]:
     return grid
   drawn = random.Random(0).sample(range(len(grid)), space.trials)
   return [grid[at] for at in sorted(drawn)]
+
+
+def is_empty(config) -> bool:
+  """Whether a config has nothing to search."""
+  return not (len(config.search.hyper) or len(config.search.model))
 
 
 def search(config, prepared, workdir, display) -> dict:
@@ -62,6 +72,7 @@ def search(config, prepared, workdir, display) -> dict:
     with display.training(config.name, value, part, len(parts)) as watch:
       inside = run.folder_of(each, folder)
       runs.append(run.run(each, prepared, inside, watch=watch, test=False))
+  jax.clear_caches()  # A process can hold only so many compiled programs.
   found = _found(config, runs)
   results.write_json(folder / 'search.json', found)
   if found['trials'][0]['valid'] is None:

@@ -70,7 +70,8 @@ class Show:
       shown.add_column(name, justify='right', no_wrap=True)
     for row in rows:
       shown.add_row(*row.values())
-    self.console.print(shown)
+    # As wide as it is: a terminal wraps what is too long, rich would cut it.
+    console.Console(highlight=False, width=1000).print(shown)
 
   def difference(self, name, other, measure, value, low, high):
     """One line: how much lower or higher a measure is than another's."""

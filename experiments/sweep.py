@@ -30,6 +30,7 @@ def parts(config, prepared) -> list:
   for setting in build.product(config.sweep.model):
     blank = dict.fromkeys(config.sweep.model, ())
     of_setting = replaced(config, model=setting, sweep=dict(model=blank))
+    build.check(of_setting)  # Also of those that are trained hours later.
     every += _chunks(of_setting, prepared)
   return every
 

@@ -39,6 +39,10 @@ def main(argv):
   try:
     if LIST.value:
       display.table(make.overview(WORKDIR.value, OUT.value))
+    elif 'method' in CONFIG.value:
+      raise build.ConfigError(
+        'this is the config of a method; python -m experiments.main runs it'
+      )
     elif 'methods' not in CONFIG.value:
       statistics.table(CONFIG.value, OUT.value, display)
     else:

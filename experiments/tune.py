@@ -44,9 +44,12 @@ def main(argv):
 
 def _tune(config, display):
   """The search, its table, and the chosen setting on all seeds."""
-  from experiments import protocols, run, search
+  import jax
+
+  from experiments import build, protocols, run, search
   from xdomain import report, results
 
+  build.check(config)
   workdir = pathlib.Path(WORKDIR.value)
   workdir.mkdir(parents=True, exist_ok=True)
   prepared = run.prepare(config, display.say)
@@ -63,6 +66,7 @@ def _tune(config, display):
     with display.training(chosen.name, value, seed, SEEDS.value) as watch:
       (record,) = run.run(chosen, prepared, folder, watch=watch)
     records.append(record | {'search': found})
+    jax.clear_caches()  # Each seed has programs of its own.
   display.table(report.over_seeds(records))
   folder = run.folder_of(config, workdir, 'tuned')
   results.write(folder / 'records.jsonl', ''.join(map(results.line, records)))

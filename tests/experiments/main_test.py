@@ -109,6 +109,8 @@ def _wait_for_lines(workdir, n, process):
     ([QUICK, '--config.data.kind=amazon'], "no option of 'amazon' data"),
     (['--config=configs'], 'configs is a folder'),
     ([QUICK, '--config.hyper.lr=1e30'], 'not finite in epoch 1, step'),
+    ([QUICK, '--config.sweep.model.embed=(8, 0)'], 'config.model.embed is 0'),
+    (['--config=configs/darec_table2.py'], 'this is the config of a table'),
   ],
 )
 def test_a_mistake_is_answered_in_one_line(ask, tmp_path, flags, message):

@@ -44,6 +44,14 @@ def test_of_a_large_grid_as_many_as_asked_are_drawn_once_and_for_all():
   assert drawn != [{'model': {}, 'hyper': {'alpha': i / 100}} for i in range(8)]
 
 
+def test_a_method_without_anything_to_tune_says_so():
+  empty = config()
+  with empty.search.unlocked():
+    empty.search.hyper = {}
+  with pytest.raises(build.ConfigError, match='autorec_item is empty'):
+    search.trials(empty)
+
+
 def test_a_name_that_is_no_setting_is_refused():
   with pytest.raises(build.ConfigError, match=r'config\.search\.hyper\.alpa'):
     search.trials(config(hyper=dict(alpa=(1.0,))))
