@@ -19,7 +19,7 @@ from experiments import arguments
 
 CONFIG = config_flags.DEFINE_config_file('config', help_string='The table.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where run folders are.')
-OUT = flags.DEFINE_string('out', 'results', 'Where folders of tables are.')
+RESULTS = flags.DEFINE_string('results', 'results', 'Folders of tables.')
 LIST = flags.DEFINE_boolean(
   'list', False, 'Only say what exists, what is missing and how long it takes.'
 )
@@ -38,15 +38,17 @@ def main(argv):
   display = show.Show()
   try:
     if LIST.value:
-      display.table(make.overview(WORKDIR.value, OUT.value))
+      display.table(make.overview(WORKDIR.value, RESULTS.value))
     elif 'method' in CONFIG.value:
       raise build.ConfigError(
         'this is the config of a method; python -m experiments.main runs it'
       )
     elif 'methods' not in CONFIG.value:
-      statistics.table(CONFIG.value, OUT.value, display)
+      statistics.table(CONFIG.value, RESULTS.value, display)
     else:
-      make.table(CONFIG.value, WORKDIR.value, OUT.value, display, SECONDS.value)
+      make.table(
+        CONFIG.value, WORKDIR.value, RESULTS.value, display, SECONDS.value
+      )
   except (
     build.ConfigError, tables.DataError, train.Diverged,
     checkpoint.WrongCheckpoint,

@@ -322,6 +322,7 @@ def test_a_claim_is_a_signed_sum_of_cells_over_seeds():
   assert claims._verdict([estimate]) == 'holds'
   reverse, _ = claims._sum(((1, 'A', None), (-1, 'B', None)), 'rmse', records)
   assert claims._verdict([estimate, reverse]) == 'reversed'
+  assert claims._verdict([estimate], equal=True) == 'does not hold'
   assert claims._verdict([claims._sum(terms, 'rmse', {})[0]]) == 'not run'
 
 
