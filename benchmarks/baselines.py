@@ -2,6 +2,7 @@ r"""One epoch of every method, and of the libraries that have it too.
 
 python -m benchmarks.baselines
 python -m benchmarks.baselines --quick    # small settings and synthetic data
+python -m benchmarks.baselines --recbole=<its environment>/bin/python
 
 A row is a stage of a method, at the settings of its config: the ratings that an
 epoch visits, of both domains where it trains on both, the fastest of a few
@@ -11,11 +12,16 @@ is timed apart.
 Under a method stands the library that one would use instead, if installed, on
 the same ratings, with the same parameters and as many threads as it likes. A
 sweep of its own algorithm stands for an epoch. Its set-up does not count:
-seconds are those of a long fit less those of a short one.
+seconds are those of a long fit less those of a short one. RecBole cannot be
+installed beside jax (`recbole_epoch.py`): `--recbole` says where it is.
 """
 
 import contextlib
 import io
+import json
+import pathlib
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -281,10 +287,84 @@ LIBRARIES = {
 }
 
 
-def timings(text, quick, prepared, repeats, missing) -> Iterator[Timed]:
+def recbole_mlp(model):
+  """RecBole's NeuMF without its factorisation, which is NCF's MLP."""
+  return 'NeuMF', {
+    'mf_train': False,
+    'mf_embedding_size': 1,  # Made, but not read.
+    'mlp_embedding_size': model.embed,
+    'mlp_hidden_size': list(model.layers),
+    'dropout_prob': 0.0,
+    'train_neg_sample_args': {
+      'distribution': 'uniform',
+      'sample_num': model.negatives,
+      'dynamic': False,
+    },
+    'train_batch_size': (1 + model.negatives) * model.batch,
+  }
+
+
+def recbole_bpr(model):
+  """RecBole's BPR, which has no biases, in its own batches: ours are small."""
+  return 'BPR', {'embedding_size': model.factors}
+
+
+RECBOLE = {'configs/bpr.py': recbole_bpr, 'configs/mlp.py': recbole_mlp}
+
+
+def recbole(python, text, data, config, repeats) -> Timed:
+  """An epoch of RecBole, in the environment of the Python given.
+
+  Raises:
+    ValueError: it does not run there.
+  """
+  model, settings = RECBOLE[text](config.model)
+  rows = data.target.by_user
+  with tempfile.TemporaryDirectory() as folder:
+    file = pathlib.Path(folder) / 'pairs' / 'pairs.inter'
+    file.parent.mkdir()
+    np.savetxt(
+      file,
+      np.stack([rows.row, rows.column], axis=1),
+      fmt='%d',
+      delimiter='\t',
+      header='user_id:token\titem_id:token',
+      comments='',
+    )
+    asked = dict(folder=folder, model=model, config=settings, repeats=repeats)
+    script = pathlib.Path(__file__).with_name('recbole_epoch.py')
+    try:
+      done = subprocess.run(
+        [python, str(script)],
+        input=json.dumps(asked),
+        capture_output=True,
+        check=True,
+        cwd=folder,  # It leaves logs behind.
+        text=True,
+      )
+    except (OSError, subprocess.CalledProcessError) as error:
+      said = getattr(error, 'stderr', None) or str(error)
+      raise ValueError(
+        f'RecBole did not run with --recbole={python}:'
+        f' {said.strip().splitlines()[-1]}'
+      ) from error
+  found = json.loads(done.stdout.splitlines()[-1])
+  return Timed(
+    f'RecBole {model}',
+    'Adam',
+    rows.n_entries,
+    found['seconds'],
+    found['parameters'],
+  )
+
+
+def timings(
+  text, quick, prepared, repeats, missing, python=None
+) -> Iterator[Timed]:
   """A method's stages, and the libraries that have this method too.
 
-  Names of libraries that are not installed are added to `missing`.
+  Names of libraries that are not installed are added to `missing`; `python` is
+  RecBole's.
   """
   from experiments import run
 
@@ -300,6 +380,8 @@ def timings(text, quick, prepared, repeats, missing) -> Iterator[Timed]:
       missing.add(error.name)
     else:
       yield sweeps(fits, timed.ratings, repeats)
+  if python and text in RECBOLE:
+    yield recbole(python, text, prepared.data, config, repeats)
 
 
 def line(cells) -> str:
@@ -319,7 +401,7 @@ def line_of(timed) -> str:
   ))  # fmt: skip
 
 
-def table(methods, quick, repeats) -> Iterator[str]:
+def table(methods, quick, repeats, python=None) -> Iterator[str]:
   """The lines of the table, and what is not in it."""
   from experiments import run
 
@@ -328,7 +410,8 @@ def table(methods, quick, repeats) -> Iterator[str]:
   yield line(['---'] * len(HEADER))
   missing = set()
   for text in methods:
-    yield from map(line_of, timings(text, quick, prepared, repeats, missing))
+    timed = timings(text, quick, prepared, repeats, missing, python)
+    yield from map(line_of, timed)
   if missing:
     yield f'\nNot installed, so not timed: {", ".join(sorted(missing))}.'
 
@@ -336,8 +419,9 @@ def table(methods, quick, repeats) -> Iterator[str]:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
+  asked = flags.FLAGS
   for methods in (RATERS, RANKERS):
-    for text in table(methods, flags.FLAGS.quick, flags.FLAGS.repeats):
+    for text in table(methods, asked.quick, asked.repeats, asked.recbole):
       print(text, flush=True)
     print()
 
@@ -345,4 +429,5 @@ def main(argv):
 if __name__ == '__main__':
   # Not at import: flags of all benchmarks share one space of names.
   flags.DEFINE_bool('quick', False, 'Small settings, on synthetic data.')
+  flags.DEFINE_string('recbole', None, "The Python of RecBole's environment.")
   app.run(main)

@@ -1,3 +1,4 @@
+import json
 import pathlib
 import time
 
@@ -106,3 +107,36 @@ def test_a_library_stands_under_its_method_with_as_many_parameters(
   assert library[2] == method[2]
   assert number(library[4]) > 0
   assert library[5] == method[5]  # parameters
+
+
+def test_recbole_is_timed_where_it_is_on_the_same_ratings(tmp_path):
+  python = tmp_path / 'python'
+  python.write_text(f"""#!/bin/sh
+cat > {tmp_path}/asked
+cp pairs/pairs.inter {tmp_path}
+echo a warning
+echo '{{"seconds": 0.5, "parameters": 9}}'
+""")
+  python.chmod(0o755)
+  text = 'configs/mlp.py'
+  _, _, method, peer = map(cells, baselines.table([text], True, 1, str(python)))
+  assert peer[:2] == ['RecBole NeuMF', 'Adam']
+  assert peer[2:] == [
+    method[2],
+    '0.500',
+    f'{number(method[2]) * 2:,.0f}',
+    '9',
+    '',
+  ]
+  header, *pairs = (tmp_path / 'pairs.inter').read_text().splitlines()
+  assert header == 'user_id:token\titem_id:token'
+  assert len(set(pairs)) == number(method[2])
+  asked = json.loads((tmp_path / 'asked').read_text())['config']
+  model = baselines.load(text, True).model
+  assert asked['mlp_hidden_size'] == list(model.layers)
+  assert asked['train_neg_sample_args']['sample_num'] == model.negatives
+
+
+def test_a_python_without_recbole_is_named():
+  with pytest.raises(ValueError, match='did not run with --recbole=/no/python'):
+    list(baselines.table(['configs/bpr.py'], True, 1, '/no/python'))
