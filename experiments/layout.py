@@ -192,7 +192,7 @@ def _about(records):
     return ', '.join(sorted({str(name(record)) for record in records}))
 
   seeds = different(lambda r: r['seed'])
-  devices = different(lambda r: r['device'])
+  devices = different(lambda r: ' '.join(dict.fromkeys(r['device'].split())))
   versions = different(lambda r: f'jax {r["versions"]["jax"]}')
   revisions = different(lambda r: r['git'])
   hours = sum(record['seconds'] for record in records) / 3600
