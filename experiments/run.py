@@ -220,9 +220,9 @@ def _check_sight(config, method):
   blind = method.model.target_only and config.view != 'merged'
   if blind and config.protocol == 'cold_start':
     raise build.ConfigError(
-      f'{config.method} reads the target domain alone, where people are new'
-      " under config.protocol='cold_start'; config.view='merged' shows it what"
-      ' they did in the source'
+      f'{config.method} learns of people by the target domain alone, where they'
+      " are new under config.protocol='cold_start'; config.view='merged' shows"
+      ' it what they did in the source'
     )
 
 

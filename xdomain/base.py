@@ -387,8 +387,9 @@ class Model(NamedTuple):
   the evaluation's fallback. `predict_source` scores the source domain, for
   methods that can. `predict_all` scores every item, `users [B] -> [B, items]`,
   for methods that do so faster than item by item. A method that is
-  `target_only` reads nothing but `data.target`: it cannot tell people apart who
-  have no events there. One that takes `several_sources` takes a tuple of them.
+  `target_only` learns of people by `data.target` alone: it cannot tell those
+  apart who have no events there. One that takes `several_sources` takes a tuple
+  of them.
   """
 
   stages: tuple[Stage, ...]

@@ -149,6 +149,11 @@ def test_a_method_that_sees_nothing_of_new_people_says_so(tmp_path):
   prepared = run.prepare(blind, say=lambda line: None)
   with pytest.raises(build.ConfigError, match="'merged' shows it"):
     run.run(blind, prepared, tmp_path, watch=lambda report: None)
+  unpaired = arguments.load('configs/conet.py:synthetic,cold,quick')
+  unpaired.model.pairing = 'same_user'
+  prepared = run.prepare(unpaired, say=lambda line: None)
+  with pytest.raises(build.ConfigError, match="'merged' shows it"):
+    run.run(unpaired, prepared, tmp_path, watch=lambda report: None)
 
 
 def test_a_share_of_the_target_is_shown_but_not_trained_on(tmp_path):

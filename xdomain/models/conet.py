@@ -121,7 +121,12 @@ def model(
     init, loss, epoch, predict=predict,
     tx=optax.chain(clipped(CLIP / (2 * batch)), optax.scale_by_adam()),
   )  # fmt: skip
-  return base.Model((stage,), stage.predict, predict_all=predict_all)
+  return base.Model(
+    (stage,),
+    stage.predict,
+    predict_all=predict_all,
+    target_only=pairing == 'same_user',
+  )
 
 
 def init_params(key, sizes, widths, cross_layers) -> Params:
