@@ -47,7 +47,10 @@ def test_entries_are_the_observed_cells_in_the_order_of_the_rows():
 
 def test_too_many_entries_are_not_lost_in_silence():
   _, rows = matrix()
-  assert np.all(np.isnan(flat(rows, IDS, 4).value))
+  entries = flat(rows, IDS, 4)
+  assert np.all(np.isnan(entries.value))
+  table = jnp.ones((rows.n_columns, 1))
+  assert np.any(np.isnan(sparse.gather_sum(table, entries, len(IDS))))
 
 
 def test_arrays_of_other_ranks_are_refused():

@@ -123,13 +123,14 @@ def _is_dense(entries, n_rows, n_columns):
 
 
 def cells(entries, n_rows, n_columns):
-  """Values and weights of all cells, both `[n_rows, n_columns]`."""
-  at = entries.segment, entries.column
-  empty = jnp.zeros((n_rows, n_columns), entries.value.dtype)
-  return (
-    empty.at[at].add(entries.value * entries.weight),
-    empty.at[at].add(entries.weight),
+  """Weighted values and weights of all cells, both `[n_rows, n_columns]`."""
+  row = jnp.where(entries.weight > 0, entries.segment, n_rows)
+  empty = jnp.full((n_rows, n_columns), -jnp.inf, entries.value.dtype)
+  value = empty.at[row, entries.column].set(
+    entries.value * entries.weight, mode='drop'
   )
+  seen = value != -jnp.inf  # NaN is kept.
+  return jnp.where(seen, value, 0), seen.astype(value.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
