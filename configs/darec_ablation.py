@@ -30,8 +30,10 @@ def get_config(arg=None):
     data=common.data_block(arg),
   )
   for name, row in config.methods.items():
-    if 'without' in name:
-      row.hyper.update(mu=0.0, domain=0.0)
-    if 'source' in name:
-      row.hyper.beta = 0.0
+    without = ('mu', 'domain') if 'without' in name else ()
+    without += ('beta',) if 'source' in name else ()
+    for part in without:
+      row.hyper[part] = 0.0
+      if part in row.search.hyper:
+        del row.search.hyper[part]
   return config

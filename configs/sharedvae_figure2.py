@@ -4,7 +4,7 @@ python -m experiments.table --config=configs/sharedvae_figure2.py
 python -m experiments.table --config=configs/sharedvae_figure2.py:amazon
 
 On MovieLens by default, half an hour on two CPU cores; the paper's figure
-prints no numbers. The other settings are those chosen at a beta of 10.
+prints no numbers. The other settings are those chosen at its default.
 """
 
 from configs import common, shared_vae

@@ -52,7 +52,28 @@ def _cell(table, config, terms):
     cell.data = terms.pop('data', None) or table.data.to_dict()
     cell.update(terms)
     cell.beside = {}
+    for field, name in _set_by_columns(table):
+      if name in cell.search[field]:
+        del cell.search[field][name]
   return cell
+
+
+def _set_by_columns(table):
+  """What columns say themselves: `('hyper', 'beta')`, and no search does."""
+  return {
+    (field, name)
+    for column in table.on.values()
+    for field in ('hyper', 'model')
+    for name in column.terms.get(field, ())
+  }
+
+
+def as_searched(table, row, cell):
+  """A cell with its row's own values of what columns set."""
+  own = {'hyper': {}, 'model': {}}
+  for field, name in _set_by_columns(table):
+    own[field][name] = table.methods[row][field][name]
+  return sweep.replaced(cell, **own)
 
 
 def identity(config, hyper) -> str:
@@ -93,7 +114,7 @@ def archive(workdir, kept) -> dict[str, list[Found]]:
   return by_identity
 
 
-def find(there, config, digest) -> Found | None:
+def find(there, config, digest, measures=()) -> Found | None:
   """The record of a config with a seed, if there is one.
 
   Args:
@@ -101,15 +122,27 @@ def find(there, config, digest) -> Found | None:
     config: of one run.
     digest: of its data; None where that is not here, and then the record must
       be of the same place.
+    measures: one that can be made `complete` by these is preferred.
   """
-  for each in there.get(identity(config, config.hyper), ()):
-    record = each.record
-    same = record['hashes']['data'] == digest
+
+  def same(record):
     if digest is None:
-      same = record['config']['data'] == run.to_plain(config)['data']
-    if same:
-      return each
-  return None
+      return record['config']['data'] == run.to_plain(config)['data']
+    return record['hashes']['data'] == digest
+
+  found = [
+    each
+    for each in there.get(identity(config, config.hyper), ())
+    if same(each.record)
+  ]
+  return min(
+    found, key=lambda each: not _suffices(each, measures), default=None
+  )
+
+
+def _suffices(found, measures):
+  kept = found.record.get('by_user', {})
+  return found.folder is not None or set(measures) <= set(kept)
 
 
 def together(configs) -> list:
@@ -136,7 +169,8 @@ def complete(found: Found, measures) -> dict:
   for 'rmse', of absolute ones for 'mae', else of the measure.
   """
   kept = found.record.get('by_user', {})
-  if found.folder is None or set(measures) <= set(kept):
+  nothing = found.folder is None or found.record['failed']
+  if nothing or set(measures) <= set(kept):
     return found.record
   with np.load(found.folder / 'test.npz') as arrays:
     test = {
@@ -162,7 +196,9 @@ def _each(test, measure):
 
 def value(record, measure) -> float | None:
   """The measure of a record's test; None where the run has failed."""
+  if record['failed']:
+    return None
   test = record['test']
   for name in measure.split(' '):
     test = test[name]
-  return None if record['failed'] else test
+  return test

@@ -1,6 +1,7 @@
 """Records in their cells -> a table, its plot and its files."""
 
 import collections
+import shlex
 
 import numpy as np
 
@@ -57,9 +58,9 @@ def _mark(grid, column, measure, found):
   best = grid.best(column)
   gaps = {}
   for row, records in found.items():
-    gap = None if row == best else _gap(records, found.get(best, ()), measure)
-    if gap is not None and grid.cells[row, column.name].values:
-      gaps[row] = gap
+    if row != best and grid.cells[row, column.name].values:
+      gaps[row] = _gap(records, found.get(best, ()), measure)
+  gaps = {row: gap for row, gap in gaps.items() if gap is not None}
   if not gaps:
     return
   users = max(weight.size for _, weight in gaps.values())
@@ -78,15 +79,16 @@ def _gap(records, others, measure):
 
   Users are those that both were asked about; a seed has one set of them.
   """
-  theirs = {
-    each['seed']: each['by_user'] for each in others if 'by_user' in each
-  }
+
+  def by_seed(records):
+    there = {each['seed']: each.get('by_user', {}) for each in records}
+    return {seed: of for seed, of in there.items() if measure in of}
+
+  ours, theirs = by_seed(records), by_seed(others)
   pairs = [
-    (each['by_user'], theirs[each['seed']])
-    for each in records
-    if 'by_user' in each
-    and each['seed'] in theirs
-    and each['by_user']['n'] == theirs[each['seed']]['n']
+    (ours[seed], theirs[seed])
+    for seed in ours
+    if seed in theirs and ours[seed]['n'] == theirs[seed]['n']
   ]
   if not pairs:
     return None
@@ -117,6 +119,7 @@ def write(config, found, missing, folder) -> None:
   if records:
     lines = ''.join(map(results.line, records))
     results.write(folder / 'records.jsonl.xz', lines)
+  if any(cell.values for cell in grid.cells.values()):
     figures.save(_figure(config, grid), folder / 'plot')
   results.write(folder / 'table.csv', typeset.as_csv(grid))
   label = f'tab:{config.name}'
@@ -143,7 +146,7 @@ def _command(config):
     default = common.tables_implicit() | dict(kind=config.data.kind)
     words.append(f'--config.name={config.name}')
     words += [
-      f'--config.data.{name}={value}'
+      shlex.quote(f'--config.data.{name}={value}')
       for name, value in config.data.items()
       if value != default[name]
     ]
@@ -175,12 +178,19 @@ def _kinds(grid):
 
 
 def _incomplete(config, records):
-  """The cells that have runs, but not of all seeds."""
+  """The cells that have runs, but not of all seeds, or some that failed."""
   counts = collections.Counter((r['row'], r['column']) for r in records)
+  failed = collections.Counter(
+    (r['row'], r['column']) for r in records if r['failed']
+  )
+  of_all = f'of {len(config.seeds)} seeds'
   short = [
-    f'{row} ({column}) has {count} of {len(config.seeds)} seeds'
+    f'{row} ({column}) has {count} {of_all}'
     for (row, column), count in counts.items()
     if count < len(config.seeds)
+  ] + [
+    f'{row} ({column}) diverged on {count} {of_all} and has no number'
+    for (row, column), count in failed.items()
   ]
   return f'Incomplete: {", ".join(short)}.' if short else ''
 
@@ -195,7 +205,8 @@ def _about(records):
   devices = different(lambda r: ' '.join(dict.fromkeys(r['device'].split())))
   versions = different(lambda r: f'jax {r["versions"]["jax"]}')
   revisions = different(lambda r: r['git'])
-  hours = sum(record['seconds'] for record in records) / 3600
+  # Members of one run share its time, and its seconds are of all of them.
+  hours = sum({r['time']: r['seconds'] for r in records}.values()) / 3600
   return (
     f'{len(records)} runs, seeds {seeds}, {hours:.1f} hours of training on'
     f' {devices}, {versions}, revisions {revisions}.'

@@ -88,7 +88,8 @@ def _run_seed(config, display, at, seeds):
 
   prepared = run.prepare(config, display.say)
   display.data(prepared.dataset)
-  own = sweep.parts(config, prepared)
+  workdir = run.folder_of(config, WORKDIR.value, 'sweep')
+  own = sweep.parts(config, prepared, workdir)
   beside = [_on_same_terms(other, config) for other in config.beside.values()]
   runs = []
   parts = len(beside) + len(own)

@@ -1,13 +1,17 @@
 """A table config -> its missing runs -> the table, its plot and its records."""
 
+import collections
+import functools
 import json
 import pathlib
 
 import jax
 import numpy as np
 
+import xdomain
 from experiments import (
   arguments,
+  build,
   cells,
   layout,
   protocols,
@@ -34,8 +38,10 @@ def table(config, workdir, out, display, seconds=15.0) -> None:
   if missing and config.data.kind.startswith('tables') and not folder.exists():
     raise tables.DataError(missing[0])
   wanted = cells.of(config)
+  _check_kept(config, wanted, digests, folder)
   if config.tune:
-    wanted = _tuned(wanted, digests, workdir, folder, display)
+    make = functools.partial(_search, workdir=workdir, display=display)
+    wanted = _tuned(config, wanted, digests, folder, make)
   there = cells.archive(workdir, out)
   todo = []
   for config_of_cell in wanted.values():
@@ -51,6 +57,22 @@ def table(config, workdir, out, display, seconds=15.0) -> None:
   layout.write(config, found, missing, folder)
   display.say((folder / 'table.md').read_text('utf-8'))
   display.say(f'{folder} holds it, the plot and the records')
+
+
+def _check_kept(config, wanted, digests, folder):
+  """Refuses to write over records that this table would not hold."""
+  for record in results.read(folder / 'records.jsonl.xz'):
+    place, seed = (record['row'], record['column']), record['seed']
+    what = f'{record["row"]} of {record["column"]}, seed {seed}'
+    if place in wanted and seed in config.seeds:
+      digest = digests[_key(wanted[place].data)]
+      if digest in (None, record['hashes']['data']):
+        continue
+      what += ', on other data'
+    raise build.ConfigError(
+      f'{folder} holds {what}, which this table would lose: give it another'
+      f' name, such as --config.name={config.name}_2, or delete the folder'
+    )
 
 
 def _key(data):
@@ -105,39 +127,51 @@ def _same_split(config):
 # --- Tuning -----------------------------------------------------------------
 
 
-def _tuned(wanted, digests, workdir, folder, display):
+def _tuned(table, wanted, digests, folder, make):
   """The cells with what a search has chosen for their row on their data.
 
-  A row is searched on the first of the columns that share data.
+  A row is searched on the first of the columns that share data, but for what
+  columns set themselves.
+
+  Args:
+    table: the config.
+    wanted: its cells.
+    digests: of their data.
+    folder: of the table, with the searches there are.
+    make: makes one that is missing.
   """
   there = results.read(folder / 'search.jsonl')
   found, tuned = {}, {}
-  for (row, column), config in wanted.items():
-    place = row, _key(config.data)
+  for (row, column), cell in wanted.items():
+    place = row, _key(cell.data)
     if place not in found:
-      found[place] = _choice(config, row, column, there, digests[place[1]])
-    searchable = digests[place[1]] and not search.is_empty(config)
-    if found[place] is None and searchable:
-      prepared = run.prepare(config, lambda line: None)
+      config, digest = cells.as_searched(table, row, cell), digests[place[1]]
       of = dict(row=row, column=column, config=_searched(config))
-      found[place] = of | search.search(config, prepared, workdir, display)
-    tuned[row, column] = config
-    if found[place]:
-      tuned[row, column] = search.apply(config, found[place])
-  lines = ''.join(results.line(each) for each in found.values() if each)
-  results.write(folder / 'search.jsonl', lines)
+      found[place] = _choice(of, there, digest)
+      if digest and not found[place] and not search.is_empty(config):
+        found[place] = of | make(config)
+        there.append(found[place])
+        lines = ''.join(map(results.line, there))
+        results.write(folder / 'search.jsonl', lines)
+    best = found[place]
+    tuned[row, column] = search.apply(cell, best) if best else cell
   return tuned
 
 
-def _choice(config, row, column, there, digest):
-  """The search of a row that was made before, on the data or on its place."""
-  wanted = _searched(config)
+def _search(config, workdir, display):
+  prepared = run.prepare(config, lambda line: None)
+  return search.search(config, prepared, workdir, display)
+
+
+def _choice(of, there, digest):
+  """The same search, made before on the data, or on its place."""
   for each in there:
-    same = each['config'] == wanted
+    place = each['config']['data'] == of['config']['data']
     if digest:
-      same = each['config'] | dict(data=wanted['data']) == wanted
-      same = same and each['hashes']['data'] == digest
-    if same and (each['row'], each['column']) == (row, column):
+      place = each['hashes']['data'] == digest
+    settings = each['config'] | dict(data=of['config']['data'])
+    same = settings == of['config'] and each['version'] == xdomain.__version__
+    if place and same and all(each[x] == of[x] for x in ('row', 'column')):
       return each
   return None
 
@@ -157,7 +191,9 @@ def _collect(config, wanted, there, digests):
   for (row, column), cell in wanted.items():
     digest = digests[_key(cell.data)]
     of_seeds = [
-      cells.find(there, sweep.replaced(cell, seed=seed), digest)
+      cells.find(
+        there, sweep.replaced(cell, seed=seed), digest, config.measures
+      )
       for seed in config.seeds
     ]
     found[row, column] = [
@@ -172,24 +208,32 @@ def _collect(config, wanted, there, digests):
 def overview(workdir, out) -> list[dict[str, str]]:
   """A row a table: how much of it there is, and how long the rest takes."""
   there = cells.archive(workdir, out)
+  records = [found[0].record for found in there.values()]
+  members = collections.Counter(record['time'] for record in records)
   seconds = {}
-  for found in there.values():
-    record = found[0].record
+  for record in records:
     of = record['config']['method'], record['config']['data']['kind']
-    seconds.setdefault(of, []).append(record['seconds'])
+    share = record['seconds'] / members[record['time']]
+    seconds.setdefault(of, []).append(share)
   rows = []
   for path in sorted(pathlib.Path('configs').glob('[a-z]*_*.py')):
     config = arguments.load(str(path))
     if 'methods' in config:
-      rows.append({'table': str(path)} | _state(config, there, seconds))
+      folder = pathlib.Path(out) / config.name
+      state = _state(config, there, folder, seconds)
+      rows.append({'table': str(path)} | state)
   return rows
 
 
-def _state(config, there, seconds):
+def _state(config, there, folder, seconds):
   """Of a table on its default data, which is not read for it."""
+  wanted = cells.of(config)
+  if config.tune:
+    unread = {_key(cell.data): None for cell in wanted.values()}
+    wanted = _tuned(config, wanted, unread, folder, None)
   runs = [
     sweep.replaced(cell, seed=seed)
-    for cell in cells.of(config).values()
+    for cell in wanted.values()
     for seed in config.seeds
   ]
   todo = [each for each in runs if not cells.find(there, each, None)]
@@ -200,6 +244,6 @@ def _state(config, there, seconds):
     'missing': str(len(todo)),
     'hours': f'{sum(known) / 3600:.1f}' if len(known) == len(todo) else '?',
     'data': ', '.join(
-      sorted({str(cell.data.kind) for cell in cells.of(config).values()})
+      sorted({str(cell.data.kind) for cell in wanted.values()})
     ),
   }

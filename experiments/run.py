@@ -124,7 +124,8 @@ def seen_by(config, prepared) -> Prepared:
 
 def folder_of(config, workdir, kind='') -> pathlib.Path:
   """Where the run of this config lives, or the `kind` of thing made of it."""
-  plain = json.dumps(to_plain(config), sort_keys=True)
+  of = {'version': xdomain.__version__, **to_plain(config)}
+  plain = json.dumps(of, sort_keys=True)
   digest = hashlib.sha256(plain.encode()).hexdigest()[:8]
   kind = kind or f'seed{config.seed}'
   return pathlib.Path(workdir) / f'{config.name}-{kind}-{digest}'
@@ -153,26 +154,32 @@ def run(
 
   Returns:
     A record for each member.
+
+  Raises:
+    Diverged: as `train.fit`; it leaves a record, and is raised again from it.
   """
   folder = pathlib.Path(folder)
   records = results.read(folder / 'records.jsonl')
   if records:
     _check_same_data(folder, records[0]['hashes'], prepared.hashes)
+    if 'diverged' in records[0]:
+      raise train.Diverged(records[0]['diverged'])
     return records
   prepared = seen_by(config, prepared)
   method = build.method(config, prepared.sizes)
   _check_sight(config, method)
   with _alone_in(folder):
     about = _about(config, prepared)
-    progress = _train(config, prepared, method, folder, about, watch, seconds)
+    try:
+      progress = _train(config, prepared, method, folder, about, watch, seconds)
+    except train.Diverged as error:
+      _record_failure(config, method, folder, about, str(error))
+      raise
     members = [
       _evaluate(config, prepared, method, progress, index, test)
       for index in range(len(method.members))
     ]
-    about |= {
-      'seconds': _seconds(folder),
-      'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
-    }
+    about |= _spent(folder)
     records = [
       {'hyper': hyper, **measures, **about}
       for hyper, (measures, _) in zip(method.members, members)
@@ -182,6 +189,15 @@ def run(
     lines = ''.join(map(results.line, records))
     results.write(folder / 'records.jsonl', lines)
   return results.read(folder / 'records.jsonl')
+
+
+def _record_failure(config, method, folder, about, why):
+  """Of a run that diverged, so that it is not tried again."""
+  (hyper,) = method.members
+  nothing = {protocols.of(config).valid: None, 'epoch': 0, 'failed': True}
+  record = {'hyper': hyper, **nothing, 'diverged': why}
+  line = results.line(record | about | _spent(folder))
+  results.write(folder / 'records.jsonl', line)
 
 
 def _check_same_data(folder, saved, hashes):
@@ -299,10 +315,13 @@ def _forget_after(log, progress):
     results.keep(log, lambda line: (line['stage'], line['epoch']) <= at)
 
 
-def _seconds(folder):
-  """Of all epochs, also of those before the run was taken up again."""
+def _spent(folder):
+  """Seconds of all epochs, also of those before it was taken up again."""
   lines = results.read(folder / 'metrics.jsonl')
-  return round(sum(line['seconds'] for line in lines), 1)
+  return {
+    'seconds': round(sum(line['seconds'] for line in lines), 1),
+    'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+  }
 
 
 def _line(protocol, stage, report):

@@ -7,6 +7,7 @@ import random
 import jax
 import numpy as np
 
+import xdomain
 from experiments import build, protocols, run, sweep
 from xdomain import report, results
 
@@ -65,7 +66,7 @@ def search(config, prepared, workdir, display) -> dict:
     ConfigError: every trial diverged.
   """
   folder = run.folder_of(_as_searched(config), workdir, 'search')
-  parts = _parts(config, prepared)
+  parts = _parts(config, prepared, folder)
   runs = []
   for part, each in enumerate(parts):
     value = protocols.of(config).value
@@ -114,31 +115,37 @@ def _as_searched(config):
   return copy
 
 
-def _parts(config, prepared):
+def _parts(config, prepared, folder):
   """The trials as runs: those that share settings are trained together."""
   parts = []
   by_model = itertools.groupby(trials(config), lambda trial: trial['model'])
   for model, group in by_model:
     members = tuple(trial['hyper'] for trial in group)
     of_model = sweep.replaced(config, model=model, sweep=dict(members=members))
-    parts += sweep.parts(of_model, prepared)
+    parts += sweep.parts(of_model, prepared, folder)
   return parts
 
 
 def _found(config, runs):
   """The trials, best first, where they were made and what they cost."""
   records = [record for each in runs for record in each]
+  losses = [report.loss(record) for record in records]
   values = [
-    trial | {'valid': record[report.valid(record)], 'epoch': record['epoch']}
-    for trial, record in zip(trials(config), records, strict=True)
+    trial
+    | {
+      'valid': None if loss == np.inf else record[report.valid(record)],
+      'epoch': record['epoch'],
+    }
+    for trial, record, loss in zip(trials(config), records, losses, strict=True)
   ]
-  best_first = np.argsort([report.loss(r) for r in records], kind='stable')
+  best_first = np.argsort(losses, kind='stable')
   return {
     'trials': [values[at] for at in best_first],
     'points': math.prod(
       map(len, (*config.search.hyper.values(), *config.search.model.values()))
     ),
     'seed': config.seed,
+    'version': xdomain.__version__,
     'hashes': records[0]['hashes'],
     'epochs': config.epochs,
     'patience': config.patience,

@@ -25,6 +25,8 @@ def table(config, out, display) -> None:
       missing.append(layout.not_here(str(error)))
     if name in config.paper:
       rows.append(_row(f'{name}, paper', config.paper[name].to_dict()))
+  if not rows:
+    raise tables.DataError(missing[0])
   folder = pathlib.Path(out) / config.name
   command = f'```\npython -m experiments.table --config={config.command}\n```'
   parts = [f'# {config.title}', report.markdown(rows), *missing, command]

@@ -4,6 +4,8 @@ Seeds and settings are trained one after another, since they change the data or
 the program; hyper-parameters at once, as many as fit.
 """
 
+import json
+
 import jax
 import numpy as np
 
@@ -19,27 +21,28 @@ def by_seed(config) -> list:
   ]
 
 
-def parts(config, prepared) -> list:
+def parts(config, prepared, folder=None) -> list:
   """A config for each run of one seed: each setting, by as many members as fit.
 
   Args:
     config: of one seed.
     prepared: its data.
+    folder: where it is kept how many fitted, for when a killed run goes on.
   """
   every = []
   for setting in build.product(config.sweep.model):
     blank = dict.fromkeys(config.sweep.model, ())
     of_setting = replaced(config, model=setting, sweep=dict(model=blank))
     build.check(of_setting)  # Also of those that are trained hours later.
-    every += _chunks(of_setting, prepared)
+    every += _chunks(of_setting, prepared, folder)
   return every
 
 
-def _chunks(config, prepared):
+def _chunks(config, prepared, folder):
   every = build.members(config)
   if len(every) == 1:
     return [config]
-  width = config.width or _width(config, prepared)
+  width = config.width or _width(config, prepared, folder)
   if width >= len(every):
     return [config]
   blank = dict.fromkeys(config.sweep.hyper, ())
@@ -49,14 +52,20 @@ def _chunks(config, prepared):
   ]
 
 
-def _width(config, prepared):
-  """How many members fit in the device's memory."""
+def _width(config, prepared, folder):
+  """How many members fit in the device's memory, or did when it began."""
+  file = folder and run.folder_of(config, folder, 'width') / 'members.json'
+  if file and file.exists():
+    return json.loads(file.read_text('utf-8'))
   prepared = run.seen_by(config, prepared)
   method = build.method(config, prepared.sizes)
   one = jax.tree.map(lambda leaf: leaf[0], method.hyper)
-  return train.width(
+  width = train.width(
     method.model, jax.random.key(config.seed), prepared.data, one
   )
+  if file:
+    results.write_json(file, width)
+  return width
 
 
 def replaced(config, **fields):
@@ -115,9 +124,11 @@ def show(config, records, workdir, display) -> None:
   ]
   failed = sorted({r['name'] for r in named if report.loss(r) == np.inf})
   rows = report.over_seeds([r for r in named if r['name'] not in failed])
-  display.table(rows)
   for name in failed:
     display.say(f'{name} has diverged')
+  if not rows:
+    return
+  display.table(rows)
   results.write(folder / 'table.md', report.markdown(rows) + '\n')
   figure = _figure(config, own)
   if figure is not None:

@@ -128,6 +128,14 @@ def test_a_diverged_member_is_marked_and_harms_no_other():
   assert end.best_value[0] == 3.0
 
 
+def test_a_member_that_had_stopped_before_it_diverges_is_as_its_single_run():
+  model = ladder([5.0, 6.0, 7.0, np.inf, 0.0])
+  end = fit(model, [1.0, -1.0], patience=2)
+  alone = fit(model, 1.0, patience=2)
+  assert not end.failed[0] and not alone.failed
+  assert end.best_epoch[0] == alone.best_epoch == 1
+
+
 def test_a_member_that_diverged_in_a_stage_does_not_come_back_in_the_next():
   (first,) = ladder([5.0, 3.0, 4.0, 6.0, 7.0], 'first').stages
 

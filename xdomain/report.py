@@ -55,7 +55,7 @@ def estimate(values: Iterable[float]) -> Estimate:
 def loss(record: dict) -> float:
   """What validation chose by, lower is better; infinite for a failed run."""
   name = valid(record)
-  if record[name] is None:
+  if record[name] is None or record.get('failed'):
     return np.inf
   return record[name] if name == 'valid_rmse' else 1 - record[name]
 
@@ -179,7 +179,7 @@ def plotted(records: list[dict]) -> dict[str, Estimate]:
       'validation NDCG@10': ('valid_ndcg@10',),
     },
   }[chosen_by]
-  failed = any(record[chosen_by] is None for record in records)
+  failed = any(loss(record) == np.inf for record in records)
   nothing = Estimate(float('nan'), None, None)
   return {
     name: nothing if failed else estimate(_at(r, path) for r in records)

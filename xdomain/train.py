@@ -268,7 +268,7 @@ def _train(stage, progress, key, data, hyper, patience):
     stage, across, progress.state, key, data, hyper, running
   )
   metrics, broken = jax.device_get((metrics, broken))
-  failed = progress.failed | (broken >= 0)
+  failed = progress.failed | (running & (broken >= 0))
   if failed.ndim == 0 and failed:
     raise Diverged(
       f'stage {stage.name}: the loss is not finite in epoch {epoch}, step'

@@ -104,6 +104,16 @@ def test_a_trial_that_diverged_is_last_and_harms_no_other(tmp_path):
   assert search.rows(found)[1]['valid'] == 'diverged'
 
 
+def test_a_trial_that_diverged_after_its_best_epoch_is_not_chosen():
+  about = {'hashes': {}, 'seconds': 1.0, 'epoch': 1}
+  fine, broken = (
+    {'valid_rmse': value, 'failed': failed} | about
+    for value, failed in ((0.9, False), (0.8, True))
+  )
+  found = search._found(config(), [[broken, fine]])
+  assert [trial['valid'] for trial in found['trials']] == [0.9, None]
+
+
 def test_a_search_whose_trials_all_diverged_says_so(tmp_path):
   with pytest.raises(build.ConfigError, match='every trial of autorec_item'):
     go(config(hyper=dict(lr=(1e30, 2e30))), tmp_path)

@@ -52,6 +52,19 @@ def test_all_members_are_trained_once_whatever_the_width():
   assert sweep.parts(swept, prepared(swept)) == [swept]
 
 
+def test_a_sweep_that_goes_on_has_the_width_that_it_began_with(
+  tmp_path, monkeypatch
+):
+  swept = config()
+  swept.sweep.hyper.lr = (1e-3, 1e-2, 1e-1)
+  data = prepared(swept)
+  begun = sweep.parts(swept, data, tmp_path)
+  assert len(begun) == 1
+  monkeypatch.setattr(sweep.train, 'width', lambda *args: 1)
+  assert sweep.parts(swept, data, tmp_path) == begun
+  assert len(sweep.parts(swept, data)) == 3
+
+
 def test_a_listed_member_replaces_what_it_names():
   listed = config()
   listed.sweep.members = ({'lr': 0.5}, {'alpha': 0.25})
@@ -106,6 +119,14 @@ def test_a_member_that_diverged_is_named_and_the_others_are_shown(
   assert 'alpha=0.001 lr=1e+30 has diverged' in capsys.readouterr().out
   assert len((folder / 'table.md').read_text().splitlines()) == 2 + 2
   assert (folder / 'plot.svg').exists()
+
+
+def test_a_sweep_whose_members_all_diverged_says_so(tmp_path, capsys):
+  swept = config()
+  swept.sweep.hyper.lr = (1e29, 1e30)
+  _, folder = shown(swept, tmp_path)
+  assert capsys.readouterr().out.count('has diverged') == 2
+  assert not (folder / 'table.md').exists()
 
 
 def test_a_label_names_what_is_swept():

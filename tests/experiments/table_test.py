@@ -126,12 +126,27 @@ def test_only_what_is_missing_is_trained(filled, monkeypatch):
   )
   config = small()
   config.methods.bias.hyper.penalty = 9.0
-  config.seeds = (1, 2)
+  config.seeds = (0, 1, 2)
   fill(config, filled)
   assert [(c.name, c.seed) for c in trained if c.name != 'bias'] == [
     ('autorec_item', 2), ('autorec_item', 2),
   ]  # fmt: skip
-  assert len([c for c in trained if c.name == 'bias']) == 4
+  assert len([c for c in trained if c.name == 'bias']) == 6
+
+
+def test_a_table_does_not_write_over_records_that_it_would_lose(filled):
+  folder = filled / 'out' / 'small_quick'
+  before = (folder / 'records.jsonl.xz').read_bytes()
+  for change, said in (
+    (dict(rows=('bias',)), 'AutoRec of 80 %, seed 0'),
+    (dict(seeds=(1,)), 'seed 0'),
+    (dict(data=dict(seed=7)), 'on other data'),
+  ):
+    narrow = small()
+    narrow.update(change)
+    with pytest.raises(build.ConfigError, match=said):
+      fill(narrow, filled)
+  assert (folder / 'records.jsonl.xz').read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -169,6 +184,19 @@ def test_a_record_of_other_data_or_another_version_fills_no_cell(
   assert not cells.find(there, cell, None)
   monkeypatch.setattr(cells.xdomain, '__version__', '99')
   assert not cells.archive(filled / 'runs', filled / 'out')
+  assert not (filled / 'runs' / run.folder_of(cell, '').name).exists()
+
+
+def test_of_the_same_run_the_record_that_a_table_can_use_is_found(filled):
+  cell = cells.of(small())['bias', '80 %']
+  cell.seed = 0
+  there = cells.archive(filled / 'none', filled / 'out')
+  found = cells.find(there, cell, None)
+  other = found._replace(record=found.record | {'by_user': {'n': [1]}})
+  there = {key: [other, *all_of] for key, all_of in there.items()}
+  assert cells.find(there, cell, None) is other
+  assert cells.find(there, cell, None, ('rmse',)) is found
+  assert layout._gap([found.record], [other.record], 'rmse') is None
 
 
 def test_what_differs_in_hyper_parameters_alone_is_trained_together():
@@ -276,6 +304,28 @@ def test_rows_are_tuned_once_on_the_data_of_their_column(tmp_path, monkeypatch):
   assert (folder / 'table.md').read_text().startswith(table[:400])
 
 
+@pytest.mark.parametrize(
+  ('table', 'fixed', 'own'),
+  [
+    ('configs/sharedvae_figure2.py:amazon', ('hyper', 'beta'), 90.0),
+    ('configs/darec_figure2.py:amazon', ('model', 'embed'), 500),
+  ],
+)
+def test_a_search_leaves_what_columns_set_to_them(table, fixed, own):
+  config = arguments.load(table)
+  field, name = fixed
+  for (row, column), cell in cells.of(config).items():
+    assert cell[field][name] == config.on[column].x
+    assert name not in cell.search[field] and not make.search.is_empty(cell)
+    assert cells.as_searched(config, row, cell)[field][name] == own
+
+
+def test_a_part_that_an_ablation_takes_away_is_not_searched_for():
+  config = arguments.load('configs/darec_ablation.py:tables')
+  row = config.methods['I-DARec without classifier and source']
+  assert row.search.hyper.to_dict() == {'lam': (3e-5, 3e-4)}
+
+
 def _not_here(say, **data):
   raise tables.DataError('not here')
 
@@ -302,6 +352,27 @@ def test_sizes_of_data_stand_beside_the_papers(tmp_path, capsys):
   )
   assert '| small, paper | 10 | 10 | 10 | 10 | 10 | 90.00 % |' in table
   assert table in capsys.readouterr().out
+
+
+def test_sizes_of_nothing_but_missing_data_are_an_error(tmp_path, monkeypatch):
+  arg = common.parse_arg('', data=('movielens', 'amazon'))
+  config = common.statistics(
+    'sizes', arg, title='Sizes', data={'small': common.synthetic()}, paper={}
+  )
+  monkeypatch.setattr(statistics.load, 'dataset', _not_here)
+  with pytest.raises(tables.DataError, match='not here'):
+    statistics.table(config, tmp_path, show.Show())
+
+
+def test_the_command_of_own_files_can_be_pasted():
+  config = common.table(
+    'own', common.parse_arg('tables', **common.TABLE_ARGUMENT), title='Own',
+    rows={'bias': (bias,)}, columns={'90 %': {}},
+    data=common.tables() | dict(separator=';', scale=(1.0, 10.0)),
+  )  # fmt: skip
+  words = layout._command(config)
+  assert "'--config.data.separator=;'" in words
+  assert "'--config.data.scale=(1.0, 10.0)'" in words
 
 
 def place(row, column, seed, rmse):
@@ -353,17 +424,32 @@ def test_the_identity_does_not_care_how_a_number_is_written():
   )
 
 
-def test_a_run_that_diverged_leaves_the_others_and_is_said(filled):
+def test_a_run_that_diverged_leaves_the_others_and_is_said(filled, monkeypatch):
   config = small()
   config.methods.AutoRec.hyper.lr = 1e30
   config.rows = ('bias', 'AutoRec')
   fill(config, filled)
   text = (filled / 'out' / 'small_quick' / 'table.md').read_text()
   assert '| AutoRec | paper 0.5000 | - |' in text
+  assert 'AutoRec (80 %) diverged on 2 of 2 seeds' in text
+  monkeypatch.setattr(make, '_train', None)
+  fill(config, filled)
+  make.table(config, filled / 'none', filled / 'out', show.Show())
+  assert (filled / 'out' / 'small_quick' / 'table.md').read_text() == text
   records = [
-    {'row': 'bias', 'column': '80 %', 'seed': seed} for seed in config.seeds
+    {'row': 'bias', 'column': '80 %', 'seed': seed, 'failed': False}
+    for seed in config.seeds
   ]
   assert layout._incomplete(config, records) == ''
   assert layout._incomplete(config, records[1:]) == (
     'Incomplete: bias (80 %) has 1 of 2 seeds.'
   )
+
+
+def test_a_table_of_runs_that_all_diverged_has_no_plot(tmp_path):
+  config = small({'AutoRec': (autorec, 'item')})
+  config.methods.AutoRec.hyper.lr = 1e30
+  folder = fill(config, tmp_path)
+  assert {path.name for path in folder.iterdir()} == {
+    'table.md', 'table.csv', 'table.tex', 'records.jsonl.xz',
+  }  # fmt: skip
