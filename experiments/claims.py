@@ -102,7 +102,7 @@ def _text(terms, found):
   if estimate is None:
     return 'not run'
   (_, one, column), (_, other, at), *_ = terms
-  name = f'{one} over {other}'
+  name = f'{one} over {other}' + f', {column}' * bool(column)
   if one == other:
     name = f'{column} over {at}'
   if len(terms) > 2:
