@@ -51,7 +51,7 @@ def test_a_line_is_drawn_for_each_name_in_the_order_of_its_numbers():
     'a': [Point(3, 0.3, 0.2, 0.4), Point(1, 0.1, 0.0, 0.2)],
     'b': [Point(1, 0.5), Point(3, 0.6)],
   }
-  figure = figures.curves(lines, x_label='mu', y_label='RMSE', title='T')
+  figure = figures.curves(lines, x_label='mu', y_label='RMSE')
   axes = figure.axes[0]
   one, two = axes.lines
   np.testing.assert_array_equal(one.get_xydata(), [[1, 0.1], [3, 0.3]])
@@ -59,7 +59,6 @@ def test_a_line_is_drawn_for_each_name_in_the_order_of_its_numbers():
   assert one.get_color() != two.get_color()
   assert legend(figure) == ['a', 'b']
   assert (axes.get_xlabel(), axes.get_ylabel()) == ('mu', 'RMSE')
-  assert axes.get_title() == 'T'
 
 
 def test_a_band_is_drawn_from_low_to_high():
@@ -82,11 +81,6 @@ def test_a_band_is_drawn_from_low_to_high():
 )
 def test_numbers_that_span_much_are_on_a_logarithmic_scale(xs, scale):
   assert curve(xs).get_xscale() == scale
-
-
-def test_the_scale_can_be_chosen():
-  assert curve([1, 2], log_x=True).get_xscale() == 'log'
-  assert curve([1, 1000], log_x=False).get_xscale() == 'linear'
 
 
 def test_ticks_are_at_the_swept_values():
@@ -127,14 +121,6 @@ def test_what_has_failed_is_a_cross():
   crosses = figure.axes[0].lines[1]
   assert (list(crosses.get_xdata()), crosses.get_marker()) == ([2, 3], 'x')
   assert legend(figure) == ['a', 'a failed']
-
-
-def test_marks_are_hollow_and_once_in_the_legend():
-  axes = curve([1, 2], marks=[('paper', 1, 0.9), ('paper', 2, 0.8)])
-  mark = axes.lines[1]
-  np.testing.assert_array_equal(mark.get_xydata(), [[1, 0.9], [2, 0.8]])
-  assert (mark.get_markerfacecolor(), mark.get_linestyle()) == ('none', 'None')
-  assert legend(axes.figure) == ['DARec', 'paper']
 
 
 def test_the_best_cell_is_outlined():
@@ -263,11 +249,6 @@ def test_a_line_without_points_leaves_the_others():
   lines = {'a': [], 'b': [Point(1, 0.5)]}
   axes = figures.curves(lines, x_label='mu', y_label='RMSE').axes[0]
   assert [len(line.get_xdata()) for line in axes.lines] == [0, 1]
-
-
-def test_a_long_title_stays_on_the_page():
-  figure = curve([1, 2], title='Pairs of Domains, WMMAE and RMSE ' * 5).figure
-  inside(figure, [figure.axes[0].title])
 
 
 def test_a_group_without_a_method_keeps_its_place():

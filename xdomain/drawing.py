@@ -9,7 +9,6 @@ WIDTH, HEIGHT = 4.6, 2.7  # Inches; a legend comes on top of the height.
 LETTER = 0.06  # Inches that a letter takes on average.
 STYLE = {
   'font.size': 8,
-  'axes.titlesize': 9,
   'axes.spines.top': False,
   'axes.spines.right': False,
   'axes.axisbelow': True,
@@ -35,13 +34,12 @@ def styled(draw):
   return in_style
 
 
-def empty(title, x_label, y_label, width=WIDTH, height=HEIGHT):
+def empty(x_label, y_label, width=WIDTH, height=HEIGHT):
   """A figure without anything drawn, and its axes; long labels are wrapped."""
   from matplotlib.figure import Figure
 
   figure = Figure((width, height), layout='constrained')
   axes = figure.subplots()
-  axes.set_title(textwrap.fill(title, int((width - 1.3) / LETTER)))
   axes.set_xlabel(textwrap.fill(x_label, int((width - 0.8) / LETTER)))
   axes.set_ylabel(textwrap.fill(y_label, int((height - 0.6) / LETTER)))
   return figure, axes
@@ -53,23 +51,21 @@ def finite(values):
   return np.where(np.isfinite(values), values, np.nan)
 
 
-def swept(axes, xs, others, log_x):
-  """Where each x is; the axis gets a scale, and a tick at each of `xs`."""
-  every = xs | others
-  if any(isinstance(x, str) for x in every):
-    names(axes.xaxis, every, WIDTH - 1)
-    return {x: i for i, x in enumerate(every)}
-  least = min((x for x in every if x > 0), default=1)
-  if log_x is None:
-    log_x = min(every) >= 0 and max(every) >= 30 * least
-  if log_x and min(every) > 0:
+def swept(axes, xs):
+  """Where each x is; the axis gets a scale, and a tick at each."""
+  if any(isinstance(x, str) for x in xs):
+    names(axes.xaxis, xs, WIDTH - 1)
+    return {x: i for i, x in enumerate(xs)}
+  least = min((x for x in xs if x > 0), default=1)
+  wide = min(xs) >= 0 and max(xs) >= 30 * least
+  if wide and min(xs) > 0:
     axes.set_xscale('log')
-  elif log_x:
+  elif wide:
     axes.set_xscale('symlog', linthresh=least, linscale=0.5)
   ticks = np.sort(np.array([*xs], float))
   axes.set_xticks(ticks, _apart(axes.xaxis.get_transform(), ticks))
   axes.set_xticks([], minor=True)
-  return {x: x for x in every}
+  return {x: x for x in xs}
 
 
 def _apart(scale, ticks):

@@ -27,28 +27,22 @@ class Point(NamedTuple):
 
 @drawing.styled
 def curves(
-  lines: dict[str, list[Point]], *, x_label: str, y_label: str, title='',
-  log_x: bool | None = None, marks: list[tuple] | tuple = (),
-) -> 'Figure':  # fmt: skip
+  lines: dict[str, list[Point]], *, x_label: str, y_label: str
+) -> 'Figure':
   """A line and its band for each name, and a cross below where it failed.
 
-  `marks` are (label, x, y) of reference points, such as a paper's. If `log_x`
-  is None, numbers that span a factor of 30 are on a logarithmic scale; it is
-  linear between 0 and the least of the others if 0 is among them.
+  Numbers that span a factor of 30 are on a logarithmic scale; it is linear
+  between 0 and the least of the others if 0 is among them.
   """
   xs = dict.fromkeys(point.x for points in lines.values() for point in points)
   if not xs:
     raise ValueError('there is nothing to draw: no line has a point')
-  figure, axes = drawing.empty(title, x_label, y_label)
-  place = drawing.swept(axes, xs, dict.fromkeys(x for _, x, _ in marks), log_x)
+  figure, axes = drawing.empty(x_label, y_label)
+  place = drawing.swept(axes, xs)
   for i, (name, points) in enumerate(lines.items()):
     at = drawing.finite([(place[p.x], *p[1:]) for p in points])
     at = at.reshape(-1, 4)
     _line(axes, i, name, *at[at[:, 0].argsort()].T)
-  for i, label in enumerate(dict.fromkeys(label for label, _, _ in marks)):
-    at = [(place[x], y) for name, x, y in marks if name == label]
-    hollow = dict(marker='Dspv^'[i % 5], color='k', mfc='none', ms=7, zorder=3)
-    axes.plot(*zip(*at), ls='', label=label, **hollow)
   return drawing.with_legend(figure, axes)
 
 
@@ -65,7 +59,7 @@ def _line(axes, i, name, x, mean, low, high):
 @drawing.styled
 def heat_map(
   x_values, y_values, means, *, x_label: str, y_label: str, value_label: str,
-  title='', lower_is_better=False,
+  lower_is_better=False,
 ) -> 'Figure':  # fmt: skip
   """Cells of `[y, x]` means: the best outlined, those not finite 'failed'."""
   means, shape = drawing.finite(means), (len(y_values), len(x_values))
@@ -76,7 +70,7 @@ def heat_map(
     )
   width = max(drawing.WIDTH, 1.6 + shape[1] / 2)
   height = max(drawing.HEIGHT, 1 + shape[0] / 4)
-  figure, axes = drawing.empty(title, x_label, y_label, width, height)
+  figure, axes = drawing.empty(x_label, y_label, width, height)
   style = dict(cmap='cividis_r' if lower_is_better else 'cividis')
   image = axes.imshow(means, origin='lower', aspect='auto', **style)
   figure.colorbar(image, label=value_label)
@@ -110,7 +104,7 @@ def _cell(axes, row, column, **style):
 
 @drawing.styled
 def bars(
-  groups: dict[str, dict[str, Point]], *, y_label: str, title='',
+  groups: dict[str, dict[str, Point]], *, y_label: str,
   reference: dict[str, dict[str, float]] | None = None,
 ) -> 'Figure':  # fmt: skip
   """A bar and its interval for each method, side by side in each group.
@@ -127,7 +121,7 @@ def bars(
     for g, group in enumerate(groups)
     for m, method in enumerate(methods)
   }
-  figure, axes = drawing.empty(title, '', y_label)
+  figure, axes = drawing.empty('', y_label)
   drawing.names(axes.xaxis, groups, drawing.WIDTH - 1)
   axes.set_xlim(-0.5, len(groups) - 0.5)
   for i, m in enumerate(methods):
