@@ -304,7 +304,7 @@ def table(name, arg, /, *, title, rows, columns, **settings):
     for row, space in settings.pop('spaces', {}).items():
       rows[row].search = ml_collections.ConfigDict(space)
   settings.pop('spaces', None)
-  return ml_collections.ConfigDict(
+  config = ml_collections.ConfigDict(
     dict(
       name='_'.join([name, *words]),
       command=f'configs/{name}.py' + ':' * bool(words) + ','.join(words),
@@ -327,6 +327,10 @@ def table(name, arg, /, *, title, rows, columns, **settings):
     )
     | settings
   )
+  # What the command alone asks for, to say what was asked besides.
+  shown = 'name', 'rows', 'columns', 'measures', 'seeds'
+  config.plain = {field: config[field] for field in shown}
+  return config
 
 
 def paper(name):

@@ -1,5 +1,6 @@
 """A config -> the model and the hyper-parameters it stands for."""
 
+import collections.abc
 import importlib
 import inspect
 import itertools
@@ -83,6 +84,10 @@ def _check_numbers(config):
   """Refuses what would fail, or train nonsense, far from here."""
   for name in ('epochs', 'patience', 'every'):
     _check(name, config[name], config[name] >= 1, 'at least 1')
+  width = config.get('width', 0)  # Not in the config of a run's folder.
+  _check('width', width, width >= 0, 'at least 0')
+  for seed in config.sweep.seed:
+    _check('sweep.seed', seed, isinstance(seed, int), 'of whole numbers')
   if config.every > min(config.patience, config.epochs):
     raise ConfigError(
       f'config.every is {config.every}; validate at least once within'
@@ -90,13 +95,17 @@ def _check_numbers(config):
       f' ({config.epochs})'
     )
   for name, value in config.model.items():
-    for each in value if isinstance(value, tuple) else (value,):
+    several = value if isinstance(value, tuple) else (value,)
+    alike = len({type(each) for each in several}) == 1
+    _check(f'model.{name}', value, alike or not several, 'of one type')
+    for each in several:
       if isinstance(each, int):
         _check(f'model.{name}', value, each >= 1, 'at least 1')
-  listed = [dict(member) for member in config.sweep.members]
+  listed = config.sweep.members
   for member in listed:
-    unknown = set(member) - set(config.hyper)
-    _check('sweep.members', member, not unknown, 'of hyper-parameters')
+    named = isinstance(member, collections.abc.Mapping)
+    _check('sweep.members', listed, named, 'dicts of hyper-parameters')
+    _check_names('sweep.members', member, config.hyper, config.method)
   for name, value in config.hyper.items():
     swept = [member[name] for member in listed if name in member]
     for each in (value, *config.sweep.hyper.get(name, ()), *swept):
@@ -104,8 +113,8 @@ def _check_numbers(config):
       _check(f'hyper.{name}', each, fine, 'a finite number')
       _check(f'hyper.{name}', each, each >= 0, 'not negative')
       _check(f'hyper.{name}', each, name != 'lr' or each > 0, 'above 0')
-  if '/' in config.name:
-    raise ConfigError(f"config.name is {config.name!r}; it takes no '/'")
+  fine = config.name and '/' not in config.name
+  _check('name', config.name, fine, "a name without '/'")
 
 
 def _check(field, value, fine, what):

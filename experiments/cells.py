@@ -20,6 +20,14 @@ IDENTITY = (
   'patience', 'every',
 )  # fmt: skip
 
+MEASURES = (
+  'rmse',
+  'mae',
+  *(
+    f'{kind} {name}' for kind in ('sampled', 'full') for name in ranking.names()
+  ),
+)
+
 
 class Found(NamedTuple):
   """A record, and the folder of its run, where that is here."""
@@ -31,7 +39,12 @@ class Found(NamedTuple):
 
 def of(table) -> dict[tuple[str, str], object]:
   """The config of each (row, column) of a table, but for its seed."""
-  for field, known in (('rows', table.methods), ('columns', table.on)):
+  for field, known in (
+    ('rows', table.methods), ('columns', table.on), ('measures', MEASURES),
+    ('seeds', table.seeds),
+  ):  # fmt: skip
+    if not table[field]:
+      raise build.ConfigError(f'config.{field} is empty')
     for name in table[field]:
       if name not in known:
         raise build.ConfigError(

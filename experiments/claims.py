@@ -6,6 +6,7 @@ Writes `results/claims.md`. It trains nothing: `experiments.table` does.
 """
 
 import pathlib
+import sys
 
 from absl import app, flags, logging
 
@@ -18,6 +19,9 @@ def main(argv):
   from configs.papers import claims
   from xdomain import report, results
 
+  if not pathlib.Path(RESULTS.value).is_dir():
+    print(f'error: there is no folder {RESULTS.value}', file=sys.stderr)
+    sys.exit(1)
   records = {}
   rows = []
   for claim in claims.CLAIMS:
@@ -59,10 +63,13 @@ def _by_place(folder):
 
 
 def _row(claim, table, records):
+  from experiments import layout
+
   sums = [_sum(terms, claim.measure, records) for terms in claim.sums]
   return {
     'paper': f'{claim.paper}, {claim.where}',
     'claim': claim.text,
+    'measure': layout.name_of(claim.measure),
     'printed': claim.printed or 'no number',
     'asked of': table,
     'ours': '<br>'.join(

@@ -142,9 +142,13 @@ def _markdown(config, grid, records, missing):
 def _command(config):
   """What makes the table, own files included."""
   words = [f'python -m experiments.table --config={config.command}']
+  words += [
+    shlex.quote(f'--config.{field}={config[field]}')
+    for field, value in config.plain.items()
+    if config[field] != value
+  ]
   if config.data.kind.startswith('tables'):
     default = common.tables_implicit() | dict(kind=config.data.kind)
-    words.append(f'--config.name={config.name}')
     words += [
       shlex.quote(f'--config.data.{name}={value}')
       for name, value in config.data.items()

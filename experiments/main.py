@@ -67,7 +67,7 @@ def _run_all(config, display):
     records = [
       record for each in runs for run in each for record in run.records
     ]
-    sweep.show(config, records, WORKDIR.value, display)
+    sweep.report_on(config, records, WORKDIR.value, display)
   else:
     _show_run(runs[0], display)
 
@@ -97,11 +97,17 @@ def _run_seed(config, display, at, seeds):
     folder = run.folder_of(each, WORKDIR.value)
     value = protocols.of(config).value
     of = seeds * parts if len(own) > 1 or seeds > 1 else 1
+    finished = (folder / 'records.jsonl').exists()
     with display.training(each.name, value, part, of) as watch:
       records = run.run(
         each, prepared, folder, watch=watch, seconds=SECONDS.value
       )
     runs.append(Run(each, folder, records))
+    if finished:
+      display.say(
+        f'{each.name}: from its records of {records[0]["time"]}; to train it'
+        f' again, delete {folder} or give another --workdir'
+      )
   if seeds > 1:
     jax.clear_caches()  # Each seed has programs of its own.
   return runs

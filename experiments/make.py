@@ -218,10 +218,13 @@ def overview(workdir, out) -> list[dict[str, str]]:
   rows = []
   for path in sorted(pathlib.Path('configs').glob('[a-z]*_*.py')):
     config = arguments.load(str(path))
+    if 'method' in config:
+      continue
+    state = dict.fromkeys(('runs', 'missing', 'hours', 'data'), '')
     if 'methods' in config:
       folder = pathlib.Path(out) / config.name
       state = _state(config, there, folder, seconds)
-      rows.append({'table': str(path)} | state)
+    rows.append({'table': str(path)} | state)
   return rows
 
 

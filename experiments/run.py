@@ -62,6 +62,7 @@ def prepare(config, say=print) -> Prepared:
   """Reads, filters and splits a config's data, and puts it on the device."""
   dataset = load.dataset(say=say, **config.data.to_dict())
   protocol = protocols.of(config)
+  _check_ratings(config, dataset)
   split = _split(protocol, config, dataset)
   hashes = {'data': kept.digest(dataset), 'split': splits.digest(split)}
   if config.reviews:
@@ -70,14 +71,40 @@ def prepare(config, say=print) -> Prepared:
   def queries(held):
     return None if held is None else protocol.queries(held)
 
+  valid, test = (
+    base.Held(*map(queries, held)) for held in (split.valid, split.test)
+  )
+  if 'negatives' in config.split:
+    _say_if_few(config.split.negatives, test.target, say)
   return Prepared(
     dataset,
     split,
-    base.Held(*map(queries, split.valid)),
-    base.Held(*map(queries, split.test)),
+    valid,
+    test,
     hashes,
     *_seen_as(config.view, dataset, split),
   )
+
+
+def _say_if_few(negatives, queries, say):
+  """Where a catalogue is small, sampled measures are of fewer candidates."""
+  fewest = int(queries.mask.sum(axis=1).min()) - 1
+  if fewest < negatives:
+    say(
+      f'{negatives} negatives are asked for, but some users have only {fewest}'
+      ' items that they do not like'
+    )
+
+
+def _check_ratings(config, dataset):
+  """Refuses to predict what is always the same."""
+  ratings = dataset.pair.target.value
+  if config.protocol == 'rating' and not np.ptp(ratings):
+    raise tables.DataError(
+      f'every rating of the target is {ratings[0]:g}: there is nothing to'
+      ' predict; name the column of ratings (--config.data.rating), or rank'
+      ' items instead, as configs/shared_vae.py:tables does'
+    )
 
 
 def _split(protocol, config, dataset):
@@ -161,7 +188,7 @@ def run(
   folder = pathlib.Path(folder)
   records = results.read(folder / 'records.jsonl')
   if records:
-    _check_same_data(folder, records[0]['hashes'], prepared.hashes)
+    check_same_data(folder, prepared.hashes)
     if 'diverged' in records[0]:
       raise train.Diverged(records[0]['diverged'])
     return records
@@ -200,11 +227,14 @@ def _record_failure(config, method, folder, about, why):
   results.write(folder / 'records.jsonl', line)
 
 
-def _check_same_data(folder, saved, hashes):
-  if saved != hashes:
+def check_same_data(folder, hashes):
+  """Refuses a run whose data has changed since."""
+  records = results.read(pathlib.Path(folder) / 'records.jsonl')
+  if records and records[0]['hashes'] != hashes:
     raise build.ConfigError(
       f'{folder} holds a run of this config on other data, which has changed'
-      ' since; delete the folder, or name another --workdir'
+      ' since; put the data back, or train on what it is now under another'
+      ' --workdir'
     )
 
 

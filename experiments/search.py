@@ -26,6 +26,10 @@ def trials(config) -> list[dict]:
     raise build.ConfigError(
       f'config.search of {config.name} is empty: it has nothing to tune'
     )
+  if space.trials < 1:
+    raise build.ConfigError(
+      f'config.search.trials is {space.trials}; it must be at least 1'
+    )
   for field, known in (('hyper', config.hyper), ('model', config.model)):
     for name in space[field]:
       if name not in known:
@@ -65,7 +69,7 @@ def search(config, prepared, workdir, display) -> dict:
   Raises:
     ConfigError: every trial diverged.
   """
-  folder = run.folder_of(_as_searched(config), workdir, 'search')
+  folder = folder_of(config, workdir, 'search')
   parts = _parts(config, prepared, folder)
   runs = []
   for part, each in enumerate(parts):
@@ -107,12 +111,12 @@ def rows(found) -> list[dict[str, str]]:
   ]
 
 
-def _as_searched(config):
-  """The config with its space in what names its folder."""
+def folder_of(config, workdir, kind):
+  """As of a run, but that the space decides it as well."""
   copy = config.copy_and_resolve_references()
   with copy.unlocked():
     copy.space = copy.search
-  return copy
+  return run.folder_of(copy, workdir, kind)
 
 
 def _parts(config, prepared, folder):

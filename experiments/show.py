@@ -10,8 +10,13 @@ from xdomain.data import pairs
 PAUSE = 10.0  # Seconds between lines where there is no terminal.
 RATING_TITLE = 'Test RMSE of the target; epochs chosen on validation ratings'
 RANKING_TITLE = (
-  'Test items of the target among sampled negatives, and in the full catalogue;'
-  ' epochs chosen on validation items'
+  'Test items of the target among sampled negatives; epochs chosen on'
+  ' validation items'
+)
+FULL_TITLE = 'The same in the full catalogue'
+OVER_SEEDS = (
+  'Measures are of the test, means over seeds with their 95 % t-intervals;'
+  ' valid is what validation chose by'
 )
 
 
@@ -44,15 +49,15 @@ class Show:
 
   def results(self, records):
     """The final table: a row a record, selected on validation."""
-    cells = [_cells(record) for _, record in records]
-    title = RATING_TITLE if 'RMSE' in cells[0] else RANKING_TITLE
-    shown = table.Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column('method', no_wrap=True)
-    for column in cells[0]:
-      shown.add_column(column, justify='right', no_wrap=True)
-    for (name, _), row in zip(records, cells):
-      shown.add_row(name, *row.values())
-    self.console.print(shown)
+    names = [name for name, _ in records]
+    tables = [_cells(record) for _, record in records]
+    for title in tables[0]:
+      rows = [
+        {'method': name} | of_record[title]
+        for name, of_record in zip(names, tables)
+      ]
+      self.say(title)
+      self.table(rows)
     for name, record in records:
       if 'test_source' in record:
         source = record['test_source']
@@ -88,10 +93,16 @@ class Show:
 
 
 def _cells(record):
-  """The row of a record, by column."""
-  row = _rating_cells if 'rmse' in record['test'] else _ranking_cells
+  """The rows of a record, by the title of their table and by column."""
   failed = ' failed' if record['failed'] else ''
-  return row(record) | {'epoch': f'{record["epoch"]}{failed}'}
+  epoch = {'epoch': f'{record["epoch"]}{failed}'}
+  if 'rmse' in record['test']:
+    return {RATING_TITLE: _rating_cells(record) | epoch}
+  valid = {'valid': _four(record['valid_ndcg@10'])}
+  return {
+    RANKING_TITLE: _ranking_cells(record['test'], 'sampled') | valid | epoch,
+    FULL_TITLE: _ranking_cells(record['test'], 'full'),
+  }
 
 
 def _rating_cells(record):
@@ -106,14 +117,13 @@ def _rating_cells(record):
   }
 
 
-def _ranking_cells(record):
-  test, cells = record['test'], {}
-  for kind, prefix in (('sampled', ''), ('full', 'full ')):
-    for measure in ('hr@10', 'ndcg@10'):
-      cells[prefix + measure.upper()] = _four(test[kind][measure])
-    low, high = test[f'{kind}_interval']['ndcg@10']
-    cells[f'{prefix}95 %'] = f'{_four(low)}-{_four(high)}'
-  return cells | {'valid': _four(record['valid_ndcg@10'])}
+def _ranking_cells(test, kind):
+  low, high = test[f'{kind}_interval']['ndcg@10']
+  return {
+    'HR@10': _four(test[kind]['hr@10']),
+    'NDCG@10': _four(test[kind]['ndcg@10']),
+    '95 % interval': f'{_four(low)}-{_four(high)}',
+  }
 
 
 def _four(value):

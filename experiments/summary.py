@@ -29,7 +29,7 @@ def main(argv):
     if not path.exists():
       print(f'error: {path} does not exist', file=sys.stderr)
       sys.exit(1)
-    records += results.read(path)
+    records += map(_named, results.read(path))
   if not records:
     print('error: no records; name run folders or files', file=sys.stderr)
     sys.exit(1)
@@ -46,6 +46,13 @@ def main(argv):
     print('error: none of these records is of a ranking', file=sys.stderr)
     sys.exit(1)
   print('\n\n'.join(report.markdown(rows) for rows in tables if rows))
+
+
+def _named(record):
+  """A record of a table under the name of its cell."""
+  if 'row' not in record:
+    return record
+  return record | {'name': f'{record["row"]}, {record["column"]}'}
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ import json
 import jax
 import numpy as np
 
-from experiments import build, run
+from experiments import build, run, show
 from xdomain import figures, members, report, results, train
 
 
@@ -71,8 +71,11 @@ def _width(config, prepared, folder):
 def replaced(config, **fields):
   """A copy of a config with other values; dicts are merged."""
   copy = config.copy_and_resolve_references()
-  with copy.unlocked():
-    copy.update(fields)
+  try:
+    with copy.unlocked():
+      copy.update(fields)
+  except TypeError as error:  # It names the field and both types.
+    raise build.ConfigError(str(error)) from None
   return copy
 
 
@@ -106,7 +109,7 @@ def _text(value):
   return f'{value:g}' if isinstance(value, int | float) else str(value)
 
 
-def show(config, records, workdir, display) -> None:
+def report_on(config, records, workdir, display) -> None:
   """Prints a sweep's table; writes it and its plots beside its records.
 
   Args:
@@ -128,6 +131,7 @@ def show(config, records, workdir, display) -> None:
     display.say(f'{name} has diverged')
   if not rows:
     return
+  display.say(show.OVER_SEEDS)
   display.table(rows)
   results.write(folder / 'table.md', report.markdown(rows) + '\n')
   figure = _figure(config, own)
@@ -135,7 +139,7 @@ def show(config, records, workdir, display) -> None:
     figures.save(figure, folder / 'plot')
   elif swept(config):
     display.say('no plot: it takes one or two things that are swept')
-  display.say(f'records, table and plot are in {folder}')
+  display.say(f'records and what was made of them are in {folder}')
 
 
 def _figure(config, records):
@@ -158,7 +162,7 @@ def _lines(x_label, measures):
   for (x,), values in measures.items():
     for name, value in values.items():
       lines.setdefault(name, []).append(figures.Point(x, *value))
-  y_label = ', '.join(lines)
+  y_label = ', '.join(lines) if len(lines) < 3 else ''  # The legend has them.
   if all(isinstance(x, int | float) for (x,) in measures):
     return figures.curves(lines, x_label=x_label, y_label=y_label)
   groups = {
@@ -169,9 +173,9 @@ def _lines(x_label, measures):
 
 
 def _heat_map(x_label, y_label, measures):
-  """The first measure over two swept values."""
+  """What validation says over two swept values, by which one chooses."""
   x_values, y_values = (list(dict.fromkeys(axis)) for axis in zip(*measures))
-  (name, *_) = next(iter(measures.values()))
+  (*_, name) = next(iter(measures.values()))
   means = np.full((len(y_values), len(x_values)), np.nan)
   for (x, y), values in measures.items():
     means[y_values.index(y), x_values.index(x)] = values[name].mean

@@ -55,6 +55,9 @@ def main(argv):
   ) as error:  # fmt: skip
     print(f'error: {error}', file=sys.stderr)
     sys.exit(1)
+  except OSError as error:
+    print(f'error: {error.strerror}: {error.filename}', file=sys.stderr)
+    sys.exit(1)
 
 
 if __name__ == '__main__':

@@ -40,16 +40,23 @@ def main(argv):
   ) as error:  # fmt: skip
     print(f'error: {error}', file=sys.stderr)
     sys.exit(1)
+  except OSError as error:
+    print(f'error: {error.strerror}: {error.filename}', file=sys.stderr)
+    sys.exit(1)
 
 
 def _tune(config, display):
   """The search, its table, and the chosen setting on all seeds."""
   import jax
 
-  from experiments import build, protocols, run, search
+  from experiments import build, protocols, run, search, show, sweep
   from xdomain import report, results
 
   build.check(config)
+  if build.is_sweep(config) or sweep.swept(config) or config.sweep.seed:
+    raise build.ConfigError(
+      'config.sweep is not for tuning: what is tried stands in config.search'
+    )
   workdir = pathlib.Path(WORKDIR.value)
   workdir.mkdir(parents=True, exist_ok=True)
   prepared = run.prepare(config, display.say)
@@ -67,8 +74,9 @@ def _tune(config, display):
       (record,) = run.run(chosen, prepared, folder, watch=watch)
     records.append(record | {'search': found})
     jax.clear_caches()  # Each seed has programs of its own.
+  display.say(show.OVER_SEEDS)
   display.table(report.over_seeds(records))
-  folder = run.folder_of(config, workdir, 'tuned')
+  folder = search.folder_of(config, workdir, f'tuned{SEEDS.value}')
   results.write(folder / 'records.jsonl', ''.join(map(results.line, records)))
   display.say(f'trials and records are in {folder}')
 

@@ -57,6 +57,7 @@ def test_it_ends_with_a_table_and_is_shown_again_without_training(
   assert len(rows) == 2 and rows[0] == rows[1]
   assert 'ratings/s' in first.stdout
   assert 'ratings/s' not in again.stdout
+  assert 'autorec_item: from its records of 20' in again.stdout
 
 
 def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(
@@ -110,6 +111,7 @@ def _wait_for_lines(workdir, n, process):
     (['--config=configs'], 'configs is a folder'),
     ([QUICK, '--config.hyper.lr=1e30'], 'not finite in epoch 1, step'),
     ([QUICK, '--config.sweep.model.embed=(8, 0)'], 'config.model.embed is 0'),
+    ([QUICK, '--config.sweep.model.embed=(8, 8.5)'], "override field 'embed'"),
     (['--config=configs/darec_table2.py'], 'this is the config of a table'),
   ],
 )

@@ -1,7 +1,10 @@
+import shutil
+
 import numpy as np
 import pytest
 
 from experiments import arguments, build, recommend, run
+from xdomain import results
 
 
 @pytest.fixture(scope='module')
@@ -44,3 +47,14 @@ def test_an_unknown_user_is_answered_with_a_near_one(trained):
 def test_a_folder_without_a_run_is_said_to_be_one(tmp_path):
   with pytest.raises(build.ConfigError, match='not the folder of a run'):
     recommend.recommend(tmp_path, ['u3'], top=1)
+
+
+def test_a_run_on_other_data_than_there_is_now_is_not_asked(trained, tmp_path):
+  folder = shutil.copytree(trained[0], tmp_path / 'run')
+  (record,) = results.read(folder / 'records.jsonl')
+  record['hashes']['data'] = 'other'
+  results.write(folder / 'records.jsonl', results.line(record))
+  with pytest.raises(
+    build.ConfigError, match='has changed since; put the data'
+  ):
+    recommend.recommend(folder, ['u3'], top=1)

@@ -6,6 +6,7 @@ import pytest
 
 from experiments import arguments, build, run
 from xdomain import checkpoint, results, train
+from xdomain.data import synthetic, tables
 
 
 class Killed(BaseException):
@@ -133,6 +134,16 @@ def test_a_member_that_diverged_has_no_measures_of_the_source_either(tmp_path):
   assert failed['test_source']['rmse'] is None
 
 
+def test_ratings_that_are_all_the_same_are_not_predicted():
+  dataset = synthetic.pair(0)
+  target = dataset.pair.target
+  target = target._replace(value=np.ones_like(target.value))
+  ones = dataset._replace(pair=dataset.pair._replace(target=target))
+  run._check_ratings(config(), dataset)
+  with pytest.raises(tables.DataError, match='every rating of the target is 1'):
+    run._check_ratings(config(), ones)
+
+
 def test_a_finished_run_is_not_shown_for_data_that_changed(tmp_path):
   go(config(), tmp_path)
   prepared = run.prepare(config(), say=lambda line: None)
@@ -200,6 +211,15 @@ def test_a_record_holds_what_is_needed_to_repeat_it(tmp_path):
     (dict(hyper=dict(lam=float('nan'))), 'config.hyper.lam is nan'),
     (dict(sweep=dict(hyper=dict(mu=('a',)))), "config.hyper.mu is 'a'"),
     (dict(name='a/b'), "config.name is 'a/b'"),
+    (dict(name=''), "config.name is ''"),
+    (dict(width=-1), 'config.width is -1; it must be at least 0'),
+    (dict(model=dict(heads=(4, 'a'))), "config.model.heads is (4, 'a'); it"),
+    (dict(sweep=dict(seed=(0, 1.5))), 'config.sweep.seed is 1.5; it must be'),
+    (dict(sweep=dict(members=(3,))), 'config.sweep.members is (3,)'),
+    (
+      dict(sweep=dict(members=(dict(nu=1.0),))),
+      'config.sweep.members.nu is no setting of darec; did you mean',
+    ),
   ],
 )
 def test_a_config_that_cannot_be_run_says_which_field(change, message):

@@ -52,6 +52,11 @@ def test_a_method_without_anything_to_tune_says_so():
     search.trials(empty)
 
 
+def test_at_least_one_trial_is_asked_for():
+  with pytest.raises(build.ConfigError, match='trials is 0; it must be at'):
+    search.trials(config(trials=0))
+
+
 def test_a_name_that_is_no_setting_is_refused():
   with pytest.raises(build.ConfigError, match=r'config\.search\.hyper\.alpa'):
     search.trials(config(hyper=dict(alpa=(1.0,))))

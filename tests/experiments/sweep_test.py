@@ -83,7 +83,7 @@ def shown(swept, tmp_path):
     for part in sweep.parts(seed, data):
       folder = run.folder_of(part, tmp_path)
       records += run.run(part, data, folder, watch=lambda report: None)
-  sweep.show(swept, records, tmp_path, show.Show())
+  sweep.report_on(swept, records, tmp_path, show.Show())
   (folder,) = tmp_path.glob('*-sweep-*')
   return records, folder
 

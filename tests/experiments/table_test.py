@@ -372,6 +372,11 @@ def test_the_command_of_own_files_can_be_pasted():
   )  # fmt: skip
   words = layout._command(config)
   assert "'--config.data.separator=;'" in words
+  assert 'config.name' not in words and 'config.seeds' not in words
+  config.name, config.seeds = 'mine', (0, 1)
+  assert "--config.name=mine \\\n  '--config.seeds=(0, 1)'" in (
+    layout._command(config)
+  )
   assert "'--config.data.scale=(1.0, 10.0)'" in words
 
 

@@ -140,7 +140,7 @@ def fault(event: Event, scale) -> str | None:
   if not low <= float(event.rating) <= high:
     return (
       f'the rating {event.rating} is outside the scale {low} to {high}; '
-      'correct it, or give the scale that the file uses'
+      'correct it, or give the lowest and highest rating as the scale'
     )
   return None
 
@@ -272,6 +272,8 @@ def _position(path, column, names, width) -> int | None:
   if column not in names:
     near = difflib.get_close_matches(column, names, 1, 0.5)
     hint = f'; did you mean {near[0]!r}?' if near else ''
+    if len(names) == 1:
+      hint = ', one field; if it is several, give the separator between them'
     raise DataError(
       f'{path}, line 1: there is no column {column!r}; '
       f'the columns are {", ".join(names)}{hint}'
