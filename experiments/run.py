@@ -202,6 +202,8 @@ def run(
     except train.Diverged as error:
       _record_failure(config, method, folder, about, str(error))
       raise
+    except base.Unfit as error:
+      raise build.ConfigError(f'{config.method}: {error}') from None
     members = [
       _evaluate(config, prepared, method, progress, index, test)
       for index in range(len(method.members))

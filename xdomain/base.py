@@ -312,6 +312,10 @@ class Queries(NamedTuple):
 # --- Methods ----------------------------------------------------------------
 
 
+class Unfit(ValueError):
+  """The data lacks what a method learns from."""
+
+
 class Sizes(NamedTuple):
   users: int
   source: int

@@ -156,6 +156,24 @@ def test_a_method_that_sees_nothing_of_new_people_says_so(tmp_path):
     run.run(unpaired, prepared, tmp_path, watch=lambda report: None)
 
 
+@pytest.mark.parametrize(
+  ('text', 'view', 'message'),
+  [
+    ('configs/emcdr.py:synthetic,quick', 'alone', 'emcdr learns from people'),
+    ('configs/shared_vae.py:aux,synthetic,quick', 'both', 'auxiliary vectors'),
+  ],
+)
+def test_data_that_lacks_what_a_method_reads_is_said(
+  text, view, message, tmp_path
+):
+  unfit = arguments.load(text)
+  unfit.view, unfit.epochs, unfit.patience = view, 1, 1
+  prepared = run.prepare(unfit, say=lambda line: None)
+  prepared = prepared._replace(data=prepared.data._replace(side=None))
+  with pytest.raises(build.ConfigError, match=message):
+    run.run(unfit, prepared, tmp_path, watch=lambda report: None)
+
+
 def test_a_share_of_the_target_is_shown_but_not_trained_on(tmp_path):
   partly = config(
     protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5)

@@ -140,14 +140,14 @@ def shared_users(data):
   """`[N]` ids of the people with positives in both domains.
 
   Raises:
-    ValueError: there are none.
+    Unfit: there are none.
   """
   lengths = [
     domain.by_user.lengths.each for domain in (data.source, data.target)
   ]
   shared = np.flatnonzero(np.minimum(*lengths))
   if not shared.size:
-    raise ValueError(
+    raise base.Unfit(
       'emcdr learns from people with positives in both domains, and there are'
       ' none'
     )

@@ -128,6 +128,11 @@ def linked(
 
   def init(key, data, hyper, previous):
     del hyper, previous
+    if side and data.side is None:
+      raise base.Unfit(
+        'it reads auxiliary vectors of users, and the data has none; own files'
+        ' bring theirs by config.data.side'
+      )
     sources = _sources(data)
     shape = dict(hidden=hidden, latent=latent)
     width = () if not side else (data.side.shape[-1], *side)
