@@ -115,7 +115,7 @@ def archive(workdir, kept) -> dict[str, list[Found]]:
     for member, record in enumerate(results.read(path))
   ]
   found += [
-    Found(record, None, 0)
+    Found(_of_any_table(record), None, 0)
     for path in sorted(pathlib.Path(kept).glob('*/records.jsonl.xz'))
     for record in results.read(path)
   ]
@@ -125,6 +125,10 @@ def archive(workdir, kept) -> dict[str, list[Found]]:
       key = identity(each.record['config'], each.record['hyper'])
       by_identity.setdefault(key, []).append(each)
   return by_identity
+
+
+def _of_any_table(record):
+  return {n: v for n, v in record.items() if n not in ('row', 'column')}
 
 
 def find(there, config, digest, measures=()) -> Found | None:
@@ -184,7 +188,8 @@ def complete(found: Found, measures) -> dict:
   kept = found.record.get('by_user', {})
   nothing = found.folder is None or found.record['failed']
   if nothing or set(measures) <= set(kept):
-    return found.record
+    wanted = {name: kept[name] for name in ('n', *measures) if name in kept}
+    return found.record | ({'by_user': wanted} if wanted else {})
   with np.load(found.folder / 'test.npz') as arrays:
     test = {
       name: x[found.member] if x.ndim > 1 else x for name, x in arrays.items()

@@ -119,6 +119,23 @@ def test_what_is_kept_suffices_where_there_are_no_run_folders(
   assert (folder / 'table.md').read_text() == table
 
 
+def test_a_record_kept_by_another_table_stands_in_the_cell_of_this_one(
+  filled, monkeypatch
+):
+  config = small()
+  with config.unlocked():
+    config.name = 'other'
+    config.on.ninety = config.on['90 %']
+    config.columns = ('ninety',)
+  monkeypatch.setattr(make, '_train', None)
+  make.table(config, filled / 'none', filled / 'out', show.Show())
+  records = results.read(filled / 'out' / 'other' / 'records.jsonl.xz')
+  assert {record['column'] for record in records} == {'ninety'}
+  assert len(records) == 4
+  for record in records:
+    assert set(record['by_user']) == {'n', 'rmse'}
+
+
 def test_only_what_is_missing_is_trained(filled, monkeypatch):
   trained, train = [], run.run
   monkeypatch.setattr(
