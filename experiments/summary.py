@@ -2,7 +2,7 @@ r"""Means over seeds of finished runs, as Markdown.
 
 python -m experiments.summary runs/darec_item-seed*/ runs/autorec_item-seed*/
 python -m experiments.summary results/sharedvae_figure3/records.jsonl.xz \
-  --against=shared_vae
+  --against=SharedVAE
 python -m experiments.summary runs/bpr-seed*/ runs/ease-seed*/ --cutoffs=full
 """
 
@@ -29,7 +29,7 @@ def main(argv):
     if not path.exists():
       print(f'error: {path} does not exist', file=sys.stderr)
       sys.exit(1)
-    records += map(_named, results.read(path))
+    records += _named(results.read(path))
   if not records:
     print('error: no records; name run folders or files', file=sys.stderr)
     sys.exit(1)
@@ -48,11 +48,20 @@ def main(argv):
   print('\n\n'.join(report.markdown(rows) for rows in tables if rows))
 
 
-def _named(record):
-  """A record of a table under the name of its cell."""
-  if 'row' not in record:
-    return record
-  return record | {'name': f'{record["row"]}, {record["column"]}'}
+def _named(records):
+  """Records of a table under the names of their cells; others as they are."""
+  several = len({record.get('column') for record in records}) > 1
+  return [
+    _of_cell(record, several) if 'row' in record else record
+    for record in records
+  ]
+
+
+def _of_cell(record, several):
+  name = record['row'] + f', {record["column"]}' * several
+  # Of a cell, some seeds may have been members of a sweep and others not.
+  config = record['config'] | {'name': name, 'hyper': record['hyper']}
+  return record | {'name': name, 'config': config}
 
 
 if __name__ == '__main__':

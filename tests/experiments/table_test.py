@@ -18,8 +18,9 @@ from experiments import (
   run,
   show,
   statistics,
+  summary,
 )
-from xdomain import results
+from xdomain import report, results
 from xdomain.data import tables
 
 
@@ -278,6 +279,18 @@ def test_a_gap_is_summed_over_the_seeds_that_both_have():
 def test_those_who_were_asked_of_other_users_are_not_paired():
   ours, theirs = record(0, [1, 2], [1.0, 4.0]), record(0, [2, 1], [1.0, 4.0])
   assert layout._gap([ours], [theirs], 'rmse') is None
+
+
+def test_a_summary_of_kept_records_has_a_row_a_cell(filled):
+  records = results.read(filled / 'out' / 'small_quick' / 'records.jsonl.xz')
+  rows = report.over_seeds(summary._named(records))
+  assert [(row['method'], row['seeds']) for row in rows] == [
+    ('bias, 80 %', '2'), ('bias, 90 %', '2'),
+    ('AutoRec, 80 %', '2'), ('AutoRec, 90 %', '2'),
+  ]  # fmt: skip
+  of_column = [record for record in records if record['column'] == '90 %']
+  names = {record['name'] for record in summary._named(of_column)}
+  assert names == {'bias', 'AutoRec'}
 
 
 def test_all_but_the_best_are_compared_with_it(filled):
