@@ -57,7 +57,7 @@ def recommend(folder, users, top):
 
   config = _config(folder)
   prepared = run.prepare(config, say=lambda line: None)
-  run.check_same_data(folder, prepared.hashes)
+  run.finished(folder, prepared.hashes)
   method = build.method(config, prepared.sizes)
   progress = run.restore(config, prepared, method, folder)
   if progress is None:

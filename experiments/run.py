@@ -186,9 +186,8 @@ def run(
     Diverged: as `train.fit`; it leaves a record, and is raised again from it.
   """
   folder = pathlib.Path(folder)
-  records = results.read(folder / 'records.jsonl')
+  records = finished(folder, prepared.hashes)
   if records:
-    check_same_data(folder, prepared.hashes)
     if 'diverged' in records[0]:
       raise train.Diverged(records[0]['diverged'])
     return records
@@ -229,8 +228,8 @@ def _record_failure(config, method, folder, about, why):
   results.write(folder / 'records.jsonl', line)
 
 
-def check_same_data(folder, hashes):
-  """Refuses a run whose data has changed since."""
+def finished(folder, hashes) -> list[dict]:
+  """The records of a run, if it has ended; refused if its data has changed."""
   records = results.read(pathlib.Path(folder) / 'records.jsonl')
   if records and records[0]['hashes'] != hashes:
     raise build.ConfigError(
@@ -238,6 +237,7 @@ def check_same_data(folder, hashes):
       ' since; put the data back, or train on what it is now under another'
       ' --workdir'
     )
+  return records
 
 
 @contextlib.contextmanager
