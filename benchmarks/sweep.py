@@ -5,10 +5,12 @@ python -m benchmarks.sweep --models='bpr;cmf, als' --members=4 --steps=10
 
 On the MovieLens pairs, with the settings of the configs; of a method of several
 stages the last is timed. In turn is the program of a single run, K times; the
-other two are what `members.each` makes of K runs, and ratios are to in turn.
-`chosen` is what a sweep does on this device. Forms take turns; the fastest
-epoch counts. A few steps stand for a long epoch. Compilation is timed apart.
-Nobody has stopped early: a run that has is passed over by map and not by vmap.
+others are what `members.each` makes of K runs, and ratios are to in turn: vmap
+and map of runs that share batches, and seeds, which is vmap of runs with keys
+and data of their own. `chosen` is what a sweep does on this device, of values
+and of seeds. Forms take turns; the fastest epoch counts. A few steps stand for
+a long epoch. Compilation is timed apart. Nobody has stopped early: a run that
+has is passed over by map and not by vmap.
 """
 
 import importlib
@@ -44,7 +46,7 @@ SWEPT = flags.DEFINE_string(
   'models', ';'.join(CASES), 'Which models, between semicolons.'
 )
 MEMBERS = flags.DEFINE_list('members', ['1', '4', '16'], 'Runs of a sweep, K.')
-FORMS = 'vmap', 'map'
+FORMS = 'vmap', 'map', 'seeds'
 STEPS = flags.DEFINE_integer('steps', 40, 'At most so many stand for an epoch.')
 
 
@@ -95,9 +97,14 @@ def stacked(tree, count):
 def compiled(stage, form, state, data, hyper):
   """The program of an epoch, and the seconds that compiling it took."""
   from xdomain import train
+  from xdomain.data import arrays
 
   running = jnp.ones(jnp.shape(jax.tree.leaves(hyper)[0]), bool)
-  rest = jax.random.key(0), data, hyper, running
+  key = jax.random.key(0)
+  if form == 'seeds':
+    form, data = 'vmap', arrays.stack([data] * running.size)
+    key = jax.random.split(key, running.size)
+  rest = key, data, hyper, running
   lowered = train.run_epoch.lower(stage, form, state, *rest)
   started = time.perf_counter()
   program = lowered.compile()
@@ -121,7 +128,7 @@ def compare(stage, state, data, hyper, count, repeats) -> list[str]:
   from xdomain import members
 
   states, hypers = stacked(state, count), stacked(hyper, count)
-  together = members.at_once(members.size(state))
+  size = members.size(state)
   single, *_ = compiled(stage, 'single', state, data, hyper)
   forms = {form: compiled(stage, form, states, data, hypers) for form in FORMS}
   turns = [
@@ -133,12 +140,15 @@ def compare(stage, state, data, hyper, count, repeats) -> list[str]:
   ]
   alone, *others = (min(times) for times in zip(*turns[1:]))
   seconds = dict(zip(FORMS, others))
-  chosen = 'vmap' if together else 'in turn'
+  chosen = [
+    'at once' if members.at_once(size, apart) else 'in turn'
+    for apart in (False, True)
+  ]
   return [
     str(count),
     *(f'{took:.3f}' for took in (alone, *others)),
     *(f'{seconds[form] / alone:.2f}' for form in FORMS),
-    chosen,
+    *chosen,
     *(f'{took:.1f}' for _, took in forms.values()),
   ]
 
@@ -149,7 +159,7 @@ def main(argv):
   columns = [
     'model', 'MB a member', 'K', 'in turn s',
     *(f'{form} s' for form in FORMS),
-    *(f'{form} ratio' for form in FORMS), 'chosen',
+    *(f'{form} ratio' for form in FORMS), 'chosen', 'seeds chosen',
     *(f'{form} compile s' for form in FORMS),
   ]  # fmt: skip
   print(f'{jax.device_count()} x {jax.devices()[0].device_kind}\n')

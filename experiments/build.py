@@ -20,7 +20,8 @@ class ConfigError(ValueError):
 class Method(NamedTuple):
   model: base.Model
   hyper: Any  # leaves [], or [W] for a sweep
-  members: list[dict[str, float]]  # the same as Python numbers
+  members: list[dict[str, float]]  # the same as Python numbers; of several
+  # seeds, all of the first, then all of the next
 
 
 def method(config, sizes: base.Sizes) -> Method:
@@ -34,7 +35,7 @@ def method(config, sizes: base.Sizes) -> Method:
     model = module.model(sizes, **config.model.to_dict())
   except ValueError as error:
     raise ConfigError(f'config.model: {error}') from None
-  every = members(config)
+  every = members(config) * max(1, len(config.sweep.seed))
   if not is_sweep(config):
     hyper = module.Hyper(*map(jnp.float32, module.Hyper(**every[0])))
   else:
@@ -58,18 +59,38 @@ def check(config):
 
 
 def is_sweep(config) -> bool:
-  """Whether hyper-parameters are swept; one value is a sweep of one."""
-  return bool(config.sweep.members) or any(config.sweep.hyper.values())
+  """Whether there are members; one value is a sweep of one."""
+  sweep = config.sweep
+  return bool(sweep.members or sweep.seed) or any(sweep.hyper.values())
 
 
 def members(config) -> list[dict[str, float]]:
-  """All hyper-parameters of each member of a config's sweep, or of its run."""
+  """All hyper-parameters of each member that a seed has, or of a run."""
   listed = [dict(member) for member in config.sweep.members]
   return [
     config.hyper.to_dict() | swept | member
     for member in listed or [{}]
     for swept in product(config.sweep.hyper)
   ]
+
+
+def by_seed(config) -> list:
+  """A config for each seed of a sweep, or the config itself."""
+  return [
+    replaced(config, seed=seed, sweep=dict(seed=()))
+    for seed in config.sweep.seed or (config.seed,)
+  ]
+
+
+def replaced(config, **fields):
+  """A copy of a config with other values; dicts are merged."""
+  copy = config.copy_and_resolve_references()
+  try:
+    with copy.unlocked():
+      copy.update(fields)
+  except TypeError as error:  # It names the field and both types.
+    raise ConfigError(str(error)) from None
+  return copy
 
 
 def product(sweep) -> list[dict]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 import xdomain
-from experiments import build, run, sweep
+from experiments import build, run
 from xdomain import ranking, results, wording
 
 IDENTITY = (
@@ -86,7 +86,7 @@ def as_searched(table, row, cell):
   own = {'hyper': {}, 'model': {}}
   for field, name in _set_by_columns(table):
     own[field][name] = table.methods[row][field][name]
-  return sweep.replaced(cell, **own)
+  return build.replaced(cell, **own)
 
 
 def identity(config, hyper) -> str:
@@ -172,7 +172,7 @@ def together(configs) -> list:
   return [
     group[0]
     if len(group) == 1
-    else sweep.replaced(
+    else build.replaced(
       group[0], sweep=dict(members=tuple(c.hyper.to_dict() for c in group))
     )
     for group in groups.values()

@@ -55,21 +55,31 @@ def main(argv):
 
 def _run_all(config, display):
   """The configs beside, then the config itself, then one table."""
-  from experiments import build, sweep
+  import jax
+
+  from experiments import build, run, sweep
 
   build.check(config)
   pathlib.Path(WORKDIR.value).mkdir(parents=True, exist_ok=True)
-  seeds = sweep.by_seed(config)
-  runs = [
-    _run_seed(each, display, at, len(seeds)) for at, each in enumerate(seeds)
-  ]
-  if sweep.swept(config) or len(seeds) > 1:
-    records = [
-      record for each in runs for run in each for record in run.records
+  first, *_ = build.by_seed(config)
+  prepared = run.prepare(first, display.say)
+  display.data(prepared.dataset)
+  workdir = run.folder_of(config, WORKDIR.value, 'sweep')
+  turns = sweep.turns(config, prepared, workdir)
+  runs = []
+  for at, turn in enumerate(turns):
+    several = [
+      prepared if each.seed == first.seed else run.prepare(each, display.say)
+      for each in build.by_seed(turn)
     ]
+    runs += _run_turn(turn, several, workdir, display, at, len(turns))
+    if len(turns) > 1:
+      jax.clear_caches()  # Each turn has programs of its own.
+  if sweep.swept(config) or len(config.sweep.seed) > 1:
+    records = [record for each in runs for record in each.records]
     sweep.report_on(config, records, WORKDIR.value, display)
   else:
-    _show_run(runs[0], display)
+    _show_run(runs, display)
 
 
 class Run(NamedTuple):
@@ -80,27 +90,30 @@ class Run(NamedTuple):
   records: list[dict]
 
 
-def _run_seed(config, display, at, seeds):
-  """Each `Run` beside a config of one seed, then those of its own."""
-  import jax
-
+def _run_turn(config, several, workdir, display, at, turns):
+  """Each `Run` beside a config of some seeds, then those of its own."""
   from experiments import protocols, run, sweep
 
-  prepared = run.prepare(config, display.say)
-  display.data(prepared.dataset)
-  workdir = run.folder_of(config, WORKDIR.value, 'sweep')
-  own = sweep.parts(config, prepared, workdir)
-  beside = [_on_same_terms(other, config) for other in config.beside.values()]
-  runs = []
+  own = sweep.parts(config, several, workdir)
+  beside = [
+    part
+    for other in config.beside.values()
+    for part in sweep.parts(_on_same_terms(other, config), several, workdir)
+  ]
   parts = len(beside) + len(own)
+  of = turns * parts if len(own) > 1 or turns > 1 else 1
+  runs = []
   for part, each in enumerate((*beside, *own), at * parts):
     folder = run.folder_of(each, WORKDIR.value)
     value = protocols.of(config).value
-    of = seeds * parts if len(own) > 1 or seeds > 1 else 1
     finished = (folder / 'records.jsonl').exists()
     with display.training(each.name, value, part, of) as watch:
       records = run.run(
-        each, prepared, folder, watch=watch, seconds=SECONDS.value
+        each,
+        sweep.of_part(each, config, several),
+        folder,
+        watch=watch,
+        seconds=SECONDS.value,
       )
     runs.append(Run(each, folder, records))
     if finished:
@@ -108,8 +121,6 @@ def _run_seed(config, display, at, seeds):
         f'{each.name}: from its records of {records[0]["time"]}; to train it'
         f' again, delete {folder} or give another --workdir'
       )
-  if seeds > 1:
-    jax.clear_caches()  # Each seed has programs of its own.
   return runs
 
 
@@ -131,6 +142,7 @@ def _on_same_terms(other, config):
   with other.unlocked():
     for field in TERMS:
       other[field] = config[field]
+    other.sweep.seed = config.sweep.seed
   return other
 
 

@@ -47,7 +47,7 @@ def table(config, workdir, out, display, seconds=15.0) -> None:
   for config_of_cell in wanted.values():
     digest = digests[_key(config_of_cell.data)]
     for seed in config.seeds:
-      of_seed = sweep.replaced(config_of_cell, seed=seed)
+      of_seed = build.replaced(config_of_cell, seed=seed)
       if digest and not cells.find(there, of_seed, digest):
         todo.append(of_seed)
   if todo:
@@ -106,7 +106,7 @@ def _train(todo, workdir, display, seconds):
   for part, config in enumerate(groups):
     if _same_split(config) != at:
       prepared, at = run.prepare(config, lambda line: None), _same_split(config)
-    for each in sweep.parts(config, prepared):
+    for each in sweep.parts(config, [prepared]):
       value = protocols.of(each).value
       title = f'{each.name} seed {each.seed}'
       folder = run.folder_of(each, workdir)
@@ -192,7 +192,7 @@ def _collect(config, wanted, there, digests):
     digest = digests[_key(cell.data)]
     of_seeds = [
       cells.find(
-        there, sweep.replaced(cell, seed=seed), digest, config.measures
+        there, build.replaced(cell, seed=seed), digest, config.measures
       )
       for seed in config.seeds
     ]
@@ -235,7 +235,7 @@ def _state(config, there, folder, seconds):
     unread = {_key(cell.data): None for cell in wanted.values()}
     wanted = _tuned(config, wanted, unread, folder, None)
   runs = [
-    sweep.replaced(cell, seed=seed)
+    build.replaced(cell, seed=seed)
     for cell in wanted.values()
     for seed in config.seeds
   ]

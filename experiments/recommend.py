@@ -56,14 +56,14 @@ def recommend(folder, users, top):
   from experiments import build, protocols, run
 
   config = _config(folder)
+  if build.is_sweep(config):
+    raise build.ConfigError(f'{folder} holds a sweep; train the chosen member')
   prepared = run.prepare(config, say=lambda line: None)
-  run.finished(folder, prepared.hashes)
+  run.finished(folder, [prepared])
   method = build.method(config, prepared.sizes)
-  progress = run.restore(config, prepared, method, folder)
+  progress = run.restore(config, [prepared], method, folder)
   if progress is None:
     raise build.ConfigError(f'{folder} holds no checkpoint; run it first')
-  if progress.failed.ndim:
-    raise build.ConfigError(f'{folder} holds a sweep; train the chosen member')
   ids, target = prepared.dataset.ids, prepared.dataset.pair.target
   rows = [_row(ids.users, user) for user in users]
   protocol = protocols.of(config)

@@ -2,10 +2,11 @@
 
 A run's folder is named by its config and seed, so the same command finds it
 again: an unfinished run goes on where it stood, a finished one is shown from
-its records.
+its records. A run of several seeds, `config.sweep.seed`, trains them at once.
 
   config.json     the resolved config
-  about.json      seed, versions, hashes of the data, revision of the code
+  about.json      seed, versions, hashes of the data, revision of the code; of
+                  each seed
   metrics.jsonl   a line an epoch (and events.* for TensorBoard, if installed)
   checkpoint/     where it stands; at the end, the trained model
   records.jsonl   a record for the run, or one for each member of a sweep
@@ -149,12 +150,20 @@ def seen_by(config, prepared) -> Prepared:
   return prepared._replace(**dict(zip(fields, seen)))
 
 
+def at_once(several) -> bool:
+  """Whether splits are of one size, as those of one program are."""
+  return arrays.alike(
+    [(each.data, each.valid, each.test, each.shown) for each in several]
+  )
+
+
 def folder_of(config, workdir, kind='') -> pathlib.Path:
   """Where the run of this config lives, or the `kind` of thing made of it."""
   of = {'version': xdomain.__version__, **to_plain(config)}
   plain = json.dumps(of, sort_keys=True)
   digest = hashlib.sha256(plain.encode()).hexdigest()[:8]
-  kind = kind or f'seed{config.seed}'
+  seeds = map(str, config.sweep.seed or (config.seed,))
+  kind = kind or f'seed{"-".join(seeds)}'
   return pathlib.Path(workdir) / f'{config.name}-{kind}-{digest}'
 
 
@@ -173,50 +182,59 @@ def run(
 
   Args:
     config: of one method.
-    prepared: its data, in any view.
+    prepared: its data, in any view; that of each seed where they are several.
     folder: of the run.
     watch: called with each epoch's `Report`.
     seconds: between checkpoints.
     test: False leaves the test set alone, as the trials of a search do.
 
   Returns:
-    A record for each member.
+    A record for each member, of seed after seed.
 
   Raises:
     Diverged: as `train.fit`; it leaves a record, and is raised again from it.
   """
   folder = pathlib.Path(folder)
-  records = finished(folder, prepared.hashes)
+  several = prepared if isinstance(prepared, list) else [prepared]
+  records = finished(folder, several)
   if records:
     if 'diverged' in records[0]:
       raise train.Diverged(records[0]['diverged'])
     return records
-  prepared = seen_by(config, prepared)
-  method = build.method(config, prepared.sizes)
+  several = [seen_by(config, each) for each in several]
+  method = build.method(config, several[0].sizes)
   _check_sight(config, method)
   with _alone_in(folder):
-    about = _about(config, prepared)
+    about = list(map(_about, build.by_seed(config), several))
     try:
-      progress = _train(config, prepared, method, folder, about, watch, seconds)
+      progress = _train(config, several, method, folder, about, watch, seconds)
     except train.Diverged as error:
-      _record_failure(config, method, folder, about, str(error))
+      _record_failure(config, method, folder, about[0], str(error))
       raise
     except base.Unfit as error:
       raise build.ConfigError(f'{config.method}: {error}') from None
+    seeds = _seed_of(method, several)
     members = [
-      _evaluate(config, prepared, method, progress, index, test)
-      for index in range(len(method.members))
+      _evaluate(config, several[at], method, progress, index, test)
+      for index, at in enumerate(seeds)
     ]
-    about |= _spent(folder)
+    spent = _spent(folder)
     records = [
-      {'hyper': hyper, **measures, **about}
-      for hyper, (measures, _) in zip(method.members, members)
+      {'hyper': hyper, **measures, **about[at], **spent}
+      for hyper, (measures, _), at in zip(method.members, members, seeds)
     ]
     if test:
-      _save_test(folder / 'test.npz', [answer for _, answer in members])
+      answers = [answer for _, answer in members]
+      _save_test(folder / 'test.npz', answers, apart=len(several) > 1)
     lines = ''.join(map(results.line, records))
     results.write(folder / 'records.jsonl', lines)
   return results.read(folder / 'records.jsonl')
+
+
+def _seed_of(method, several):
+  """`[W]` which of several splits is a member's."""
+  members = len(method.members)
+  return np.arange(members) // (members // len(several))
 
 
 def _record_failure(config, method, folder, about, why):
@@ -228,10 +246,11 @@ def _record_failure(config, method, folder, about, why):
   results.write(folder / 'records.jsonl', line)
 
 
-def finished(folder, hashes) -> list[dict]:
+def finished(folder, several) -> list[dict]:
   """The records of a run, if it has ended; refused if its data has changed."""
   records = results.read(pathlib.Path(folder) / 'records.jsonl')
-  if records and records[0]['hashes'] != hashes:
+  hashes = [each.hashes for each in several]
+  if any(record['hashes'] not in hashes for record in records):
     raise build.ConfigError(
       f'{folder} holds a run of this config on other data, which has changed'
       ' since; put the data back, or train on what it is now under another'
@@ -274,15 +293,15 @@ def _check_sight(config, method):
     )
 
 
-def _train(config, prepared, method, folder, about, watch, seconds):
-  progress = restore(config, prepared, method, folder)
+def _train(config, several, method, folder, about, watch, seconds):
+  progress = restore(config, several, method, folder)
   results.write_json(folder / 'config.json', to_plain(config))
   results.write_json(folder / 'about.json', about)
   log = folder / 'metrics.jsonl'
   _forget_after(log, progress)
   events = results.EventWriter(folder, results.read(log))
   saves = functools.partial(
-    checkpoint.save, folder / 'checkpoint', identity=_identity(config, prepared)
+    checkpoint.save, folder / 'checkpoint', identity=_identity(config, several)
   )
   protocol = protocols.of(config)
   due = 0.0
@@ -301,15 +320,16 @@ def _train(config, prepared, method, folder, about, watch, seconds):
       # Large states are saved less often: at most a twentieth of the time.
       due = time.monotonic() + (max(seconds, 20 * took) if seconds else 0)
 
+  given = _given(config, several, method)
   progress = train.fit(
     method.model,
-    jax.random.key(config.seed),
-    prepared.data,
+    given.key,
+    given.data,
     method.hyper,
     epochs=config.epochs,
-    valid=prepared.valid,
-    shown=prepared.shown,
-    measure=protocol.measure(prepared.dataset, method.model),
+    valid=given.valid,
+    shown=given.shown,
+    measure=protocol.measure(several[0].dataset, method.model),
     patience=config.patience,
     every=config.every,
     progress=progress,
@@ -320,22 +340,50 @@ def _train(config, prepared, method, folder, about, watch, seconds):
   return progress
 
 
-def _identity(config, prepared):
+class Given(NamedTuple):
+  """What `train.fit` is given of the data."""
+
+  key: base.Array
+  data: base.Arrays
+  valid: base.Held
+  shown: base.Arrays | None
+
+
+def _given(config, several, method):
+  """Of one split, or of each member's."""
+  keys = [jax.random.key(each.seed) for each in build.by_seed(config)]
+  if not config.sweep.seed:
+    (one,) = several
+    return Given(*keys, one.data, one.valid, one.shown)
+  shown = [each.shown for each in several]
+  stacked = Given(
+    jnp.stack(keys),
+    arrays.stack([each.data for each in several]),
+    jax.tree.map(lambda *x: jnp.stack(x), *(each.valid for each in several)),
+    None if shown[0] is None else arrays.stack(shown),
+  )
+  seeds = _seed_of(method, several)
+  return jax.tree.map(lambda leaf: leaf[seeds], stacked)
+
+
+def _identity(config, several):
   """What a checkpoint must share with the run that takes it up."""
   plain = to_plain(config)
-  return {name: plain[name] for name in IDENTITY} | prepared.hashes
+  hashes = [each.hashes for each in several]
+  if not config.sweep.seed:
+    (hashes,) = hashes
+  else:
+    hashes = {name: [each[name] for each in hashes] for name in hashes[0]}
+  return {name: plain[name] for name in IDENTITY} | hashes
 
 
-def restore(config, prepared, method, folder) -> train.Progress | None:
-  """Where the run in a folder stands, or None."""
+def restore(config, several, method, folder) -> train.Progress | None:
+  """Where the run in a folder stands, or None; arguments as of `run`."""
+  given = _given(config, several, method)
   return checkpoint.restore(
-    pathlib.Path(folder) / 'checkpoint',
-    _identity(config, prepared),
-    method.model,
-    jax.random.key(config.seed),
-    prepared.data,
-    method.hyper,
-  )
+    pathlib.Path(folder) / 'checkpoint', _identity(config, several),
+    method.model, given.key, given.data, method.hyper,
+  )  # fmt: skip
 
 
 def _forget_after(log, progress):
@@ -399,14 +447,14 @@ def _unknown(leaf):
   return leaf
 
 
-def _save_test(path, answers):
-  """What differs between members is `[W, Q]`, the rest `[Q]`."""
+def _save_test(path, answers, apart):
+  """What differs between members is `[W, Q]`, which is all where apart."""
+  shared, own = answers[0].shared, [answer.own for answer in answers]
+  if apart:
+    shared, own = {}, [answer.shared | answer.own for answer in answers]
+  own = {name: np.stack([each[name] for each in own]) for name in own[0]}
   beside = path.with_name('test.part.npz')
-  own = {
-    name: np.stack([answer.own[name] for answer in answers])
-    for name in answers[0].own
-  }
-  np.savez_compressed(beside, **answers[0].shared, **own)
+  np.savez_compressed(beside, **shared, **own)
   beside.replace(path)
 
 

@@ -91,7 +91,7 @@ def search(config, prepared, workdir, display) -> dict:
 def apply(config, found):
   """The config with what a search has chosen."""
   best = found['trials'][0]
-  return sweep.replaced(config, model=best['model'], hyper=best['hyper'])
+  return build.replaced(config, model=best['model'], hyper=best['hyper'])
 
 
 def rows(found) -> list[dict[str, str]]:
@@ -125,8 +125,8 @@ def _parts(config, prepared, folder):
   by_model = itertools.groupby(trials(config), lambda trial: trial['model'])
   for model, group in by_model:
     members = tuple(trial['hyper'] for trial in group)
-    of_model = sweep.replaced(config, model=model, sweep=dict(members=members))
-    parts += sweep.parts(of_model, prepared, folder)
+    of_model = build.replaced(config, model=model, sweep=dict(members=members))
+    parts += sweep.parts(of_model, [prepared], folder)
   return parts
 
 

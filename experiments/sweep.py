@@ -1,7 +1,7 @@
 """A config with a sweep -> the runs it stands for, and what came of them.
 
-Seeds and settings are trained one after another, since they change the data or
-the program; hyper-parameters at once, as many as fit.
+Settings are trained one after another, since they change the program; seeds and
+hyper-parameters at once, as many as fit.
 """
 
 import json
@@ -13,70 +13,109 @@ from experiments import build, run, show
 from xdomain import figures, members, report, results, train
 
 
-def by_seed(config) -> list:
-  """A config for each seed of the sweep, or the config itself."""
+def turns(config, prepared, folder=None) -> list:
+  """A config for each turn of as many seeds as fit with all their members.
+
+  Args:
+    config: of a sweep.
+    prepared: the data of its first seed.
+    folder: where it is kept how many fitted, for when a killed run goes on.
+  """
+  seeds = config.sweep.seed
+  if len(seeds) < 2:
+    return build.by_seed(config)
+  fit = min(
+    _width(each, prepared, folder) // len(build.members(each))
+    for each in _by_setting(config)
+  )
+  every = [seeds[turn] for turn in members.chunks(len(seeds), max(1, fit))]
   return [
-    replaced(config, seed=seed, sweep=dict(seed=()))
-    for seed in config.sweep.seed or (config.seed,)
+    each
+    for turn in every
+    for each in _together(build.replaced(config, sweep=dict(seed=turn)))
   ]
 
 
-def parts(config, prepared, folder=None) -> list:
-  """A config for each run of one seed: each setting, by as many members as fit.
+def _together(config):
+  """The config itself, or that of its seed where it has only one."""
+  return build.by_seed(config) if len(config.sweep.seed) == 1 else [config]
+
+
+def parts(config, several, folder=None) -> list:
+  """A config for each run of a turn: each setting, by as many members as fit.
 
   Args:
-    config: of one seed.
-    prepared: its data.
-    folder: where it is kept how many fitted, for when a killed run goes on.
+    config: of a turn.
+    several: the data of its seeds.
+    folder: as of `turns`.
   """
+  if len(several) > 1 and not run.at_once(several):
+    return [
+      part
+      for each, prepared in zip(build.by_seed(config), several)
+      for part in parts(each, [prepared], folder)
+    ]
   every = []
-  for setting in build.product(config.sweep.model):
-    blank = dict.fromkeys(config.sweep.model, ())
-    of_setting = replaced(config, model=setting, sweep=dict(model=blank))
+  for of_setting in _by_setting(config):
     build.check(of_setting)  # Also of those that are trained hours later.
-    every += _chunks(of_setting, prepared, folder)
+    every += _chunks(of_setting, several, folder)
   return every
 
 
-def _chunks(config, prepared, folder):
+def of_part(part, config, several):
+  """The data of a part of a turn, and of the turn's seeds."""
+  of = dict(zip([each.seed for each in build.by_seed(config)], several))
+  return [of[each.seed] for each in build.by_seed(part)]
+
+
+def _by_setting(config):
+  blank = dict.fromkeys(config.sweep.model, ())
+  return [
+    build.replaced(config, model=setting, sweep=dict(model=blank))
+    for setting in build.product(config.sweep.model)
+  ]
+
+
+def _chunks(config, several, folder):
   every = build.members(config)
-  if len(every) == 1:
+  if len(every) * len(several) == 1:
     return [config]
-  width = config.width or _width(config, prepared, folder)
-  if width >= len(every):
+  width = _width(config, several[0], folder)
+  if width >= len(every) * len(several):
     return [config]
+  if len(several) > 1:
+    return [
+      part
+      for each, prepared in zip(build.by_seed(config), several)
+      for part in _chunks(each, [prepared], folder)
+    ]
   blank = dict.fromkeys(config.sweep.hyper, ())
   return [
-    replaced(config, sweep=dict(hyper=blank, members=tuple(every[turn])))
+    build.replaced(config, sweep=dict(hyper=blank, members=tuple(every[turn])))
     for turn in members.chunks(len(every), width)
   ]
 
 
 def _width(config, prepared, folder):
   """How many members fit in the device's memory, or did when it began."""
+  if config.width:
+    return config.width
   file = folder and run.folder_of(config, folder, 'width') / 'members.json'
   if file and file.exists():
     return json.loads(file.read_text('utf-8'))
   prepared = run.seen_by(config, prepared)
   method = build.method(config, prepared.sizes)
-  one = jax.tree.map(lambda leaf: leaf[0], method.hyper)
+  one = jax.tree.map(lambda leaf: leaf[0] if leaf.ndim else leaf, method.hyper)
   width = train.width(
-    method.model, jax.random.key(config.seed), prepared.data, one
+    method.model,
+    jax.random.key(config.seed),
+    prepared.data,
+    one,
+    apart=len(config.sweep.seed) > 1,
   )
   if file:
     results.write_json(file, width)
   return width
-
-
-def replaced(config, **fields):
-  """A copy of a config with other values; dicts are merged."""
-  copy = config.copy_and_resolve_references()
-  try:
-    with copy.unlocked():
-      copy.update(fields)
-  except TypeError as error:  # It names the field and both types.
-    raise build.ConfigError(str(error)) from None
-  return copy
 
 
 def swept(config) -> list[tuple[str, ...]]:

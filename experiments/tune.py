@@ -53,7 +53,7 @@ def _tune(config, display):
   from xdomain import report, results
 
   build.check(config)
-  if build.is_sweep(config) or sweep.swept(config) or config.sweep.seed:
+  if build.is_sweep(config) or sweep.swept(config):
     raise build.ConfigError(
       'config.sweep is not for tuning: what is tried stands in config.search'
     )
@@ -63,22 +63,29 @@ def _tune(config, display):
   display.data(prepared.dataset)
   found = search.search(config, prepared, workdir, display)
   display.table(search.rows(found))
-  chosen = search.apply(config, found)
+  folder = search.folder_of(config, workdir, f'tuned{SEEDS.value}')
+  seeds = tuple(range(SEEDS.value))
+  chosen = build.replaced(search.apply(config, found), sweep=dict(seed=seeds))
   records = []
-  for seed in range(SEEDS.value):
-    chosen.seed = seed
-    prepared = run.prepare(chosen, lambda line: None)
-    folder = run.folder_of(chosen, workdir)
-    value = protocols.of(chosen).value
-    with display.training(chosen.name, value, seed, SEEDS.value) as watch:
-      (record,) = run.run(chosen, prepared, folder, watch=watch)
-    records.append(record | {'search': found})
-    jax.clear_caches()  # Each seed has programs of its own.
+  for turn in sweep.turns(chosen, prepared, folder):
+    several = [run.prepare(each, _quiet) for each in build.by_seed(turn)]
+    for part in sweep.parts(turn, several, folder):
+      data = sweep.of_part(part, turn, several)
+      into = run.folder_of(part, workdir)
+      value = protocols.of(part).value
+      at = len(records)
+      with display.training(part.name, value, at, len(seeds)) as watch:
+        records += run.run(part, data, into, watch=watch)
+    jax.clear_caches()  # Each turn has programs of its own.
+  records = [record | {'search': found} for record in records]
   display.say(show.OVER_SEEDS)
   display.table(report.over_seeds(records))
-  folder = search.folder_of(config, workdir, f'tuned{SEEDS.value}')
   results.write(folder / 'records.jsonl', ''.join(map(results.line, records)))
   display.say(f'trials and records are in {folder}')
+
+
+def _quiet(line):
+  del line
 
 
 if __name__ == '__main__':

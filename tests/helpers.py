@@ -23,12 +23,12 @@ class Small(NamedTuple):
 
 
 @functools.cache
-def small(seed=0, **sizes) -> Small:
+def small(seed=0, split=0, **sizes) -> Small:
   """A planted pair on the device: 60 users, 40 and 50 items by default."""
   dataset = synthetic.pair(seed, **sizes)
   rng = np.random.default_rng(seed)
   side = rng.normal(size=(dataset.pair.target.n_users, 4))
-  split = splits.by_ratio(dataset.pair._replace(side=side), seed)
+  split = splits.by_ratio(dataset.pair._replace(side=side), seed + split)
   return Small(
     split,
     arrays.sizes(split.train),

@@ -10,6 +10,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base, checkpoint, members, train
+from xdomain.data import arrays
 from xdomain.models import autorec
 
 LINE = 100  # parameters of `straight`
@@ -39,9 +40,9 @@ def straight(outer=False):
   return base.Model((stage, stage), None)
 
 
-def width(free, **settings):
+def width(free, apart=False, **settings):
   arguments = jax.random.key(0), helpers.small().data, Hyper()
-  return train.width(straight(**settings), *arguments, free=free)
+  return train.width(straight(**settings), *arguments, apart, free)
 
 
 def test_as_many_members_as_fit_are_counted_by_hand():
@@ -58,6 +59,20 @@ def test_the_largest_array_of_a_step_is_counted():
   each = 4 * (3 * LINE + 1 + 2 * LINE + LINE + LINE**2)
   assert width(2 * each, outer=True) == 2 * jax.local_device_count()
   assert width(2 * each - 1, outer=True) == jax.local_device_count()
+
+
+def test_data_that_each_member_has_is_counted(monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  data = helpers.small().data
+  each = 4 * (3 * LINE + 1 + 2 * LINE + LINE + LINE) + members.size(data)
+  devices = jax.local_device_count()
+  assert width(3 * each, apart=True) == 3 * devices
+  assert width(3 * each - 1, apart=True) == 2 * devices
+
+
+def test_runs_of_other_seeds_are_trained_in_turn_on_a_cpu():
+  assert width(2**40, apart=True) == jax.local_device_count()
+  assert members.across(jnp.ones(3), jnp.ones((3, 1)), True) == 'map'
 
 
 def test_members_too_large_to_gain_are_trained_one_at_a_time(monkeypatch):
@@ -93,7 +108,7 @@ def test_a_single_run_is_neither_mapped_nor_spread():
   state = {'table': jnp.ones((4, 5))}
   assert members.across(jnp.float32(0), state) == 'single'
   assert members.across((), state) == 'single'
-  assert members.everywhere(jnp.float32(0), state) is state
+  assert members.place(jnp.float32(0), state) is state
 
 
 @pytest.mark.parametrize(
@@ -154,6 +169,30 @@ def test_a_sweep_over_devices_equals_its_runs(count, spread, form, monkeypatch):
   swept = fit(hypers(count))
   assert devices_of((swept.state, swept.best)) == {spread}
   for one, run in zip(each(swept.best, count), runs):
+    same(one, run.best, atol=1e-5)
+
+
+@on_devices
+@pytest.mark.parametrize('form', ['map', 'vmap'])
+def test_seeds_over_devices_equal_their_runs(form, monkeypatch):
+  splits = [helpers.small(split=split) for split in range(4)]
+  runs = [
+    train.fit(
+      model(), jax.random.key(seed), split.data, autorec.Hyper(), epochs=2,
+      valid=split.valid, measure=split.measure,
+    )
+    for seed, split in enumerate(splits)
+  ]  # fmt: skip
+  monkeypatch.setattr(members, 'across', lambda *trees: form)
+  keys = jax.vmap(jax.random.key)(jnp.arange(4))
+  valid = jax.tree.map(lambda *x: jnp.stack(x), *(s.valid for s in splits))
+  hyper = jax.tree.map(lambda value: jnp.full(4, value), autorec.Hyper())
+  swept = train.fit(
+    model(), keys, arrays.stack([split.data for split in splits]), hyper,
+    epochs=2, valid=valid, measure=splits[0].measure,
+  )  # fmt: skip
+  assert devices_of((swept.state, swept.best)) == {4}
+  for one, run in zip(each(swept.best, 4), runs):
     same(one, run.best, atol=1e-5)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests import helpers
 from xdomain import checkpoint, members, models, train
+from xdomain.data import arrays
 
 NAMES = [module.name for module in pkgutil.iter_modules(models.__path__)]
 EPOCHS = 2
@@ -28,8 +29,8 @@ def load(name):
   return importlib.import_module(f'xdomain.models.{name}')
 
 
-def fit(name, hyper=None, seed=0, **options):
-  small = helpers.small()
+def fit(name, hyper=None, seed=0, split=0, **options):
+  small = helpers.small(split=split)
   module = load(name)
   return train.fit(
     module.model(small.sizes),
@@ -48,8 +49,8 @@ def trained(name):
   return fit(name)
 
 
-def score(name, state):
-  small = helpers.small()
+def score(name, state, split=0):
+  small = helpers.small(split=split)
   return load(name).model(small.sizes).predict(state, small.data)
 
 
@@ -58,6 +59,10 @@ def everything():
   sizes = helpers.small().sizes
   items = np.tile(np.arange(sizes.target), (sizes.users, 1))
   return jnp.arange(sizes.users), jnp.asarray(items)
+
+
+def stacked(trees):
+  return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def other(name):
@@ -109,8 +114,7 @@ def test_a_user_scores_alone_as_among_others(name):
 
 def test_a_sweep_equals_its_runs(name):
   hypers = load(name).Hyper(), other(name)
-  stack = jax.tree.map(lambda *leaves: jnp.array(leaves), *hypers)
-  swept = fit(name, stack)
+  swept = fit(name, stacked(hypers))
   users, items = everything()
   for member, hyper in enumerate(hypers):
     alone = fit(name, hyper)
@@ -123,14 +127,29 @@ def test_a_sweep_equals_its_runs(name):
     assert swept.best_epoch[member] == alone.best_epoch
 
 
-def test_vmap_and_map_agree(name, monkeypatch):
-  hypers = load(name).Hyper(), other(name)
-  stack = jax.tree.map(lambda *leaves: jnp.array(leaves), *hypers)
-  values = {}
-  for across in ('map', 'vmap'):
-    monkeypatch.setattr(members, 'across', lambda *trees, form=across: form)
-    values[across] = fit(name, stack).best_value
-  np.testing.assert_allclose(values['map'], values['vmap'], atol=1e-4)
+def test_seeds_at_once_equal_each_alone(name, monkeypatch):
+  monkeypatch.setattr(members, 'across', lambda *args: 'vmap')
+  splits = helpers.small(), helpers.small(split=1)
+  both = train.fit(
+    load(name).model(splits[0].sizes),
+    jax.vmap(jax.random.key)(jnp.arange(2)),
+    arrays.stack([each.data for each in splits]),
+    stacked([load(name).Hyper()] * 2),
+    epochs=EPOCHS,
+    valid=stacked([each.valid for each in splits]),
+    measure=splits[0].measure,
+  )
+  monkeypatch.undo()
+  users, items = everything()
+  for seed in range(2):
+    state = jax.tree.map(lambda leaf, seed=seed: leaf[seed], both.best)
+    alone = fit(name, seed=seed, split=seed)
+    np.testing.assert_allclose(
+      score(name, state, seed)(users, items),
+      score(name, alone.best, seed)(users, items),
+      atol=1e-4,
+    )
+    assert both.best_epoch[seed] == alone.best_epoch
 
 
 def test_a_new_value_does_not_compile_again(name):
@@ -150,7 +169,7 @@ def test_every_hyper_parameter_changes_what_is_trained(name):
   )
   for field, value in hyper._asdict().items():
     pair = hyper, hyper._replace(**{field: 0.5 * value})
-    swept = fit(name, jax.tree.map(lambda *leaves: jnp.array(leaves), *pair))
+    swept = fit(name, stacked(pair))
     leaves = jax.tree.leaves(swept.best)
     assert any(np.any(leaf[0] != leaf[1]) for leaf in leaves), field
 
@@ -193,7 +212,7 @@ def test_a_run_that_goes_on_ends_as_the_unbroken_one(name):
 def test_people_and_items_without_training_ratings_do_no_harm(name):
   small = helpers.small()
   pair = small.split.train
-  from xdomain.data import arrays, pairs
+  from xdomain.data import pairs
 
   keep = (pair.target.user != 3) & (pair.target.item != 5)
   data = arrays.put(pair._replace(target=pairs.take(pair.target, keep)))

@@ -120,12 +120,17 @@ class Split(NamedTuple):
 
 
 class Lengths:
-  """Row lengths as a static value: equal and hashable by content."""
+  """Row lengths as a static value: equal and hashable by content.
+
+  Of one matrix, or of the same rows in several splits, `[N, R]`: a program for
+  all of them has room for the longest.
+  """
 
   def __init__(self, lengths: np.ndarray):
-    self.each = np.asarray(lengths, np.int64)  # [R]
-    self.falling = np.sort(self.each)[::-1]
-    self._digest = hashlib.sha256(self.each.tobytes()).hexdigest()
+    self.each = np.atleast_2d(np.asarray(lengths, np.int64))  # [N, R]
+    self.falling = np.sort(self.each)[:, ::-1].max(axis=0)  # [R]
+    content = str(self.each.shape).encode() + self.each.tobytes()
+    self._digest = hashlib.sha256(content).hexdigest()
 
   def __eq__(self, other):
     return isinstance(other, Lengths) and self._digest == other._digest
@@ -243,10 +248,11 @@ class Together:
 
   def __init__(self, *rows: Rows):
     self.rows = rows
-    lengths = np.stack([each.lengths.each for each in rows])  # [domains, R]
+    self.order = jnp.argsort(-sum(each.length for each in rows))  # stable
+    lengths = np.stack([each.lengths.each for each in rows])  # [domains, N, R]
     order = np.argsort(-lengths.sum(axis=0), kind='stable')
-    self.order = jnp.asarray(order, jnp.int32)
-    self._lengths = lengths[:, order]
+    ordered = np.take_along_axis(lengths, order[None], axis=2)
+    self._lengths = ordered.max(axis=1)  # [domains, R]
 
   def batches(self, key, batch: int) -> Array:
     """`[N, B]` row ids, as of `Rows.batches`."""

@@ -10,7 +10,7 @@ import pathlib
 import re
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 from jax.extend import core
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -20,7 +20,7 @@ EACH, ALL = PartitionSpec('runs'), PartitionSpec()
 def shape(tree):
   """`[]` or `[W]`, of leaves that are so shaped; `[]` of no leaves."""
   leaves = jax.tree.leaves(tree)
-  return np.shape(leaves[0]) if leaves else ()
+  return jnp.shape(leaves[0]) if leaves else ()
 
 
 def size(tree) -> int:
@@ -36,29 +36,36 @@ def largest(jaxpr) -> int:
   return max((*map(size, arrays), *inner), default=0)
 
 
-SMALL = 2**21  # bytes of a member's state
+SMALL = 2**21  # bytes
 
 
-def at_once(size: int) -> bool:
-  """Whether members of this many bytes are faster together than in turn.
+def at_once(size: int, apart: bool) -> bool:
+  """Whether members are faster together than in turn.
 
-  They are on accelerators. On two CPU cores 16 runs took .14 to .76 of the time
-  by vmap where a member has up to 1.5 MB, 1.13 to 1.26 from 5 MB on, and vmap
-  goes on with those that have stopped early (results/benchmarks/sweep.md).
+  They are on accelerators. On two CPU cores 16 runs that share batches took .13
+  to .77 of the time by vmap where a member has up to 1.5 MB, 1.04 to 1.46 from
+  5 MB on, and runs of other seeds up to 2.14 (results/benchmarks/sweep.md);
+  vmap goes on with those that have stopped early.
+
+  Args:
+    size: bytes of a member's state.
+    apart: whether each has a key and data of its own.
   """
-  return jax.default_backend() != 'cpu' or size <= SMALL
+  return jax.default_backend() != 'cpu' or (size <= SMALL and not apart)
 
 
-def across(members, state):
+def across(members, state, apart=False):
   """How members are run, a tree of `[]` or `[W]`: 'single', 'vmap' or 'map'.
 
   Args:
     members: their hyper-parameters, or anything there is one of for each.
     state: of all of them.
+    apart: as of `at_once`.
   """
   if shape(members) == ():
     return 'single'
-  return 'vmap' if at_once(size(state) // shape(members)[0]) else 'map'
+  of_one = size(state) // shape(members)[0]
+  return 'vmap' if at_once(of_one, apart) else 'map'
 
 
 def each(function, across, mapped, shared):
@@ -102,12 +109,18 @@ def _mesh(shape):
   )
 
 
-def everywhere(members, tree):
-  """The tree, on every device that the members are spread over."""
+def place(members, tree, apart=False):
+  """The tree, where the members are.
+
+  Args:
+    members: as of `across`.
+    tree: what all of them see.
+    apart: whether it leads with `[W]` instead, a row a member.
+  """
   mesh = _mesh(shape(members))
-  return (
-    tree if mesh is None else jax.device_put(tree, NamedSharding(mesh, ALL))
-  )
+  if mesh is None:
+    return tree
+  return jax.device_put(tree, NamedSharding(mesh, EACH if apart else ALL))
 
 
 def sharding(members):

@@ -2,7 +2,8 @@
 
 `fit` compiles one epoch of each stage, a `lax.scan` of steps, and loops over
 epochs in Python. Leaves of `hyper` are scalars, or `[W]` for a sweep of W runs
-that share keys and batches, so that a difference is the hyper-parameter's.
+that share keys and batches, so that a difference is the hyper-parameter's; or
+each has a key and data of its own, as runs of several seeds have.
 
 Keys are folded from (stage, epoch): any epoch can be run again, and a run that
 goes on from a `Progress` ends as the unbroken one would have.
@@ -126,7 +127,8 @@ def fit(
 
   Args:
     model: what to train.
-    key: a random key; members of a sweep share it.
+    key: a random key, which members of a sweep share; or `[W]` of them, and
+      then data, valid and shown lead with `[W]` as well (`arrays.stack`).
     data: the training data.
     hyper: the model's `Hyper`; leaves `[]`, or `[W]` for a sweep.
     epochs: at most so many, for every stage or for each.
@@ -149,7 +151,10 @@ def fit(
   """
   hyper = jax.tree.map(jnp.asarray, hyper)
   limits = _per_stage(epochs, model.stages)
-  data, valid, shown = members.everywhere(hyper, (data, valid, shown))
+  apart = key.ndim > 0
+  key, data, valid, shown = members.place(
+    _each_has(key, hyper), (key, data, valid, shown), apart
+  )
   shown = data if shown is None else shown
   if progress is None:
     progress = begin(model, key, data, hyper, 0, ())
@@ -164,11 +169,11 @@ def fit(
       started = time.perf_counter()
       progress, metrics = _train(stage, progress, key, data, hyper, patience)
       if stage.inspect is not None:
-        metrics |= _inspect(stage, progress, data)
+        metrics |= _inspect(stage, progress, apart, data)
       value = None
       if selects and (progress.epoch % every == 0 or progress.epoch == limit):
         progress, value = _select(
-          stage, measure, progress, shown, valid, patience
+          stage, measure, progress, apart, shown, valid, patience
         )
       watch(_report(stage, limit, progress, metrics, value, started), progress)
     if not selects:
@@ -183,10 +188,14 @@ def fit(
 
 def begin(model, key, data, hyper, stage, done) -> Progress:
   """The progress of a stage before its first epoch."""
-  across = members.across(hyper, done)
-  key = jax.random.fold_in(jax.random.fold_in(key, stage), 0)
-  state = _init(model.stages[stage], across, key, data, hyper, done)
-  shape = members.shape(hyper)
+  every = _each_has(key, hyper)
+  across, shape = (
+    members.across(every, done, key.ndim > 0),
+    members.shape(every),
+  )
+  state = _init(
+    model.stages[stage], across, _fold(key, stage, 0), data, hyper, done
+  )
   return Progress(
     stage,
     0,
@@ -197,6 +206,11 @@ def begin(model, key, data, hyper, stage, done) -> Progress:
     jnp.zeros(shape, bool),
     done,
   )
+
+
+def _each_has(key, hyper):
+  """What there is one of for each member."""
+  return key if key.ndim else hyper
 
 
 def abstract(model, key, data, hyper, stage) -> Progress:
@@ -210,12 +224,12 @@ def abstract(model, key, data, hyper, stage) -> Progress:
     return progress._replace(stage=None, epoch=None)
 
   shapes = jax.eval_shape(arrays, key, data, hyper, done)
-  sharding = members.sharding(hyper)
+  sharding = members.sharding(_each_has(key, hyper))
   shapes = jax.tree.map(lambda leaf: leaf.update(sharding=sharding), shapes)
   return shapes._replace(stage=stage, epoch=0)
 
 
-def width(model, key, data, hyper, free=None) -> int:
+def width(model, key, data, hyper, apart=False, free=None) -> int:
   """How many members of a sweep to train at once, on all devices together.
 
   One on each device where that is faster (`members.at_once`), else as many as
@@ -223,8 +237,9 @@ def width(model, key, data, hyper, free=None) -> int:
   in, a gradient and the largest array that an epoch makes on its way.
 
   Args:
-    model, key, data: as given to `fit`.
+    model, key, data: as given to `fit` of one member.
     hyper: of one member.
+    apart: whether each has data of its own.
     free: bytes that may be taken on each device; by default half the free ones.
 
   Returns:
@@ -236,12 +251,14 @@ def width(model, key, data, hyper, free=None) -> int:
     for index in range(len(model.stages))
   ]
   devices = jax.local_device_count()
-  if not all(members.at_once(members.size(each.state)) for each in stands):
+  sizes = [members.size(each.state) for each in stands]
+  if not all(members.at_once(size, apart) for size in sizes):
     return devices
   most = max(
     _bytes(stage, progress, key, data, hyper)
     for stage, progress in zip(model.stages, stands)
   )
+  most += members.size(data) if apart else 0
   return max(1, free // most) * devices
 
 
@@ -261,9 +278,9 @@ def _bytes(stage, progress, key, data, hyper):
 def _train(stage, progress, key, data, hyper, patience):
   """One epoch: the progress after it, and its mean metrics on the host."""
   epoch = progress.epoch + 1
-  key = jax.random.fold_in(jax.random.fold_in(key, progress.stage), epoch)
+  key = _fold(key, progress.stage, epoch)
   running = ~(_stopped(progress, patience) | progress.failed)
-  across = members.across(hyper, progress.state)
+  across = members.across(progress.failed, progress.state, key.ndim > 0)
   state, metrics, broken = run_epoch(
     stage, across, progress.state, key, data, hyper, running
   )
@@ -278,15 +295,25 @@ def _train(stage, progress, key, data, hyper, patience):
   return progress._replace(epoch=epoch, state=state, failed=failed), metrics
 
 
-def _inspect(stage, progress, data):
-  across = members.across(progress.failed, progress.state)
-  return jax.device_get(_inspected(stage, across, progress.state, data))
+def _fold(key, *numbers):
+  """The key, or each of them, of something numbered."""
+  fold = jax.random.fold_in
+  for number in numbers:
+    key = (
+      jax.vmap(fold, (0, None))(key, number) if key.ndim else fold(key, number)
+    )
+  return key
 
 
-def _select(stage, measure, progress, shown, valid, patience):
+def _inspect(stage, progress, apart, data):
+  across = members.across(progress.failed, progress.state, apart)
+  return jax.device_get(_inspected(stage, across, apart, progress.state, data))
+
+
+def _select(stage, measure, progress, apart, shown, valid, patience):
   """Validates, and keeps the state where it is the best so far."""
-  across = members.across(progress.failed, progress.state)
-  value = _validate(stage, across, measure, progress.state, shown, valid)
+  across = members.across(progress.failed, progress.state, apart)
+  value = _validate(stage, across, apart, measure, progress.state, shown, valid)
   # The epoch that has just ended is not counted as waiting.
   before = progress._replace(epoch=progress.epoch - 1)
   running = ~_stopped(before, patience) & ~progress.failed
@@ -336,12 +363,19 @@ def _per_stage(epochs, stages):
   return epochs
 
 
+def _each(function, across, apart, own, given):
+  """`function(*own, *given)` of each member; given is its own where `apart`."""
+  if apart:
+    return members.each(function, across, (*own, *given), ())
+  return members.each(function, across, own, given)
+
+
 @functools.partial(jax.jit, static_argnames=('stage', 'across'))
 def _init(stage, across, key, data, hyper, done):
   def init(hyper, done, key, data):
     return stage.init(key, data, hyper, done)
 
-  return members.each(init, across, (hyper, done), (key, data))
+  return _each(init, across, key.ndim > 0, (hyper, done), (key, data))
 
 
 @functools.partial(
@@ -352,16 +386,18 @@ def run_epoch(stage, across, state, key, data, hyper, running):
 
   Members that are mapped one by one and do not run any more are passed over.
   """
-  key_visits, key_steps = jax.random.split(key)
-  visits = stage.epoch(key_visits, data)
-  n = jax.tree.leaves(visits)[0].shape[0]
 
-  def epoch(state, hyper, visits, data, key_steps):
+  def plan(key, data):
+    key_visits, key_steps = jax.random.split(key)
+    return stage.epoch(key_visits, data), key_steps
+
+  def epoch(state, hyper, data, visits, key_steps):
     def step(state, numbered):
       number, visit = numbered
       key = jax.random.fold_in(key_steps, number)
       return stage.step(state, visit, data, key, hyper)
 
+    n = jax.tree.leaves(visits)[0].shape[0]
     state, metrics = jax.lax.scan(step, state, (jnp.arange(n), visits))
     wrong = ~jnp.isfinite(metrics['loss'])
     broken = jnp.where(jnp.any(wrong), jnp.argmax(wrong), -1)
@@ -377,26 +413,35 @@ def run_epoch(stage, across, state, key, data, hyper, running):
     stopped = of_epoch[0], nothing, jnp.full(broken.shape, -1, broken.dtype)
     return jax.lax.cond(running, epoch, lambda *_: stopped, *of_epoch)
 
-  shared = visits, data, key_steps
-  if across == 'map':
-    mapped = running, state, hyper
-    return members.each(unless_stopped, across, mapped, shared)
-  return members.each(epoch, across, (state, hyper), shared)
+  def member(running, *of_epoch):
+    if across == 'map':
+      return unless_stopped(running, *of_epoch)
+    return epoch(*of_epoch)
+
+  def planned(running, state, hyper, key, data):
+    return member(running, state, hyper, data, *plan(key, data))
+
+  own = running, state, hyper
+  if key.ndim:
+    return members.each(planned, across, (*own, key, data), ())
+  return members.each(member, across, own, (data, *plan(key, data)))
 
 
-@functools.partial(jax.jit, static_argnames=('stage', 'across'))
-def _inspected(stage, across, state, data):
-  return members.each(stage.inspect, across, (state,), (data,))
+@functools.partial(jax.jit, static_argnames=('stage', 'across', 'apart'))
+def _inspected(stage, across, apart, state, data):
+  return _each(stage.inspect, across, apart, (state,), (data,))
 
 
-@functools.partial(jax.jit, static_argnames=('stage', 'across', 'measure'))
-def _validate(stage, across, measure, state, data, valid):
+@functools.partial(
+  jax.jit, static_argnames=('stage', 'across', 'apart', 'measure')
+)
+def _validate(stage, across, apart, measure, state, data, valid):
   def value(state, data, queries):
     facing = data.mirrored() if stage.domain == 'source' else data
     return measure(stage.predict(state, data), facing, queries)
 
   queries = getattr(valid, stage.domain)
-  return members.each(value, across, (state,), (data, queries))
+  return _each(value, across, apart, (state,), (data, queries))
 
 
 @functools.partial(jax.jit, donate_argnames='otherwise')

@@ -10,11 +10,11 @@ def test_a_sweep_is_timed_in_every_form():
   model = autorec.model(small.sizes, embed=4, batch=16)
   hyper = autorec.Hyper()
   stage, state = sweep.last_stage(model, small.data, hyper, 2)
-  count, *numbers, chosen, _, _ = sweep.compare(
+  count, *numbers, values, seeds, _, _, _ = sweep.compare(
     stage, state, small.data, hyper, 3, 1
   )
-  assert (count, chosen) == ('3', 'vmap')
-  assert len(numbers) == 3 + 2
+  assert (count, values, seeds) == ('3', 'at once', 'in turn')
+  assert len(numbers) == 4 + 3
   assert all(float(number) >= 0 for number in numbers)
 
 

@@ -111,6 +111,44 @@ def test_lengths_are_equal_and_hash_by_content():
   assert one != other
 
 
+def test_stacked_splits_are_the_splits_with_room_for_the_longest_rows():
+  every = [helpers.small(split=split).data for split in (0, 1, 2)]
+  stacked = arrays.stack(every)
+  rows, lengths = stacked.target.by_user, stacked.target.by_user.lengths
+  for at, data in enumerate(every):
+    own = data.target.by_user
+    for one, two in zip(jax.tree.leaves(rows), jax.tree.leaves(own)):
+      np.testing.assert_array_equal(one[at], two)
+    assert np.all(lengths.falling >= own.lengths.falling)
+  tallest = np.max([d.target.by_user.lengths.falling for d in every], axis=0)
+  np.testing.assert_array_equal(lengths.falling, tallest)
+
+
+def test_people_of_stacked_splits_are_visited_together_and_none_is_lost():
+  every = [helpers.small(split=split).data for split in (0, 1, 2)]
+  stacked = arrays.stack(every)
+
+  def sums(data):
+    people = base.Together(data.source.by_user, data.target.by_user)
+    visits = people.batches(jax.random.key(0), 7)
+    return jax.lax.map(
+      lambda ids: [entries.value.sum() for entries in people.entries(ids)],
+      visits,
+    )
+
+  for at, data in enumerate(every):
+    one = jax.tree.map(lambda leaf, at=at: leaf[at], stacked)
+    for ours, theirs in zip(sums(one), sums(data)):
+      np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_splits_of_other_sizes_are_not_stacked():
+  first, other = helpers.small().data, helpers.small(target_ratings=900).data
+  assert not arrays.alike([first, other])
+  with pytest.raises(ValueError, match='different size'):
+    arrays.stack([first, other])
+
+
 def test_held_out_values_reach_neither_training_data_nor_other_queries():
   pair = synthetic.pair(0).pair
   split = splits.by_ratio(pair, 0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments import arguments, build, run, show, sweep
+from experiments import arguments, build, cells, recommend, run, show, sweep
 from xdomain import results
 
 
@@ -21,21 +21,21 @@ def prepared(config):
   return run.prepare(config, say=lambda line: None)
 
 
-def test_seeds_and_settings_are_runs_of_their_own():
+def test_settings_are_runs_of_their_own():
   swept = config()
   swept.sweep.seed = (3, 5)
   swept.sweep.model.embed = (8, 16)
-  seeds = sweep.by_seed(swept)
+  seeds = build.by_seed(swept)
   assert [each.seed for each in seeds] == [3, 5]
-  parts = sweep.parts(seeds[0], prepared(seeds[0]))
+  parts = sweep.parts(seeds[0], [prepared(seeds[0])])
   assert [each.model.embed for each in parts] == [8, 16]
   assert len({run.folder_of(each, '') for each in parts}) == 2
 
 
 def test_a_config_without_a_sweep_is_one_part_as_it_is():
   plain = config()
-  (seed,) = sweep.by_seed(plain)
-  (part,) = sweep.parts(seed, prepared(seed))
+  (seed,) = build.by_seed(plain)
+  (part,) = sweep.parts(seed, [prepared(seed)])
   assert part.to_dict() == plain.to_dict()
 
 
@@ -43,13 +43,13 @@ def test_all_members_are_trained_once_whatever_the_width():
   swept = config(width=4)
   swept.sweep.hyper.lr = (1e-3, 3e-3, 1e-2)
   swept.sweep.hyper.alpha = (0.0, 1e-4, 1e-3)
-  parts = sweep.parts(swept, prepared(swept))
+  parts = sweep.parts(swept, [prepared(swept)])
   widths = [len(build.members(part)) for part in parts]
   assert widths == [4, 4, 1]
   members = [member for part in parts for member in build.members(part)]
   assert members == build.members(swept)
   swept.width = 0  # What fits: these are small.
-  assert sweep.parts(swept, prepared(swept)) == [swept]
+  assert sweep.parts(swept, [prepared(swept)]) == [swept]
 
 
 def test_a_sweep_that_goes_on_has_the_width_that_it_began_with(
@@ -57,10 +57,10 @@ def test_a_sweep_that_goes_on_has_the_width_that_it_began_with(
 ):
   swept = config()
   swept.sweep.hyper.lr = (1e-3, 1e-2, 1e-1)
-  data = prepared(swept)
+  data = [prepared(swept)]
   begun = sweep.parts(swept, data, tmp_path)
   assert len(begun) == 1
-  monkeypatch.setattr(sweep.train, 'width', lambda *args: 1)
+  monkeypatch.setattr(sweep.train, 'width', lambda *args, **kwargs: 1)
   assert sweep.parts(swept, data, tmp_path) == begun
   assert len(sweep.parts(swept, data)) == 3
 
@@ -78,11 +78,15 @@ def test_a_listed_member_replaces_what_it_names():
 
 def shown(swept, tmp_path):
   records = []
-  for seed in sweep.by_seed(swept):
-    data = prepared(seed)
-    for part in sweep.parts(seed, data):
-      folder = run.folder_of(part, tmp_path)
-      records += run.run(part, data, folder, watch=lambda report: None)
+  for turn in sweep.turns(swept, prepared(build.by_seed(swept)[0])):
+    several = [prepared(each) for each in build.by_seed(turn)]
+    for part in sweep.parts(turn, several):
+      records += run.run(
+        part,
+        sweep.of_part(part, turn, several),
+        run.folder_of(part, tmp_path),
+        watch=lambda report: None,
+      )
   sweep.report_on(swept, records, tmp_path, show.Show())
   (folder,) = tmp_path.glob('*-sweep-*')
   return records, folder
@@ -127,6 +131,85 @@ def test_a_sweep_whose_members_all_diverged_says_so(tmp_path, capsys):
   _, folder = shown(swept, tmp_path)
   assert capsys.readouterr().out.count('has diverged') == 2
   assert not (folder / 'table.md').exists()
+
+
+def seeds_at_once(**fields):
+  swept = config(**fields)
+  swept.sweep.seed = (0, 4, 5)
+  swept.sweep.hyper.lr = (1e-3, 1e-2)
+  return swept
+
+
+@pytest.mark.parametrize(
+  'width, seeds',
+  [
+    (0, [(0,), (4,), (5,)]),
+    (7, [(0, 4, 5)]),
+    (5, [(0, 4), (5,)]),
+    (3, [(0,), (4,), (5,)]),
+  ],
+)
+def test_as_many_seeds_are_trained_at_once_as_fit_with_all_members(
+  width, seeds
+):
+  swept = seeds_at_once(width=width)
+  turns = sweep.turns(swept, prepared(build.by_seed(swept)[0]))
+  assert [
+    tuple(each.seed for each in build.by_seed(turn)) for turn in turns
+  ] == seeds
+  assert [build.is_sweep(turn) for turn in turns] == [True] * len(turns)
+
+
+def test_seeds_at_once_leave_what_each_leaves_alone(tmp_path):
+  together, _ = shown(seeds_at_once(width=6), tmp_path / 'together')
+  alone, _ = shown(seeds_at_once(width=1), tmp_path / 'alone')
+  (folder,) = (tmp_path / 'together').glob('*-seed0-4-5-*')
+  assert len(together) == len(alone) == 6
+  there = cells.archive(tmp_path / 'together', tmp_path)
+  for ours, theirs in zip(together, alone):
+    for field in ('hyper', 'seed', 'hashes'):
+      assert ours[field] == theirs[field]
+    assert ours['test']['rmse'] == pytest.approx(
+      theirs['test']['rmse'], abs=1e-4
+    )
+    key = cells.identity(theirs['config'], theirs['hyper'])
+    (found,) = there[key]
+    assert found.record == ours and found.folder == folder
+    sums = cells.complete(found, ('rmse',))['by_user']
+    mean = sum(sums['rmse']) / sum(sums['n'])
+    assert mean**0.5 == pytest.approx(ours['test']['rmse'], abs=1e-3)
+
+
+def test_splits_of_other_sizes_are_trained_one_after_another(tmp_path):
+  cold = arguments.load('configs/ridge.py:cold,quick')
+  cold.sweep.seed = (0, 1)
+  cold.width = 2
+  several = [prepared(each) for each in build.by_seed(cold)]
+  assert not run.at_once(several)
+  (turn,) = sweep.turns(cold, several[0])
+  parts = sweep.parts(turn, several)
+  assert [part.seed for part in parts] == [0, 1]
+  assert sweep.of_part(parts[1], turn, several) == [several[1]]
+
+
+def test_a_run_of_several_seeds_goes_on_to_the_same_end(tmp_path):
+  swept = seeds_at_once(epochs=3, width=6)
+  several = [prepared(each) for each in build.by_seed(swept)]
+
+  def stop(report):
+    if report.epoch == 2:
+      raise KeyboardInterrupt
+
+  def test_rmse(folder, watch):
+    every = run.run(swept, several, tmp_path / folder, watch=watch, seconds=0)
+    return [record['test']['rmse'] for record in every]
+
+  with pytest.raises(KeyboardInterrupt):
+    test_rmse('broken', stop)
+  whole = test_rmse('whole', lambda report: None)
+  assert test_rmse('broken', lambda report: None) == whole
+  with pytest.raises(build.ConfigError, match='holds a sweep'):
+    recommend.recommend(tmp_path / 'whole', ['0'], 3)
 
 
 def test_a_label_names_what_is_swept():

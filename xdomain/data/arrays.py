@@ -1,5 +1,9 @@
 """Pairs and held-out events on the device."""
 
+import dataclasses
+from collections.abc import Sequence
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -39,6 +43,35 @@ def put(pair: base.Pair) -> base.Arrays:
   else:
     source = tuple(map(domain, pair.source))
   return base.Arrays(source, domain(pair.target), side)
+
+
+def stack(every: Sequence[base.Arrays]) -> base.Arrays:
+  """Several splits of one pair as one, whose leaves lead with `[N]`.
+
+  Raises:
+    ValueError: they are not `alike`.
+  """
+  if not alike(every):
+    raise ValueError('splits of different size cannot be stacked')
+
+  def stacked(*leaves):
+    first, *_ = leaves
+    if not isinstance(first, base.Rows):
+      return jnp.stack(leaves)
+    lengths = np.concatenate([rows.lengths.each for rows in leaves])
+    same = (dataclasses.replace(r, lengths=first.lengths) for r in leaves)
+    together = jax.tree.map(lambda *arrays: jnp.stack(arrays), *same)
+    return dataclasses.replace(together, lengths=base.Lengths(lengths))
+
+  return jax.tree.map(
+    stacked, *every, is_leaf=lambda tree: isinstance(tree, base.Rows)
+  )
+
+
+def alike(every: Sequence[base.Tree]) -> bool:
+  """Whether splits can be one program's: all arrays have the same sizes."""
+  extents = [[leaf.shape for leaf in jax.tree.leaves(each)] for each in every]
+  return all(extent == extents[0] for extent in extents)
 
 
 def sizes(pair: base.Pair) -> base.Sizes:

@@ -139,19 +139,22 @@ def _of_mapping(hyper):
 def shared_users(data):
   """`[N]` ids of the people with positives in both domains.
 
+  Of splits that are trained at once, N is of the one with most of them; the
+  others are padded with id `U`.
+
   Raises:
     Unfit: there are none.
   """
-  lengths = [
-    domain.by_user.lengths.each for domain in (data.source, data.target)
-  ]
-  shared = np.flatnonzero(np.minimum(*lengths))
-  if not shared.size:
+  rows = data.source.by_user, data.target.by_user
+  shared = np.minimum(*(each.lengths.each for each in rows))  # [splits, U]
+  count = np.count_nonzero(shared, axis=1).max()
+  if not count:
     raise base.Unfit(
       'emcdr learns from people with positives in both domains, and there are'
       ' none'
     )
-  return jnp.asarray(shared, jnp.int32)
+  shared = jnp.minimum(*(each.length for each in rows))
+  return jnp.flatnonzero(shared, size=count, fill_value=shared.size)
 
 
 def mapping(layers, x):
