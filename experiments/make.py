@@ -146,7 +146,7 @@ def _tuned(table, wanted, digests, folder, make):
     place = row, _key(cell.data)
     if place not in found:
       config, digest = cells.as_searched(table, row, cell), digests[place[1]]
-      of = dict(row=row, column=column, config=_searched(config))
+      of = dict(row=row, column=column, config=search.plain(config))
       found[place] = _choice(of, there, digest)
       if digest and not found[place] and not search.is_empty(config):
         found[place] = of | make(config)
@@ -174,12 +174,6 @@ def _choice(of, there, digest):
     if place and same and all(each[x] == of[x] for x in ('row', 'column')):
       return each
   return None
-
-
-def _searched(config):
-  """The config with its space, as JSON values."""
-  space = json.loads(config.search.to_json_best_effort())
-  return run.to_plain(config) | dict(search=space)
 
 
 # --- What came of it --------------------------------------------------------

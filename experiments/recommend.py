@@ -61,7 +61,8 @@ def recommend(folder, users, top):
   prepared = run.prepare(config, say=lambda line: None)
   run.finished(folder, [prepared])
   method = build.method(config, prepared.sizes)
-  progress = run.restore(config, [prepared], method, folder)
+  given = run.give(config, [prepared], method)
+  progress = run.restore(config, [prepared], method, folder, given)
   if progress is None:
     raise build.ConfigError(f'{folder} holds no checkpoint; run it first')
   ids, target = prepared.dataset.ids, prepared.dataset.pair.target

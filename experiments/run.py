@@ -294,7 +294,8 @@ def _check_sight(config, method):
 
 
 def _train(config, several, method, folder, about, watch, seconds):
-  progress = restore(config, several, method, folder)
+  given = give(config, several, method)
+  progress = restore(config, several, method, folder, given)
   results.write_json(folder / 'config.json', to_plain(config))
   results.write_json(folder / 'about.json', about)
   log = folder / 'metrics.jsonl'
@@ -320,7 +321,6 @@ def _train(config, several, method, folder, about, watch, seconds):
       # Large states are saved less often: at most a twentieth of the time.
       due = time.monotonic() + (max(seconds, 20 * took) if seconds else 0)
 
-  given = _given(config, several, method)
   progress = train.fit(
     method.model,
     given.key,
@@ -349,7 +349,7 @@ class Given(NamedTuple):
   shown: base.Arrays | None
 
 
-def _given(config, several, method):
+def give(config, several, method) -> Given:
   """Of one split, or of each member's."""
   keys = [jax.random.key(each.seed) for each in build.by_seed(config)]
   if not config.sweep.seed:
@@ -377,9 +377,8 @@ def _identity(config, several):
   return {name: plain[name] for name in IDENTITY} | hashes
 
 
-def restore(config, several, method, folder) -> train.Progress | None:
-  """Where the run in a folder stands, or None; arguments as of `run`."""
-  given = _given(config, several, method)
+def restore(config, several, method, folder, given) -> train.Progress | None:
+  """Where the run in a folder stands, or None."""
   return checkpoint.restore(
     pathlib.Path(folder) / 'checkpoint', _identity(config, several),
     method.model, given.key, given.data, method.hyper,

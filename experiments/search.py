@@ -1,7 +1,9 @@
 """The choice of hyper-parameters and settings, on validation data alone."""
 
 import itertools
+import json
 import math
+import pathlib
 import random
 
 import jax
@@ -69,6 +71,7 @@ def search(config, prepared, workdir, display) -> dict:
   Raises:
     ConfigError: every trial diverged.
   """
+  config = unchosen(config)
   folder = folder_of(config, workdir, 'search')
   parts = _parts(config, prepared, folder)
   runs = []
@@ -86,6 +89,64 @@ def search(config, prepared, workdir, display) -> dict:
       ' learning rates'
     )
   return found
+
+
+def unchosen(config):
+  """The config without its choice: the first of all that is searched instead.
+
+  What a search is, and whether it has been made, does not depend on its choice.
+  """
+  first = {
+    field: {name: values[0] for name, values in config.search[field].items()}
+    for field in ('hyper', 'model')
+  }
+  return build.replaced(config, **first)
+
+
+def plain(config) -> dict:
+  """What decides a search, but for the data's content, as JSON values."""
+  space = json.loads(config.search.to_json_best_effort())
+  return run.to_plain(unchosen(config)) | dict(search=space)
+
+
+def keep(folder, config, found) -> None:
+  """Writes a search to a folder of them, and the table of all of them."""
+  folder = pathlib.Path(folder)
+  results.write_json(_file(folder, config), {'config': plain(config)} | found)
+  every = [json.loads(p.read_text('utf-8')) for p in folder.glob('*.json')]
+  every.sort(key=lambda each: each['config']['name'])
+  table = report.markdown([_summary(each) for each in every])
+  results.write(folder / 'table.md', table + '\n')
+
+
+def kept(folder, config, hashes) -> dict | None:
+  """What was found where the same was searched on the same data, if it was."""
+  file = _file(pathlib.Path(folder), config)
+  if not file.exists():
+    return None
+  found = json.loads(file.read_text('utf-8'))
+  same = found['config'] == plain(config) and found['hashes'] == hashes
+  return found if same and found['version'] == xdomain.__version__ else None
+
+
+def _file(folder, config):
+  return folder / f'{config.name}.json'
+
+
+def _summary(found):
+  """A row of the table of searches."""
+  best, *_ = rows(found)
+  return {
+    'method': found['config']['name'],
+    'trials': str(len(found['trials'])),
+    'points': str(found['points']),
+    'epochs': str(found['epochs']),
+    'patience': str(found['patience']),
+    'seconds': f'{found["seconds"]:.0f}',
+    'chosen': best['trial'],
+    'valid': best['valid'],
+    'at epoch': best['epoch'],
+  }
 
 
 def apply(config, found):
@@ -112,8 +173,8 @@ def rows(found) -> list[dict[str, str]]:
 
 
 def folder_of(config, workdir, kind):
-  """As of a run, but that the space decides it as well."""
-  copy = config.copy_and_resolve_references()
+  """As of a run, but that the space decides it as well, and no choice."""
+  copy = unchosen(config)
   with copy.unlocked():
     copy.space = copy.search
   return run.folder_of(copy, workdir, kind)
@@ -154,4 +215,6 @@ def _found(config, runs):
     'epochs': config.epochs,
     'patience': config.patience,
     'seconds': round(sum(each[0]['seconds'] for each in runs), 1),
+    'device': records[0]['device'],
+    'git': records[0]['git'],
   }

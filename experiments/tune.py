@@ -3,6 +3,8 @@ r"""Tunes a method on validation data, then tests the choice on several seeds.
 python -m experiments.tune --config=configs/bpr.py
 python -m experiments.tune --config=configs/darec.py:item,tables \
   --config.data.source=films.csv --config.data.target=books.csv --seeds=3
+python -m experiments.tune --config=configs/bpr.py --seeds=0 \
+  --keep=results/searches
 
 The space is `config.search`: all of its combinations, or as many as
 `config.search.trials` drawn at random, which is the same number for every
@@ -20,7 +22,10 @@ from experiments import arguments
 CONFIG = config_flags.DEFINE_config_file('config', help_string='The config.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where run folders go.')
 SEEDS = flags.DEFINE_integer(
-  'seeds', 5, 'The choice is tested on this many seeds.', lower_bound=1
+  'seeds', 5, 'The choice is tested on this many seeds.', lower_bound=0
+)
+KEEP = flags.DEFINE_string(
+  'keep', '', 'A folder of searches: this one is kept there, or taken from it.'
 )
 
 
@@ -61,8 +66,14 @@ def _tune(config, display):
   workdir.mkdir(parents=True, exist_ok=True)
   prepared = run.prepare(config, display.say)
   display.data(prepared.dataset)
-  found = search.search(config, prepared, workdir, display)
+  found = KEEP.value and search.kept(KEEP.value, config, prepared.hashes)
+  if not found:
+    found = search.search(config, prepared, workdir, display)
+    if KEEP.value:
+      search.keep(KEEP.value, config, found)
   display.table(search.rows(found))
+  if not SEEDS.value:
+    return
   folder = search.folder_of(config, workdir, f'tuned{SEEDS.value}')
   seeds = tuple(range(SEEDS.value))
   chosen = build.replaced(search.apply(config, found), sweep=dict(seed=seeds))

@@ -109,7 +109,8 @@ def test_a_diverged_run_says_where_and_keeps_the_last_good_checkpoint(
   assert record['failed'] and 'test' not in record
   prepared = run.prepare(wild, say=lambda line: None)
   method = build.method(wild, prepared.sizes)
-  progress = run.restore(wild, prepared, method, tmp_path)
+  given = run.give(wild, [prepared], method)
+  progress = run.restore(wild, [prepared], method, tmp_path, given)
   assert (progress.stage, progress.epoch) == (2, 0)
   assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(progress.best))
 

@@ -110,7 +110,9 @@ def test_a_trial_that_diverged_is_last_and_harms_no_other(tmp_path):
 
 
 def test_a_trial_that_diverged_after_its_best_epoch_is_not_chosen():
-  about = {'hashes': {}, 'seconds': 1.0, 'epoch': 1}
+  about = {
+    'hashes': {}, 'seconds': 1.0, 'epoch': 1, 'device': 'cpu', 'git': None,
+  }  # fmt: skip
   fine, broken = (
     {'valid_rmse': value, 'failed': failed} | about
     for value, failed in ((0.9, False), (0.8, True))
@@ -128,3 +130,54 @@ def test_another_space_is_another_search(tmp_path):
   go(config(), tmp_path)
   go(config(hyper=dict(lr=(1e-2,))), tmp_path)
   assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_search_does_not_depend_on_the_choice_that_came_of_it(tmp_path):
+  found = go(config(), tmp_path)
+  chosen = config()
+  chosen.hyper.lr = 1e-2
+  assert search.plain(chosen) == search.plain(config())
+  assert go(chosen, tmp_path) == found  # from the same folder
+  chosen.hyper.alpha = 0.5  # Not searched for.
+  assert search.plain(chosen) != search.plain(config())
+
+
+def test_a_search_that_is_kept_is_found_again_and_stands_in_their_table(
+  tmp_path,
+):
+  tuned = config()
+  hashes = run.prepare(tuned, say=lambda line: None).hashes
+  found = go(tuned, tmp_path)
+  search.keep(tmp_path / 'kept', tuned, found)
+  other = config()
+  other.name = 'aaa'
+  search.keep(tmp_path / 'kept', other, found)
+  again = search.kept(tmp_path / 'kept', tuned, hashes)
+  assert again == {'config': search.plain(tuned)} | found
+  _, _, *lines = (tmp_path / 'kept/table.md').read_text().splitlines()
+  assert [line.split(' | ')[:2] for line in lines] == [
+    ['| aaa', '2'], ['| autorec_item', '2'],
+  ]  # fmt: skip
+  assert f'lr={found["trials"][0]["hyper"]["lr"]}' in lines[1]
+
+
+@pytest.mark.parametrize(
+  'change', ['data', 'space', 'budget', 'version', 'nothing is there']
+)
+def test_a_search_that_is_kept_is_not_taken_for_another(
+  change, tmp_path, monkeypatch
+):
+  tuned = config()
+  hashes = run.prepare(tuned, say=lambda line: None).hashes
+  if change != 'nothing is there':
+    search.keep(tmp_path, tuned, go(tuned, tmp_path))
+    assert search.kept(tmp_path, tuned, hashes)
+  if change == 'data':
+    hashes = hashes | {'split': 'other'}
+  elif change == 'space':
+    tuned = config(hyper=dict(lr=(1e-3, 1e-1)))
+  elif change == 'budget':
+    tuned.epochs = 4
+  elif change == 'version':
+    monkeypatch.setattr(search.xdomain, '__version__', '0')
+  assert search.kept(tmp_path, tuned, hashes) is None
