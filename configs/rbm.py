@@ -15,11 +15,8 @@ SEARCH = {
   ),
   'user': dict(hyper=dict(lr=(1e-3, 2e-3), decay=(1e-3, 2e-3, 4e-3, 8e-3))),
 }
-# By validation RMSE on MovieLens, seed 0.
-#   item, of 16 runs by hand: lr 1e-3, steps (1,), batch 100, hidden 500 and
-#   decay 5e-3 .8674, 300 and 3e-3 .8697; batch 300, lr 2e-3, 300 and 4e-3
-#   .8688; steps (1, 3), 300 and 6e-3 .8690; twelve at lr 3e-3 or 1e-2, .8766
-#   user, the best of the eight above
+# The best of them, on MovieLens (results/searches); steps and batch were chosen
+# before, by validation.
 SELECTED = {
   'item': (dict(hidden=500), dict(decay=5e-3)),
   'user': (dict(hidden=200), dict(decay=2e-3)),

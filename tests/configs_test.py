@@ -1,5 +1,6 @@
 """Every config builds what it says, and its quick form runs."""
 
+import json
 import math
 import pathlib
 import re
@@ -8,7 +9,7 @@ import shlex
 import pytest
 
 from configs import shared_vae
-from experiments import arguments, build, cells, make, run, show
+from experiments import arguments, build, cells, make, run, search, show
 from tests import helpers
 from xdomain import base
 
@@ -134,6 +135,54 @@ def test_every_method_is_given_as_many_trials(text):
     assert not spaces
   else:
     assert math.prod(map(len, spaces)) >= config.search.trials
+
+
+# Methods in another role, which keep the settings of their first.
+KEPT = {
+  'shared_vae_aux': 'shared_vae',
+  'shared_vae_generic': 'shared_vae',
+  'shared_vae_partial': 'shared_vae',
+  'shared_vae_mmd0': 'shared_vae',
+  'shared_vae_beta0': 'shared_vae',
+  'shared_vae_single0': 'shared_vae_single',
+  'shared_vae_single_fair': 'shared_vae_single',
+  'shared_vae_single_fair0': 'shared_vae_single',
+  'shared_vae_merged0': 'shared_vae_merged',
+}
+
+
+@pytest.mark.parametrize('text', TABLES)
+def test_rows_have_the_settings_that_their_searches_chose(text):
+  table = arguments.load(text)
+  if 'methods' not in table or not table.data.kind.startswith('movielens'):
+    pytest.skip('its rows are data sets, or searched for when it is made')
+  for row, config in table.methods.items():
+    if search.is_empty(config):
+      continue
+    name = KEPT.get(config.name, config.name)
+    found = json.loads((ROOT / f'results/searches/{name}.json').read_text())
+    (best, *_), taken_away = found['trials'], ('mu', 'domain', 'beta', 'align')
+    for name, value in (best['hyper'] | best['model']).items():
+      ours = (config.hyper if name in best['hyper'] else config.model)[name]
+      without = name in taken_away and not ours
+      assert ours == value or without, (row, name)
+
+
+@pytest.mark.parametrize('path', sorted(ROOT.glob('results/searches/*.json')))
+def test_a_search_that_is_kept_is_that_of_its_config(path):
+  found = json.loads(path.read_text())
+  every = {arguments.load(text).name: text for text in SEARCHED}
+  config = arguments.load(every[path.stem])
+  assert found['config'] == search.plain(config)
+  tried = [
+    {field: trial[field] for field in ('model', 'hyper')}
+    for trial in found['trials']
+  ]
+  assert len(tried) == config.search.trials
+  assert all(trial in tried for trial in search.trials(config))
+  values = [trial['valid'] for trial in found['trials']]
+  higher = config.protocol != 'rating'
+  assert values == sorted(values, reverse=higher)
 
 
 @pytest.mark.parametrize(
