@@ -216,9 +216,9 @@ def method(name, /, *, model, hyper, search=None, **settings):
       method=name,
       model=model,
       hyper=hyper,
-      # All combinations of these are trained: hyper-parameters at once,
-      # settings and seeds one after another. Members are a list of dicts of
-      # hyper-parameters instead of a product.
+      # All combinations of these are trained: hyper-parameters and seeds at
+      # once where that is faster, settings one after another. Members are a
+      # list of dicts of hyper-parameters instead of a product.
       sweep=dict(
         hyper=dict.fromkeys(hyper, ()),
         model=dict.fromkeys(model, ()),

@@ -61,19 +61,17 @@ def _run_all(config, display):
 
   build.check(config)
   pathlib.Path(WORKDIR.value).mkdir(parents=True, exist_ok=True)
-  first, *_ = build.by_seed(config)
-  prepared = run.prepare(first, display.say)
-  display.data(prepared.dataset)
   workdir = run.folder_of(config, WORKDIR.value, 'sweep')
-  turns = sweep.turns(config, prepared, workdir)
-  runs = []
-  for at, turn in enumerate(turns):
-    several = [
-      prepared if each.seed == first.seed else run.prepare(each, display.say)
-      for each in build.by_seed(turn)
-    ]
-    runs += _run_turn(turn, several, workdir, display, at, len(turns))
-    if len(turns) > 1:
+  seeds, runs = max(1, len(config.sweep.seed)), []
+
+  def prepare(of_seed):
+    prepared = run.prepare(of_seed, display.say)
+    display.data(prepared.dataset)
+    return prepared
+
+  for turn, several in sweep.turns(config, prepare, workdir):
+    runs += _run_turn(turn, several, workdir, display, len(runs), seeds)
+    if seeds > len(several):
       jax.clear_caches()  # Each turn has programs of its own.
   if sweep.swept(config) or len(config.sweep.seed) > 1:
     records = [record for each in runs for record in each.records]
@@ -90,7 +88,7 @@ class Run(NamedTuple):
   records: list[dict]
 
 
-def _run_turn(config, several, workdir, display, at, turns):
+def _run_turn(config, several, workdir, display, done, seeds):
   """Each `Run` beside a config of some seeds, then those of its own."""
   from experiments import protocols, run, sweep
 
@@ -101,9 +99,10 @@ def _run_turn(config, several, workdir, display, at, turns):
     for part in sweep.parts(_on_same_terms(other, config), several, workdir)
   ]
   parts = len(beside) + len(own)
-  of = turns * parts if len(own) > 1 or turns > 1 else 1
+  of = parts * -(-seeds // len(several))
+  of = of if len(own) > 1 or seeds > 1 else 1
   runs = []
-  for part, each in enumerate((*beside, *own), at * parts):
+  for part, each in enumerate((*beside, *own), done):
     folder = run.folder_of(each, WORKDIR.value)
     value = protocols.of(config).value
     finished = (folder / 'records.jsonl').exists()

@@ -162,8 +162,8 @@ def folder_of(config, workdir, kind='') -> pathlib.Path:
   of = {'version': xdomain.__version__, **to_plain(config)}
   plain = json.dumps(of, sort_keys=True)
   digest = hashlib.sha256(plain.encode()).hexdigest()[:8]
-  seeds = map(str, config.sweep.seed or (config.seed,))
-  kind = kind or f'seed{"-".join(seeds)}'
+  first, *_, last = config.sweep.seed or 2 * (config.seed,)
+  kind = kind or f'seed{first}' + f'-{last}' * bool(config.sweep.seed)
   return pathlib.Path(workdir) / f'{config.name}-{kind}-{digest}'
 
 
@@ -355,15 +355,12 @@ def give(config, several, method) -> Given:
   if not config.sweep.seed:
     (one,) = several
     return Given(*keys, one.data, one.valid, one.shown)
-  shown = [each.shown for each in several]
-  stacked = Given(
-    jnp.stack(keys),
-    arrays.stack([each.data for each in several]),
-    jax.tree.map(lambda *x: jnp.stack(x), *(each.valid for each in several)),
-    None if shown[0] is None else arrays.stack(shown),
+  each = _seed_of(method, several)
+  given = [several[at] for at in each]
+  return Given(
+    jnp.stack(keys)[each],
+    *arrays.stack([(of.data, of.valid, of.shown) for of in given]),
   )
-  seeds = _seed_of(method, several)
-  return jax.tree.map(lambda leaf: leaf[seeds], stacked)
 
 
 def _identity(config, several):

@@ -32,12 +32,7 @@ def trials(config) -> list[dict]:
     raise build.ConfigError(
       f'config.search.trials is {space.trials}; it must be at least 1'
     )
-  for field, known in (('hyper', config.hyper), ('model', config.model)):
-    for name in space[field]:
-      if name not in known:
-        raise build.ConfigError(
-          f'config.search.{field}.{name} is no setting of {config.method}'
-        )
+  _check_names(config)
   grid = [
     {'model': model, 'hyper': hyper}
     for model, hyper in itertools.product(
@@ -48,6 +43,15 @@ def trials(config) -> list[dict]:
     return grid
   drawn = random.Random(0).sample(range(len(grid)), space.trials)
   return [grid[at] for at in sorted(drawn)]
+
+
+def _check_names(config):
+  for field in ('hyper', 'model'):
+    for name in config.search[field]:
+      if name not in config[field]:
+        raise build.ConfigError(
+          f'config.search.{field}.{name} is no setting of {config.method}'
+        )
 
 
 def is_empty(config) -> bool:
@@ -96,8 +100,11 @@ def unchosen(config):
 
   What a search is, and whether it has been made, does not depend on its choice.
   """
+  _check_names(config)
   first = {
-    field: {name: values[0] for name, values in config.search[field].items()}
+    field: {
+      name: values[0] for name, values in config.search[field].items() if values
+    }
     for field in ('hyper', 'model')
   }
   return build.replaced(config, **first)
@@ -114,19 +121,29 @@ def keep(folder, config, found) -> None:
   folder = pathlib.Path(folder)
   results.write_json(_file(folder, config), {'config': plain(config)} | found)
   every = [json.loads(p.read_text('utf-8')) for p in folder.glob('*.json')]
+  every = [each for each in every if 'trials' in each]
   every.sort(key=lambda each: each['config']['name'])
   table = report.markdown([_summary(each) for each in every])
   results.write(folder / 'table.md', table + '\n')
 
 
 def kept(folder, config, hashes) -> dict | None:
-  """What was found where the same was searched on the same data, if it was."""
+  """What was found by the same search before, with this version.
+
+  Raises:
+    ConfigError: another search stands there, which this one would replace.
+  """
   file = _file(pathlib.Path(folder), config)
   if not file.exists():
     return None
   found = json.loads(file.read_text('utf-8'))
-  same = found['config'] == plain(config) and found['hashes'] == hashes
-  return found if same and found['version'] == xdomain.__version__ else None
+  of = found.get('config'), found.get('hashes')
+  if of != (plain(config), hashes):
+    raise build.ConfigError(
+      f'{file} holds another search: of other data, another space or other'
+      ' settings; give --keep another folder, or delete the file'
+    )
+  return found if found['version'] == xdomain.__version__ else None
 
 
 def _file(folder, config):

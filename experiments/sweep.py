@@ -13,32 +13,47 @@ from experiments import build, run, show
 from xdomain import figures, members, report, results, train
 
 
-def turns(config, prepared, folder=None) -> list:
-  """A config for each turn of as many seeds as fit with all their members.
+def turns(config, prepare, folder=None):
+  """`(config, data)` of as many seeds as fit with all their members, in turn.
 
   Args:
-    config: of a sweep.
-    prepared: the data of its first seed.
+    config: of a sweep, or of one run.
+    prepare: a config of one seed -> its data.
     folder: where it is kept how many fitted, for when a killed run goes on.
+
+  Yields:
+    The config with the seeds of a turn, and a list of their data. Splits that
+    differ in size have turns of their own.
   """
-  seeds = config.sweep.seed
-  if len(seeds) < 2:
-    return build.by_seed(config)
-  fit = min(
-    _width(each, prepared, folder) // len(build.members(each))
+  every = build.by_seed(config)
+  ready = {0: prepare(every[0])}
+  count = _seeds_at_once(config, ready[0], folder)
+  if count > 1:
+    ready[1] = prepare(every[1])
+    count = count if run.at_once([*ready.values()]) else 1
+  for begin in range(0, len(every), count):
+    turn = range(begin, min(begin + count, len(every)))
+    several = [
+      ready.pop(at) if at in ready else prepare(every[at]) for at in turn
+    ]
+    seeds = tuple(every[at].seed for at in turn)
+    together = build.replaced(config, sweep=dict(seed=seeds))
+    yield (together if len(turn) > 1 else every[begin]), several
+
+
+def _seeds_at_once(config, prepared, folder):
+  """How many seeds fit with the members of any setting, at least 1."""
+  of_settings = [
+    (len(build.members(each)), _width(each, prepared, folder))
     for each in _by_setting(config)
-  )
-  every = [seeds[turn] for turn in members.chunks(len(seeds), max(1, fit))]
-  return [
-    each
-    for turn in every
-    for each in _together(build.replaced(config, sweep=dict(seed=turn)))
+    if len(config.sweep.seed) > 1
   ]
-
-
-def _together(config):
-  """The config itself, or that of its seed where it has only one."""
-  return build.by_seed(config) if len(config.sweep.seed) == 1 else [config]
+  fitting = [
+    count
+    for count in range(2, len(config.sweep.seed) + 1)
+    if all(members.fits(count * of_one, width) for of_one, width in of_settings)
+  ]
+  return max(fitting, default=1)
 
 
 def parts(config, several, folder=None) -> list:
@@ -49,16 +64,17 @@ def parts(config, several, folder=None) -> list:
     several: the data of its seeds.
     folder: as of `turns`.
   """
-  if len(several) > 1 and not run.at_once(several):
-    return [
-      part
-      for each, prepared in zip(build.by_seed(config), several)
-      for part in parts(each, [prepared], folder)
-    ]
+  seen = [run.seen_by(config, each) for each in several]
   every = []
   for of_setting in _by_setting(config):
     build.check(of_setting)  # Also of those that are trained hours later.
-    every += _chunks(of_setting, several, folder)
+    if len(seen) > 1 and not run.at_once(seen):
+      alone = zip(build.by_seed(of_setting), seen)
+      every += [
+        part for one, of in alone for part in _chunks(one, [of], folder)
+      ]
+    else:
+      every += _chunks(of_setting, seen, folder)
   return every
 
 
@@ -81,14 +97,11 @@ def _chunks(config, several, folder):
   if len(every) * len(several) == 1:
     return [config]
   width = _width(config, several[0], folder)
-  if width >= len(every) * len(several):
+  if members.fits(len(every) * len(several), width):
     return [config]
   if len(several) > 1:
-    return [
-      part
-      for each, prepared in zip(build.by_seed(config), several)
-      for part in _chunks(each, [prepared], folder)
-    ]
+    alone = zip(build.by_seed(config), several)
+    return [part for one, of in alone for part in _chunks(one, [of], folder)]
   blank = dict.fromkeys(config.sweep.hyper, ())
   return [
     build.replaced(config, sweep=dict(hyper=blank, members=tuple(every[turn])))
@@ -100,18 +113,21 @@ def _width(config, prepared, folder):
   """How many members fit in the device's memory, or did when it began."""
   if config.width:
     return config.width
-  file = folder and run.folder_of(config, folder, 'width') / 'members.json'
+  apart = len(config.sweep.seed) > 1
+  of_any = build.replaced(
+    config, seed=0, sweep=dict(seed=(0, 1) if apart else ())
+  )
+  file = folder and run.folder_of(of_any, folder, 'width') / 'members.json'
   if file and file.exists():
     return json.loads(file.read_text('utf-8'))
   prepared = run.seen_by(config, prepared)
   method = build.method(config, prepared.sizes)
-  one = jax.tree.map(lambda leaf: leaf[0] if leaf.ndim else leaf, method.hyper)
   width = train.width(
     method.model,
     jax.random.key(config.seed),
     prepared.data,
-    one,
-    apart=len(config.sweep.seed) > 1,
+    jax.tree.map(lambda leaf: leaf[0] if leaf.ndim else leaf, method.hyper),
+    own=(prepared.data, prepared.valid, prepared.shown) if apart else None,
   )
   if file:
     results.write_json(file, width)

@@ -11,6 +11,7 @@ The space is `config.search`: all of its combinations, or as many as
 method. Trials train on the split of `config.seed` and leave its test set alone.
 """
 
+import math
 import pathlib
 import sys
 
@@ -55,7 +56,7 @@ def _tune(config, display):
   import jax
 
   from experiments import build, protocols, run, search, show, sweep
-  from xdomain import report, results
+  from xdomain import report, results, train
 
   build.check(config)
   if build.is_sweep(config) or sweep.swept(config):
@@ -67,10 +68,13 @@ def _tune(config, display):
   prepared = run.prepare(config, display.say)
   display.data(prepared.dataset)
   found = KEEP.value and search.kept(KEEP.value, config, prepared.hashes)
-  if not found:
+  if found:
+    display.say(f'{config.name}: from its search that is kept in {KEEP.value}')
+  else:
     found = search.search(config, prepared, workdir, display)
     if KEEP.value:
       search.keep(KEEP.value, config, found)
+      display.say(f'{config.name}: its search is kept in {KEEP.value}')
   display.table(search.rows(found))
   if not SEEDS.value:
     return
@@ -78,25 +82,30 @@ def _tune(config, display):
   seeds = tuple(range(SEEDS.value))
   chosen = build.replaced(search.apply(config, found), sweep=dict(seed=seeds))
   records = []
-  for turn in sweep.turns(chosen, prepared, folder):
-    several = [run.prepare(each, _quiet) for each in build.by_seed(turn)]
+
+  def prepare(of_seed):
+    return run.prepare(of_seed, lambda line: None)
+
+  for turn, several in sweep.turns(chosen, prepare, folder):
     for part in sweep.parts(turn, several, folder):
       data = sweep.of_part(part, turn, several)
       into = run.folder_of(part, workdir)
       value = protocols.of(part).value
-      at = len(records)
-      with display.training(part.name, value, at, len(seeds)) as watch:
+      parts = len(seeds) // len(data)
+      at = len(records) // len(data)
+      with display.training(part.name, value, at, parts) as watch:
         records += run.run(part, data, into, watch=watch)
     jax.clear_caches()  # Each turn has programs of its own.
   records = [record | {'search': found} for record in records]
-  display.say(show.OVER_SEEDS)
-  display.table(report.over_seeds(records))
   results.write(folder / 'records.jsonl', ''.join(map(results.line, records)))
   display.say(f'trials and records are in {folder}')
-
-
-def _quiet(line):
-  del line
+  diverged = [r['seed'] for r in records if report.loss(r) == math.inf]
+  if diverged:
+    raise train.Diverged(
+      f'{chosen.name} has diverged with seed {", ".join(map(str, diverged))}'
+    )
+  display.say(show.OVER_SEEDS)
+  display.table(report.over_seeds(records))
 
 
 if __name__ == '__main__':

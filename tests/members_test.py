@@ -40,9 +40,9 @@ def straight(outer=False):
   return base.Model((stage, stage), None)
 
 
-def width(free, apart=False, **settings):
+def width(free, own=None, **settings):
   arguments = jax.random.key(0), helpers.small().data, Hyper()
-  return train.width(straight(**settings), *arguments, apart, free)
+  return train.width(straight(**settings), *arguments, own, free)
 
 
 def test_as_many_members_as_fit_are_counted_by_hand():
@@ -66,12 +66,12 @@ def test_data_that_each_member_has_is_counted(monkeypatch):
   data = helpers.small().data
   each = 4 * (3 * LINE + 1 + 2 * LINE + LINE + LINE) + members.size(data)
   devices = jax.local_device_count()
-  assert width(3 * each, apart=True) == 3 * devices
-  assert width(3 * each - 1, apart=True) == 2 * devices
+  assert width(3 * each, own=data) == 3 * devices
+  assert width(3 * each - 1, own=data) == 2 * devices
 
 
 def test_runs_of_other_seeds_are_trained_in_turn_on_a_cpu():
-  assert width(2**40, apart=True) == jax.local_device_count()
+  assert width(2**40, own=()) == jax.local_device_count()
   assert members.across(jnp.ones(3), jnp.ones((3, 1)), True) == 'map'
 
 
@@ -102,6 +102,23 @@ def test_no_device_holds_more_than_its_share(
   assert [turn.stop - turn.start for turn in turns] == sizes
   every = [index for turn in turns for index in range(count)[turn]]
   assert every == list(range(count))
+
+
+@pytest.mark.parametrize(
+  'devices, count, width, fits',
+  [
+    (1, 7, 7, True), (1, 8, 7, False),
+    (4, 8, 8, True), (4, 12, 8, False),
+    (4, 6, 8, True),  # Three devices with two each.
+    (4, 10, 12, False),  # Two devices with five each, where three fit.
+  ],
+)  # fmt: skip
+def test_members_fit_where_no_device_holds_more_than_its_share(
+  devices, count, width, fits, monkeypatch
+):
+  monkeypatch.setattr(jax, 'local_devices', lambda: [None] * devices)
+  monkeypatch.setattr(jax, 'local_device_count', lambda: devices)
+  assert members.fits(count, width) == fits
 
 
 def test_a_single_run_is_neither_mapped_nor_spread():

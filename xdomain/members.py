@@ -99,14 +99,21 @@ def each(function, across, mapped, shared):
 
 def _mesh(shape):
   """The devices that `[]` or `[W]` members are spread over; None for one."""
-  devices = jax.local_devices()
-  width = math.prod(shape)
-  n = max(n for n in range(1, len(devices) + 1) if width % n == 0)
+  n = _spread(shape)
   if n == 1:
     return None
   return jax.make_mesh(
-    (n,), ('runs',), axis_types=(AxisType.Auto,), devices=devices[:n]
+    (n,),
+    ('runs',),
+    axis_types=(AxisType.Auto,),
+    devices=jax.local_devices()[:n],
   )
+
+
+def _spread(shape):
+  """Over how many devices `[]` or `[W]` members are spread."""
+  devices, width = len(jax.local_devices()), math.prod(shape)
+  return max(n for n in range(1, devices + 1) if width % n == 0)
 
 
 def place(members, tree, apart=False):
@@ -119,7 +126,7 @@ def place(members, tree, apart=False):
   """
   mesh = _mesh(shape(members))
   if mesh is None:
-    return tree
+    return jax.device_put(tree) if apart else tree
   return jax.device_put(tree, NamedSharding(mesh, EACH if apart else ALL))
 
 
@@ -129,6 +136,11 @@ def sharding(members):
   if mesh is None:
     return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   return NamedSharding(mesh, EACH)
+
+
+def fits(count: int, width: int) -> bool:
+  """Whether no device holds more than its share of `width` members."""
+  return count * jax.local_device_count() <= width * _spread((count,))
 
 
 def chunks(count, width) -> list[slice]:

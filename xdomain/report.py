@@ -1,5 +1,6 @@
 """Records -> tables with the uncertainty of their numbers."""
 
+import collections
 import itertools
 import json
 from collections.abc import Iterable
@@ -75,7 +76,10 @@ def over_seeds(records: list[dict]) -> list[dict[str, str]]:
       twice, or of a run that failed.
   """
   rows = []
+  # Members of one run share its time, and its seconds are of all of them.
+  members = collections.Counter(record['time'] for record in records)
   for name, group in _methods(records).items():
+    seconds = [each['seconds'] / members[each['time']] for each in group]
     chosen_by = [record[valid(record)] for record in group]
     measures = {
       column: str(estimate(_at(record['test'], path) for record in group))
@@ -88,7 +92,7 @@ def over_seeds(records: list[dict]) -> list[dict[str, str]]:
         'valid': f'{np.mean(chosen_by):.4f}',
         'epoch': f'{np.median([r["epoch"] for r in group]):.0f}',
         'parameters': f'{group[0]["parameters"]:,}',
-        'seconds': f'{np.median([r["seconds"] for r in group]):.0f}',
+        'seconds': f'{np.median(seconds):.0f}',
       }
     )
   return rows

@@ -229,17 +229,18 @@ def abstract(model, key, data, hyper, stage) -> Progress:
   return shapes._replace(stage=stage, epoch=0)
 
 
-def width(model, key, data, hyper, apart=False, free=None) -> int:
+def width(model, key, data, hyper, own=None, free=None) -> int:
   """How many members of a sweep to train at once, on all devices together.
 
   One on each device where that is faster (`members.at_once`), else as many as
   fit. A member takes its state, its best state, those that earlier stages ended
-  in, a gradient and the largest array that an epoch makes on its way.
+  in, a gradient, the largest array that an epoch makes on its way, and its own
+  data.
 
   Args:
     model, key, data: as given to `fit` of one member.
     hyper: of one member.
-    apart: whether each has data of its own.
+    own: the data that each has of its own; None where they share all of it.
     free: bytes that may be taken on each device; by default half the free ones.
 
   Returns:
@@ -252,14 +253,13 @@ def width(model, key, data, hyper, apart=False, free=None) -> int:
   ]
   devices = jax.local_device_count()
   sizes = [members.size(each.state) for each in stands]
-  if not all(members.at_once(size, apart) for size in sizes):
+  if not all(members.at_once(size, own is not None) for size in sizes):
     return devices
   most = max(
     _bytes(stage, progress, key, data, hyper)
     for stage, progress in zip(model.stages, stands)
   )
-  most += members.size(data) if apart else 0
-  return max(1, free // most) * devices
+  return max(1, free // (most + members.size(own))) * devices
 
 
 def _bytes(stage, progress, key, data, hyper):

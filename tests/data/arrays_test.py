@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -137,7 +138,7 @@ def test_people_of_stacked_splits_are_visited_together_and_none_is_lost():
     )
 
   for at, data in enumerate(every):
-    one = jax.tree.map(lambda leaf, at=at: leaf[at], stacked)
+    one = jax.tree.map(lambda leaf, at=at: jnp.asarray(leaf[at]), stacked)
     for ours, theirs in zip(sums(one), sums(data)):
       np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 

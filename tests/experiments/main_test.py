@@ -1,5 +1,7 @@
 """The command as a person types it: real processes, and one that is killed."""
 
+import functools
+import json
 import os
 import pathlib
 import signal
@@ -10,6 +12,7 @@ import time
 import pytest
 
 from tests.experiments.run_test import of_interest
+from xdomain import results
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 QUICK = '--config=configs/autorec.py:item,quick'
@@ -175,3 +178,29 @@ def test_own_files_are_read_and_their_ids_kept(ask, tmp_path):
   )  # fmt: skip
   assert answer.returncode == 0, answer.stderr
   assert '40 users' in answer.stdout
+
+
+def test_a_search_is_kept_and_its_choice_tested_on_seeds_at_once(ask, tmp_path):
+  flags = [
+    QUICK, f'--workdir={tmp_path / "runs"}', f'--keep={tmp_path / "kept"}',
+    '--config.epochs=2', '--config.patience=2', '--config.search.trials=2',
+  ]  # fmt: skip
+  ours = functools.partial(ask, *flags, module='experiments.tune')
+  answer = ours('--seeds=0')
+  assert answer.returncode == 0, answer.stderr
+  assert 'its search is kept in' in answer.stdout
+  answer = ours('--seeds=2', '--config.width=2')
+  assert answer.returncode == 0, answer.stderr
+  assert 'from its search that is kept in' in answer.stdout
+  (folder,) = (tmp_path / 'runs').glob('*-tuned2-*')
+  records = results.read(folder / 'records.jsonl')
+  assert [record['seed'] for record in records] == [0, 1]
+  (kept,) = (tmp_path / 'kept').glob('*.json')
+  found = json.loads(kept.read_text())
+  assert all(record['search'] == found for record in records)
+
+  found['trials'][0]['hyper']['offset'] = 3e38
+  kept.write_text(json.dumps(found))
+  answer = ours('--seeds=2', '--config.width=2')
+  assert answer.returncode == 1
+  assert 'autorec_item has diverged with seed 0, 1' in answer.stderr

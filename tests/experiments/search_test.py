@@ -161,23 +161,29 @@ def test_a_search_that_is_kept_is_found_again_and_stands_in_their_table(
   assert f'lr={found["trials"][0]["hyper"]["lr"]}' in lines[1]
 
 
-@pytest.mark.parametrize(
-  'change', ['data', 'space', 'budget', 'version', 'nothing is there']
-)
-def test_a_search_that_is_kept_is_not_taken_for_another(
-  change, tmp_path, monkeypatch
+def test_a_search_that_is_kept_is_neither_taken_for_another_nor_replaced(
+  tmp_path, monkeypatch
 ):
   tuned = config()
   hashes = run.prepare(tuned, say=lambda line: None).hashes
-  if change != 'nothing is there':
-    search.keep(tmp_path, tuned, go(tuned, tmp_path))
-    assert search.kept(tmp_path, tuned, hashes)
-  if change == 'data':
-    hashes = hashes | {'split': 'other'}
-  elif change == 'space':
-    tuned = config(hyper=dict(lr=(1e-3, 1e-1)))
-  elif change == 'budget':
-    tuned.epochs = 4
-  elif change == 'version':
-    monkeypatch.setattr(search.xdomain, '__version__', '0')
   assert search.kept(tmp_path, tuned, hashes) is None
+  search.keep(tmp_path, tuned, go(tuned, tmp_path))
+  assert search.kept(tmp_path, tuned, hashes)
+  longer = config()
+  longer.epochs = 4
+  for other, of in (
+    (tuned, hashes | {'split': 'other'}),
+    (config(hyper=dict(lr=(1e-3, 1e-1))), hashes),
+    (longer, hashes),
+  ):
+    with pytest.raises(build.ConfigError, match='holds another search'):
+      search.kept(tmp_path, other, of)
+  monkeypatch.setattr(search.xdomain, '__version__', '0')
+  assert search.kept(tmp_path, tuned, hashes) is None
+
+
+@pytest.mark.parametrize('ask', [search.plain, search.trials])
+def test_a_space_may_have_nothing_to_try_of_a_name_but_no_unknown_name(ask):
+  ask(config(model=dict(embed=())))
+  with pytest.raises(build.ConfigError, match=r'config\.search\.hyper\.nope'):
+    ask(config(hyper=dict(nope=(1.0, 2.0))))

@@ -78,8 +78,7 @@ def test_a_listed_member_replaces_what_it_names():
 
 def shown(swept, tmp_path):
   records = []
-  for turn in sweep.turns(swept, prepared(build.by_seed(swept)[0])):
-    several = [prepared(each) for each in build.by_seed(turn)]
+  for turn, several in sweep.turns(swept, prepared):
     for part in sweep.parts(turn, several):
       records += run.run(
         part,
@@ -153,7 +152,7 @@ def test_as_many_seeds_are_trained_at_once_as_fit_with_all_members(
   width, seeds
 ):
   swept = seeds_at_once(width=width)
-  turns = sweep.turns(swept, prepared(build.by_seed(swept)[0]))
+  turns = [turn for turn, _ in sweep.turns(swept, prepared)]
   assert [
     tuple(each.seed for each in build.by_seed(turn)) for turn in turns
   ] == seeds
@@ -163,7 +162,7 @@ def test_as_many_seeds_are_trained_at_once_as_fit_with_all_members(
 def test_seeds_at_once_leave_what_each_leaves_alone(tmp_path):
   together, _ = shown(seeds_at_once(width=6), tmp_path / 'together')
   alone, _ = shown(seeds_at_once(width=1), tmp_path / 'alone')
-  (folder,) = (tmp_path / 'together').glob('*-seed0-4-5-*')
+  (folder,) = (tmp_path / 'together').glob('*-seed0-5-*')
   assert len(together) == len(alone) == 6
   there = cells.archive(tmp_path / 'together', tmp_path)
   for ours, theirs in zip(together, alone):
@@ -184,12 +183,13 @@ def test_splits_of_other_sizes_are_trained_one_after_another(tmp_path):
   cold = arguments.load('configs/ridge.py:cold,quick')
   cold.sweep.seed = (0, 1)
   cold.width = 2
-  several = [prepared(each) for each in build.by_seed(cold)]
+  turns = list(sweep.turns(cold, prepared))
+  assert [turn.seed for turn, _ in turns] == [0, 1]
+  several = [data for _, (data,) in turns]
   assert not run.at_once(several)
-  (turn,) = sweep.turns(cold, several[0])
-  parts = sweep.parts(turn, several)
+  parts = sweep.parts(cold, several)  # As beside a method that they suit.
   assert [part.seed for part in parts] == [0, 1]
-  assert sweep.of_part(parts[1], turn, several) == [several[1]]
+  assert sweep.of_part(parts[1], cold, several) == [several[1]]
 
 
 def test_a_run_of_several_seeds_goes_on_to_the_same_end(tmp_path):

@@ -45,8 +45,14 @@ def put(pair: base.Pair) -> base.Arrays:
   return base.Arrays(source, domain(pair.target), side)
 
 
-def stack(every: Sequence[base.Arrays]) -> base.Arrays:
-  """Several splits of one pair as one, whose leaves lead with `[N]`.
+def stack(every: Sequence[base.Tree]) -> base.Tree:
+  """What several splits have of a kind as one, on the host.
+
+  Args:
+    every: `Arrays`, `Queries`, or trees of them, one for each of `W` members.
+
+  Returns:
+    The same tree, whose leaves lead with `[W]`.
 
   Raises:
     ValueError: they are not `alike`.
@@ -57,10 +63,11 @@ def stack(every: Sequence[base.Arrays]) -> base.Arrays:
   def stacked(*leaves):
     first, *_ = leaves
     if not isinstance(first, base.Rows):
-      return jnp.stack(leaves)
-    lengths = np.concatenate([rows.lengths.each for rows in leaves])
+      return np.stack(leaves)
+    splits = {rows.lengths: rows.lengths.each for rows in leaves}
+    lengths = np.concatenate([*splits.values()])
     same = (dataclasses.replace(r, lengths=first.lengths) for r in leaves)
-    together = jax.tree.map(lambda *arrays: jnp.stack(arrays), *same)
+    together = jax.tree.map(lambda *arrays: np.stack(arrays), *same)
     return dataclasses.replace(together, lengths=base.Lengths(lengths))
 
   return jax.tree.map(
