@@ -62,9 +62,12 @@ def _run_all(config, display):
   build.check(config)
   pathlib.Path(WORKDIR.value).mkdir(parents=True, exist_ok=True)
   workdir = run.folder_of(config, WORKDIR.value, 'sweep')
-  seeds, runs = max(1, len(config.sweep.seed)), []
+  first, *others = build.by_seed(config)
+  seeds, runs = 1 + len(others), []
 
   def prepare(of_seed):
+    if of_seed.seed != first.seed:  # Of data that has been shown.
+      return run.prepare(of_seed, lambda line: None)
     prepared = run.prepare(of_seed, display.say)
     display.data(prepared.dataset)
     return prepared
