@@ -64,18 +64,21 @@ def parts(config, several, folder=None) -> list:
     several: the data of its seeds.
     folder: as of `turns`.
   """
-  seen = [run.seen_by(config, each) for each in several]
+  if len(several) > 1 and not run.at_once(
+    [run.seen_by(config, each) for each in several]
+  ):
+    return _alone(parts, config, several, folder)
   every = []
   for of_setting in _by_setting(config):
     build.check(of_setting)  # Also of those that are trained hours later.
-    if len(seen) > 1 and not run.at_once(seen):
-      alone = zip(build.by_seed(of_setting), seen)
-      every += [
-        part for one, of in alone for part in _chunks(one, [of], folder)
-      ]
-    else:
-      every += _chunks(of_setting, seen, folder)
+    every += _chunks(of_setting, several, folder)
   return every
+
+
+def _alone(parts, config, several, folder):
+  """The parts of each seed."""
+  alone = zip(build.by_seed(config), several)
+  return [part for one, of in alone for part in parts(one, [of], folder)]
 
 
 def of_part(part, config, several):
@@ -100,8 +103,7 @@ def _chunks(config, several, folder):
   if members.fits(len(every) * len(several), width):
     return [config]
   if len(several) > 1:
-    alone = zip(build.by_seed(config), several)
-    return [part for one, of in alone for part in _chunks(one, [of], folder)]
+    return _alone(_chunks, config, several, folder)
   blank = dict.fromkeys(config.sweep.hyper, ())
   return [
     build.replaced(config, sweep=dict(hyper=blank, members=tuple(every[turn])))
