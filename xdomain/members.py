@@ -42,9 +42,9 @@ SMALL = 2**21  # bytes
 def at_once(size: int, apart: bool) -> bool:
   """Whether members are faster together than in turn.
 
-  They are on accelerators. On two CPU cores 16 runs that share batches took .13
-  to .77 of the time by vmap where a member has up to 1.5 MB, 1.04 to 1.46 from
-  5 MB on, and runs of other seeds up to 2.14 (results/benchmarks/sweep.md);
+  They are on accelerators. On two CPU cores 16 runs that share batches took .12
+  to .67 of the time by vmap where a member has up to 1.5 MB, 1.20 to 1.29 from
+  5 MB on, and runs of other seeds .53 to 1.79 (results/benchmarks/sweep.md);
   vmap goes on with those that have stopped early.
 
   Args:
