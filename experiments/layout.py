@@ -218,13 +218,14 @@ def _about(records):
 
 
 def _figure(config, grid):
-  """Curves over numbered columns, else bars."""
+  """Curves over numbered columns, else bars: sampled @10, or one measure."""
   if config.x_label:
     return _curves(config, grid)
-  sampled = [c for c in grid.columns if 'full ' not in c.name]
+  sampled = [c for c in grid.columns if 'full ' not in c.name] or grid.columns
   at_10 = [c for c in sampled if c.name.endswith('@10')]
+  first = name_of(config.measures[0])  # Others have scales of their own.
   points, reference = {}, {}
-  for column in at_10 or sampled:
+  for column in at_10 or [c for c in sampled if c.name.endswith(first)]:
     for row in grid.rows:
       cell = grid.cells[row, column.name]
       if cell.values:
@@ -233,9 +234,8 @@ def _figure(config, grid):
       if cell.paper is not None:
         reference.setdefault(column.name, {})[row] = cell.paper
   return figures.bars(
-    points, y_label='' if at_10 else ', '.join(map(name_of, config.measures)),
-    reference=reference or None,
-  )  # fmt: skip
+    points, y_label='' if at_10 else first, reference=reference or None
+  )
 
 
 def _curves(config, grid):

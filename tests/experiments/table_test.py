@@ -20,7 +20,7 @@ from experiments import (
   statistics,
   summary,
 )
-from xdomain import report, results
+from xdomain import figures, report, results, typeset
 from xdomain.data import tables
 
 
@@ -488,3 +488,24 @@ def test_a_table_of_runs_that_all_diverged_has_no_plot(tmp_path):
   assert {path.name for path in folder.iterdir()} == {
     'table.md', 'table.csv', 'table.tex', 'records.jsonl.xz',
   }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  'measures, drawn',
+  [
+    (('rmse', 'mae'), ['RMSE']),
+    (('sampled hr@5', 'sampled hr@10', 'full hr@10'), ['HR@10']),
+    (('full ndcg@5',), ['full NDCG@5']),
+  ],
+)
+def test_a_plot_is_of_measures_of_one_scale(measures, drawn, monkeypatch):
+  columns = [typeset.Column(layout.name_of(name), False) for name in measures]
+  cell = typeset.Cell((0.5, 0.6))
+  grid = typeset.Grid(
+    ['a'], columns, {('a', column.name): cell for column in columns}
+  )
+  monkeypatch.setattr(figures, 'bars', lambda groups, **labels: list(groups))
+  config = small({'AutoRec': (autorec, 'item')})
+  with config.unlocked():
+    config.measures = measures
+  assert layout._figure(config, grid) == drawn
