@@ -5,8 +5,8 @@ again: an unfinished run goes on where it stood, a finished one is shown from
 its records. A run of several seeds, `config.sweep.seed`, trains them at once.
 
   config.json     the resolved config
-  about.json      seed, versions, hashes of the data, revision of the code; of
-                  each seed
+  about.json      seed, versions, hashes of the data, revision of the code; a
+                  list of them where there are several seeds
   metrics.jsonl   a line an epoch (and events.* for TensorBoard, if installed)
   checkpoint/     where it stands; at the end, the trained model
   records.jsonl   a record for the run, or one for each member of a sweep
@@ -162,8 +162,8 @@ def folder_of(config, workdir, kind='') -> pathlib.Path:
   of = {'version': xdomain.__version__, **to_plain(config)}
   plain = json.dumps(of, sort_keys=True)
   digest = hashlib.sha256(plain.encode()).hexdigest()[:8]
-  first, *_, last = config.sweep.seed or 2 * (config.seed,)
-  kind = kind or f'seed{first}' + f'-{last}' * bool(config.sweep.seed)
+  seeds = config.sweep.seed or (config.seed,)
+  kind = kind or f'seed{seeds[0]}' + f'-{seeds[-1]}' * (len(seeds) > 1)
   return pathlib.Path(workdir) / f'{config.name}-{kind}-{digest}'
 
 
@@ -297,7 +297,8 @@ def _train(config, several, method, folder, about, watch, seconds):
   given = give(config, several, method)
   progress = restore(config, several, method, folder, given)
   results.write_json(folder / 'config.json', to_plain(config))
-  results.write_json(folder / 'about.json', about)
+  of_all = about if len(about) > 1 else about[0]
+  results.write_json(folder / 'about.json', of_all)
   log = folder / 'metrics.jsonl'
   _forget_after(log, progress)
   events = results.EventWriter(folder, results.read(log))

@@ -43,10 +43,11 @@ def turns(config, prepare, folder=None):
 
 def _seeds_at_once(config, prepared, folder):
   """How many seeds fit with the members of any setting, at least 1."""
+  if len(config.sweep.seed) < 2:
+    return 1
   of_settings = [
     (len(build.members(each)), _width(each, prepared, folder))
     for each in _by_setting(config)
-    if len(config.sweep.seed) > 1
   ]
   fitting = [
     count

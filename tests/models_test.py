@@ -127,6 +127,15 @@ def test_a_sweep_equals_its_runs(name):
     assert swept.best_epoch[member] == alone.best_epoch
 
 
+def test_vmap_and_map_agree(name, monkeypatch):
+  hypers = load(name).Hyper(), other(name)
+  values = {}
+  for across in ('map', 'vmap'):
+    monkeypatch.setattr(members, 'across', lambda *trees, form=across: form)
+    values[across] = fit(name, stacked(hypers)).best_value
+  np.testing.assert_allclose(values['map'], values['vmap'], atol=1e-4)
+
+
 def test_seeds_at_once_equal_each_alone(name, monkeypatch):
   monkeypatch.setattr(members, 'across', lambda *args: 'vmap')
   splits = helpers.small(), helpers.small(split=1)

@@ -189,10 +189,8 @@ def fit(
 def begin(model, key, data, hyper, stage, done) -> Progress:
   """The progress of a stage before its first epoch."""
   every = _each_has(key, hyper)
-  across, shape = (
-    members.across(every, done, key.ndim > 0),
-    members.shape(every),
-  )
+  across = members.across(every, done, key.ndim > 0)
+  shape = members.shape(every)
   state = _init(
     model.stages[stage], across, _fold(key, stage, 0), data, hyper, done
   )

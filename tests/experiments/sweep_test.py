@@ -179,6 +179,17 @@ def test_seeds_at_once_leave_what_each_leaves_alone(tmp_path):
     assert mean**0.5 == pytest.approx(ours['test']['rmse'], abs=1e-3)
 
 
+def test_a_sweep_of_one_seed_is_a_run_of_it(tmp_path, capsys):
+  swept = config()
+  swept.sweep.seed = (3,)
+  ((turn, _),) = sweep.turns(swept, prepared)
+  assert not build.is_sweep(turn)
+  assert run.folder_of(turn, tmp_path).name.startswith('autorec_item-seed3-')
+  (record,), _ = shown(swept, tmp_path)
+  assert record['seed'] == 3
+  assert 'autorec_item' in capsys.readouterr().out
+
+
 def test_splits_of_other_sizes_are_trained_one_after_another(tmp_path):
   cold = arguments.load('configs/ridge.py:cold,quick')
   cold.sweep.seed = (0, 1)
