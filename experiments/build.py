@@ -107,8 +107,12 @@ def _check_numbers(config):
     _check(name, config[name], config[name] >= 1, 'at least 1')
   width = config.get('width', 0)  # Not in the config of a run's folder.
   _check('width', width, width >= 0, 'at least 0')
-  for seed in config.sweep.seed:
+  seeds = config.sweep.seed
+  for seed in seeds:
     _check('sweep.seed', seed, isinstance(seed, int), 'of whole numbers')
+  _check(
+    'sweep.seed', seeds, len(set(seeds)) == len(seeds), 'of different ones'
+  )
   if config.every > min(config.patience, config.epochs):
     raise ConfigError(
       f'config.every is {config.every}; validate at least once within'

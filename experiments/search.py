@@ -120,7 +120,7 @@ def keep(folder, config, found) -> None:
   """Writes a search to a folder of them, and the table of all of them."""
   folder = pathlib.Path(folder)
   results.write_json(_file(folder, config), {'config': plain(config)} | found)
-  every = [json.loads(p.read_text('utf-8')) for p in folder.glob('*.json')]
+  every = map(_read, folder.glob('*.json'))
   every = [each for each in every if 'trials' in each]
   every.sort(key=lambda each: each['config']['name'])
   table = report.markdown([_summary(each) for each in every])
@@ -131,12 +131,13 @@ def kept(folder, config, hashes) -> dict | None:
   """What was found by the same search before, with this version.
 
   Raises:
-    ConfigError: another search stands there, which this one would replace.
+    ConfigError: another search stands there, which this one would replace, or
+      what is no search.
   """
   file = _file(pathlib.Path(folder), config)
   if not file.exists():
     return None
-  found = json.loads(file.read_text('utf-8'))
+  found = _read(file)
   of = found.get('config'), found.get('hashes')
   if of != (plain(config), hashes):
     raise build.ConfigError(
@@ -144,6 +145,16 @@ def kept(folder, config, hashes) -> dict | None:
       ' settings; give --keep another folder, or delete the file'
     )
   return found if found['version'] == xdomain.__version__ else None
+
+
+def _read(file):
+  try:
+    return json.loads(file.read_text('utf-8'))
+  except json.JSONDecodeError as error:
+    raise build.ConfigError(
+      f'{file}, line {error.lineno}: {error.msg}; it is no search that was'
+      ' kept: delete it, or give --keep another folder'
+    ) from None
 
 
 def _file(folder, config):

@@ -64,7 +64,8 @@ def _tune(config, display):
       'config.sweep is not for tuning: what is tried stands in config.search'
     )
   workdir = pathlib.Path(WORKDIR.value)
-  workdir.mkdir(parents=True, exist_ok=True)
+  for folder in filter(None, (workdir, KEEP.value)):
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
   prepared = run.prepare(config, display.say)
   display.data(prepared.dataset)
   found = KEEP.value and search.kept(KEEP.value, config, prepared.hashes)

@@ -178,8 +178,12 @@ def test_a_search_that_is_kept_is_neither_taken_for_another_nor_replaced(
   ):
     with pytest.raises(build.ConfigError, match='holds another search'):
       search.kept(tmp_path, other, of)
-  monkeypatch.setattr(search.xdomain, '__version__', '0')
-  assert search.kept(tmp_path, tuned, hashes) is None
+  with monkeypatch.context() as patch:
+    patch.setattr(search.xdomain, '__version__', '0')
+    assert search.kept(tmp_path, tuned, hashes) is None
+  (tmp_path / 'autorec_item.json').write_text('{\n')
+  with pytest.raises(build.ConfigError, match=r'item\.json, line 2: .*no sear'):
+    search.kept(tmp_path, tuned, hashes)
 
 
 @pytest.mark.parametrize('ask', [search.plain, search.trials])

@@ -179,6 +179,13 @@ def test_seeds_at_once_leave_what_each_leaves_alone(tmp_path):
     assert mean**0.5 == pytest.approx(ours['test']['rmse'], abs=1e-3)
 
 
+def test_a_seed_is_not_swept_twice():
+  swept = config()
+  swept.sweep.seed = (3, 3)
+  with pytest.raises(build.ConfigError, match=r'sweep\.seed is \(3, 3\)'):
+    build.check(swept)
+
+
 def test_a_sweep_of_one_seed_is_a_run_of_it(tmp_path, capsys):
   swept = config()
   swept.sweep.seed = (3,)
