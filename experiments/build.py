@@ -111,7 +111,7 @@ def _check_numbers(config):
   for seed in seeds:
     _check('sweep.seed', seed, isinstance(seed, int), 'of whole numbers')
   _check(
-    'sweep.seed', seeds, len(set(seeds)) == len(seeds), 'of different ones'
+    'sweep.seed', seeds, len(set(seeds)) == len(seeds), 'of different numbers'
   )
   if config.every > min(config.patience, config.epochs):
     raise ConfigError(
