@@ -105,18 +105,12 @@ def _run_turn(config, several, workdir, display, done, seeds):
   of = parts * -(-seeds // len(several))
   of = of if len(own) > 1 or seeds > 1 else 1
   runs = []
-  for part, each in enumerate((*beside, *own), done):
+  for part, (each, data) in enumerate((*beside, *own), done):
     folder = run.folder_of(each, WORKDIR.value)
     value = protocols.of(config).value
     finished = (folder / 'records.jsonl').exists()
     with display.training(each.name, value, part, of) as watch:
-      records = run.run(
-        each,
-        sweep.of_part(each, config, several),
-        folder,
-        watch=watch,
-        seconds=SECONDS.value,
-      )
+      records = run.run(each, data, folder, watch=watch, seconds=SECONDS.value)
     runs.append(Run(each, folder, records))
     if finished:
       display.say(

@@ -106,13 +106,13 @@ def _train(todo, workdir, display, seconds):
   for part, config in enumerate(groups):
     if _same_split(config) != at:
       prepared, at = run.prepare(config, lambda line: None), _same_split(config)
-    for each in sweep.parts(config, [prepared]):
+    for each, data in sweep.parts(config, [prepared]):
       value = protocols.of(each).value
       title = f'{each.name} seed {each.seed}'
       folder = run.folder_of(each, workdir)
       try:
         with display.training(title, value, part, len(groups)) as watch:
-          run.run(each, prepared, folder, watch=watch, seconds=seconds)
+          run.run(each, data, folder, watch=watch, seconds=seconds)
       except train.Diverged as error:
         display.say(f'{title}: {error}')
     jax.clear_caches()  # A process can hold only so many compiled programs.

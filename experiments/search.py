@@ -79,11 +79,11 @@ def search(config, prepared, workdir, display) -> dict:
   folder = folder_of(config, workdir, 'search')
   parts = _parts(config, prepared, folder)
   runs = []
-  for part, each in enumerate(parts):
+  for part, (each, data) in enumerate(parts):
     value = protocols.of(config).value
     with display.training(config.name, value, part, len(parts)) as watch:
       inside = run.folder_of(each, folder)
-      runs.append(run.run(each, prepared, inside, watch=watch, test=False))
+      runs.append(run.run(each, data, inside, watch=watch, test=False))
   jax.clear_caches()  # A process can hold only so many compiled programs.
   found = _found(config, runs)
   results.write_json(folder / 'search.json', found)

@@ -57,8 +57,8 @@ def _seeds_at_once(config, prepared, folder):
   return max(fitting, default=1)
 
 
-def parts(config, several, folder=None) -> list:
-  """A config for each run of a turn: each setting, by as many members as fit.
+def parts(config, several, folder=None) -> list[tuple]:
+  """`(config, data)` of each run: each setting, by as many members as fit.
 
   Args:
     config: of a turn.
@@ -82,12 +82,6 @@ def _alone(parts, config, several, folder):
   return [part for one, of in alone for part in parts(one, [of], folder)]
 
 
-def of_part(part, config, several):
-  """The data of a part of a turn, and of the turn's seeds."""
-  of = dict(zip([each.seed for each in build.by_seed(config)], several))
-  return [of[each.seed] for each in build.by_seed(part)]
-
-
 def _by_setting(config):
   blank = dict.fromkeys(config.sweep.model, ())
   return [
@@ -99,15 +93,19 @@ def _by_setting(config):
 def _chunks(config, several, folder):
   every = build.members(config)
   if len(every) * len(several) == 1:
-    return [config]
+    return [(config, several)]
   width = _width(config, several[0], folder)
   if members.fits(len(every) * len(several), width):
-    return [config]
+    return [(config, several)]
   if len(several) > 1:
     return _alone(_chunks, config, several, folder)
   blank = dict.fromkeys(config.sweep.hyper, ())
+
+  def of_members(listed):
+    return build.replaced(config, sweep=dict(hyper=blank, members=listed))
+
   return [
-    build.replaced(config, sweep=dict(hyper=blank, members=tuple(every[turn])))
+    (of_members(tuple(every[turn])), several)
     for turn in members.chunks(len(every), width)
   ]
 

@@ -85,11 +85,12 @@ def _tune(config, display):
   records = []
 
   def prepare(of_seed):
+    if of_seed.seed == config.seed:
+      return prepared
     return run.prepare(of_seed, lambda line: None)
 
   for turn, several in sweep.turns(chosen, prepare, folder):
-    for part in sweep.parts(turn, several, folder):
-      data = sweep.of_part(part, turn, several)
+    for part, data in sweep.parts(turn, several, folder):
       into = run.folder_of(part, workdir)
       value = protocols.of(part).value
       parts = len(seeds) // len(data)

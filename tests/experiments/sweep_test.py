@@ -28,14 +28,14 @@ def test_settings_are_runs_of_their_own():
   seeds = build.by_seed(swept)
   assert [each.seed for each in seeds] == [3, 5]
   parts = sweep.parts(seeds[0], [prepared(seeds[0])])
-  assert [each.model.embed for each in parts] == [8, 16]
-  assert len({run.folder_of(each, '') for each in parts}) == 2
+  assert [each.model.embed for each, _ in parts] == [8, 16]
+  assert len({run.folder_of(each, '') for each, _ in parts}) == 2
 
 
 def test_a_config_without_a_sweep_is_one_part_as_it_is():
   plain = config()
   (seed,) = build.by_seed(plain)
-  (part,) = sweep.parts(seed, [prepared(seed)])
+  ((part, _),) = sweep.parts(seed, [prepared(seed)])
   assert part.to_dict() == plain.to_dict()
 
 
@@ -44,12 +44,13 @@ def test_all_members_are_trained_once_whatever_the_width():
   swept.sweep.hyper.lr = (1e-3, 3e-3, 1e-2)
   swept.sweep.hyper.alpha = (0.0, 1e-4, 1e-3)
   parts = sweep.parts(swept, [prepared(swept)])
-  widths = [len(build.members(part)) for part in parts]
+  widths = [len(build.members(part)) for part, _ in parts]
   assert widths == [4, 4, 1]
-  members = [member for part in parts for member in build.members(part)]
+  members = [member for part, _ in parts for member in build.members(part)]
   assert members == build.members(swept)
   swept.width = 0  # What fits: these are small.
-  assert sweep.parts(swept, [prepared(swept)]) == [swept]
+  data = [prepared(swept)]
+  assert sweep.parts(swept, data) == [(swept, data)]
 
 
 def test_a_sweep_that_goes_on_has_the_width_that_it_began_with(
@@ -79,13 +80,9 @@ def test_a_listed_member_replaces_what_it_names():
 def shown(swept, tmp_path):
   records = []
   for turn, several in sweep.turns(swept, prepared):
-    for part in sweep.parts(turn, several):
-      records += run.run(
-        part,
-        sweep.of_part(part, turn, several),
-        run.folder_of(part, tmp_path),
-        watch=lambda report: None,
-      )
+    for part, data in sweep.parts(turn, several):
+      folder = run.folder_of(part, tmp_path)
+      records += run.run(part, data, folder, watch=lambda report: None)
   sweep.report_on(swept, records, tmp_path, show.Show())
   (folder,) = tmp_path.glob('*-sweep-*')
   return records, folder
@@ -206,8 +203,8 @@ def test_splits_of_other_sizes_are_trained_one_after_another(tmp_path):
   several = [data for _, (data,) in turns]
   assert not run.at_once(several)
   parts = sweep.parts(cold, several)  # As beside a method that they suit.
-  assert [part.seed for part in parts] == [0, 1]
-  assert sweep.of_part(parts[1], cold, several) == [several[1]]
+  assert [part.seed for part, _ in parts] == [0, 1]
+  assert [data for _, (data,) in parts] == several
 
 
 def test_a_run_of_several_seeds_goes_on_to_the_same_end(tmp_path):
