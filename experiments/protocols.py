@@ -7,10 +7,8 @@ held-out items.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax.numpy as jnp
-
 from experiments import build
-from xdomain import base, evaluate, ranking, wording
+from xdomain import evaluate, ranking, wording
 from xdomain.data import arrays, splits
 
 HEADLINE = 'ndcg@10'
@@ -32,7 +30,7 @@ class Protocol(NamedTuple):
   value: Callable  # the measure's value -> the record's
   answer: Callable  # (prepared, model, state) -> Answer
   differences: Callable  # (arrays, arrays) -> [(name, value, low, high)]
-  catalogue: Callable  # (prepared, model, state) -> users [B] -> [B, T]
+  rates: bool  # what is predicted is a rating, on the scale of the data
 
 
 def of(config) -> Protocol:
@@ -80,19 +78,6 @@ def _rating_differences(ours, theirs):
   return [('RMSE', first - second, low, high)]
 
 
-def _predicted(prepared, model, state):
-  data, scale = prepared.data, prepared.dataset.scale
-  score = model.predict(state, data)
-  items = jnp.arange(prepared.dataset.pair.target.n_items)
-
-  def catalogue(users):
-    asked = jnp.broadcast_to(items, (users.size, items.size))
-    queries = base.Queries(users, asked, None, None)
-    return evaluate.rate(score, model.trained, scale, data, queries)[0]
-
-  return catalogue
-
-
 # --- Rankings ---------------------------------------------------------------
 
 
@@ -124,25 +109,17 @@ def _ranking_differences(ours, theirs):
   return rows
 
 
-def _scored(prepared, model, state):
-  seen = prepared.data if prepared.shown is None else prepared.shown
-  items = prepared.dataset.pair.target.n_items
-  return ranking.all_scores(
-    model.predict, model.predict_all, items, state, seen
-  )
-
-
 def _ranking(split):
   return Protocol(
     split, arrays.ranking_queries, _unranked, f'valid_{HEADLINE}',
-    lambda value: 1 - value, _rank, _ranking_differences, _scored,
+    lambda value: 1 - value, _rank, _ranking_differences, False,
   )  # fmt: skip
 
 
 PROTOCOLS = {
   'rating': Protocol(
     splits.by_ratio, arrays.rating_queries, _rating_error, 'valid_rmse',
-    lambda value: value, _rate, _rating_differences, _predicted,
+    lambda value: value, _rate, _rating_differences, True,
   ),
   'leave_one_out': _ranking(splits.leave_one_out),
   'cold_start': _ranking(splits.cold_start),

@@ -123,6 +123,45 @@ def test_ranks_are_those_of_a_sort_however_they_are_blocked(
     assert ranks.sampled[k] == sum(scores[u, others[k]] >= scores[u, i])
 
 
+@pytest.mark.parametrize('cells', [1, 90, 10**9])
+@pytest.mark.parametrize('with_all', [False, True])
+def test_the_best_are_those_of_a_sort_however_they_are_blocked(
+  cells, with_all, monkeypatch
+):
+  monkeypatch.setattr(ranking, 'CELLS', cells)
+  rng = np.random.default_rng(0)
+  scores = rng.normal(size=(7, 33 if with_all else 30))
+  scores[3, 4] = np.nan
+  liked = {(u, int(i)) for u in range(7) for i in rng.choice(30, 4 * u, False)}
+  users = np.array([6, 3, 3, 0, 5])
+  items, values = ranking.best(
+    table_model(scores, with_all), None, None, known(liked, 7, 30), users, 8
+  )
+  for user, best, value in zip(users, items, values):
+    rest = [i for i in range(30) if (user, i) not in liked]
+    rest = [i for i in rest if not np.isnan(scores[user, i])]
+    rest.sort(key=lambda item: -scores[user, item])
+    real = np.isfinite(value)
+    assert best[real].tolist() == rest[:8]
+    np.testing.assert_allclose(value[real], scores[user, rest[:8]], rtol=1e-6)
+
+
+def test_untrained_predictions_are_the_mean_where_ratings_are_predicted():
+  rated = [[0, 0, 2], [1, 0, 4], [1, 1, 5]]
+  domain = arrays.domain(helpers.ratings(rated, 2, 4))
+  data = base.Arrays(domain, domain)  # Its mean is 11 / 3.
+  model = table_model([[9, 3, 3.5, 4], [9, 9, 1, 7]])._replace(
+    trained=lambda data, users, items: items != 3
+  )
+  args = model, None, data, domain.by_user, np.array([0, 1]), 3
+  items, values = ranking.best(*args, fallback=True)
+  assert items[0].tolist() == [3, 2, 1]
+  np.testing.assert_allclose(values[0], [11 / 3, 3.5, 3], rtol=1e-6)
+  np.testing.assert_allclose(values[1], [11 / 3, 1, -np.inf], rtol=1e-6)
+  items, _ = ranking.best(*args)
+  assert items[0].tolist() == [3, 2, 1] and items[1, :2].tolist() == [3, 2]
+
+
 def test_the_expected_sample_is_that_of_krichene_and_rendle():
   expected = GOLDEN['sampled_correction']
   gain = ranking.expected_gains([3], [expected['n']], expected['m'], (2,))

@@ -96,6 +96,66 @@ def _blocks(ids, block, padding):
   )
 
 
+def best(model, state, data, known, users, top, fallback=False):
+  """The items that score best, of those that users are not known to like.
+
+  Args:
+    model: what was trained.
+    state: as `model.predict` takes it.
+    data: what predictions may look at.
+    known: `[U, items]` all that users have events with, held out or not.
+    users: `[Q]`.
+    top: at most so many items for each.
+    fallback: whether untrained predictions are the mean rating, as in
+      `evaluate.rate`.
+
+  Returns:
+    Items and scores, both `[Q, top]`, best first; -inf where there are no more.
+  """
+  top = min(top, known.n_columns)
+  block = int(np.clip(CELLS // known.n_columns, 1, len(users)))
+  item, score = _best(
+    model.predict, model.predict_all, model.trained if fallback else None,
+    _most(known, users, block), top, state, data,
+    _blocks(users, block, known.n_rows), known,
+  )  # fmt: skip
+  n = len(users)
+  return tuple(np.asarray(x).reshape(-1, top)[:n] for x in (item, score))
+
+
+@functools.partial(
+  jax.jit,
+  static_argnames=('predict', 'predict_all', 'trained', 'capacity', 'top'),
+)
+def _best(
+  predict, predict_all, trained, capacity, top, state, data, blocks, known
+):
+  score_all = all_scores(predict, predict_all, known.n_columns, state, data)
+
+  def of(users):
+    there = jnp.minimum(users, known.n_rows - 1)
+    scores = score_all(there)  # [B, T]
+    if trained is not None:
+      items = jnp.broadcast_to(jnp.arange(known.n_columns), scores.shape)
+      sure = trained(data, there[:, None], items)
+      scores = jnp.where(sure, scores, data.target.by_user.mean())
+    other = _not_known(known, users, capacity) & ~jnp.isnan(scores)
+    scores, items = jax.lax.top_k(jnp.where(other, scores, -jnp.inf), top)
+    return items, scores
+
+  return jax.lax.map(of, blocks)
+
+
+def _not_known(known, users, capacity):
+  """`[B, T]` whether users `[B]` are not known to like an item."""
+  entries = sparse.flatten_rows(
+    known.start, known.column, known.value, users, capacity
+  )
+  row = jnp.where(entries.weight > 0, entries.segment, users.shape[0])
+  other = jnp.ones((users.shape[0], known.n_columns), bool)
+  return other.at[row, entries.column].set(False, mode='drop')
+
+
 def _in_catalogue(
   predict, predict_all, block, capacity, state, data, users, items, known
 ):
@@ -118,12 +178,7 @@ def _count(predict, predict_all, capacity, state, data, blocks, known):
     users, items = block
     scores = score_all(jnp.minimum(users, known.n_rows - 1))  # [B, T]
     held = jnp.take_along_axis(scores, items[:, None], axis=1)
-    entries = sparse.flatten_rows(
-      known.start, known.column, known.value, users, capacity
-    )
-    row = jnp.where(entries.weight > 0, entries.segment, users.shape[0])
-    other = jnp.ones(scores.shape, bool)
-    other = other.at[row, entries.column].set(False, mode='drop')
+    other = _not_known(known, users, capacity)
     return (
       jnp.sum(~(scores < held) & other, axis=1),
       1 + jnp.sum(other, axis=1),

@@ -1,6 +1,9 @@
 import shutil
+import subprocess
+import sys
 
 import numpy as np
+import polars as pl
 import pytest
 
 from experiments import arguments, build, recommend, run
@@ -39,8 +42,38 @@ def test_no_more_items_than_there_are(trained):
   assert len(rows) == target.n_items - np.sum(target.user == 3)
 
 
+def test_all_users_are_asked_for_in_a_file(trained, tmp_path, request):
+  folder, dataset = trained
+  file = tmp_path / 'top.csv'
+  command = f'-m experiments.recommend --run={folder} --top=3 --out={file}'
+  done = subprocess.run(
+    [sys.executable, *command.split()],
+    cwd=request.config.rootpath, capture_output=True, text=True, check=True,
+  )  # fmt: skip
+  users = dataset.pair.target.n_users
+  rows = recommend.recommend(folder, None, top=3)
+  assert [user for user, _, _ in rows[::3]] == dataset.ids.users.tolist()
+  assert len(rows) == 3 * users
+  assert rows[9:12] == recommend.recommend(folder, [rows[9][0]], top=3)
+  table = pl.read_csv(file)
+  assert table.columns == ['user', 'item', 'prediction']
+  assert table['item'].to_list() == [item for _, item, _ in rows]
+  assert done.stdout.startswith(f'{len(rows):,} items for {users:,} users')
+
+
+def test_items_beyond_the_scale_are_told_apart(trained, monkeypatch):
+  folder, dataset = trained
+  before = recommend.recommend(folder, ['u3'], top=5)
+  prepared = run.prepare(recommend._config(folder), say=lambda line: None)
+  narrow = prepared._replace(dataset=dataset._replace(scale=(1, 1.5)))
+  monkeypatch.setattr(run, 'prepare', lambda *args, **kwargs: narrow)
+  after = recommend.recommend(folder, ['u3'], top=5)
+  assert [item for _, item, _ in after] == [item for _, item, _ in before]
+  assert {value for _, _, value in after} == {1.5}
+
+
 def test_an_unknown_user_is_answered_with_a_near_one(trained):
-  with pytest.raises(build.ConfigError, match="user '3' is not in the data"):
+  with pytest.raises(build.ConfigError, match="'3' is not among the 300"):
     recommend.recommend(trained[0], ['3'], top=1)
 
 
