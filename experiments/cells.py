@@ -50,6 +50,8 @@ def of(table) -> dict[tuple[str, str], object]:
         raise build.ConfigError(
           f'config.{field} names {name!r}{wording.instead(name, known)}'
         )
+      if list(table[field]).count(name) > 1:
+        raise build.ConfigError(f'config.{field} names {name!r} more than once')
   return {
     (row, column): _cell(table, table.methods[row], table.on[column].terms)
     for row in table.rows

@@ -86,6 +86,13 @@ def test_a_row_that_is_not_known_is_answered_with_what_would_do():
     cells.of(config)
 
 
+def test_a_seed_counts_once():
+  config = small()
+  config.seeds = (0, 1, 0)
+  with pytest.raises(build.ConfigError, match='seeds names 0 more than once'):
+    cells.of(config)
+
+
 def test_a_table_is_trained_written_and_printed_again_without_training(
   filled, monkeypatch, capsys
 ):
