@@ -134,11 +134,15 @@ def _seen_as(view, dataset, split):
     raise build.ConfigError(
       f'config.view is {view!r}{wording.instead(view, VIEWS)}'
     )
-  train = VIEWS[view](dataset, split.train)
-  shown = None
-  if split.shown is not None:
-    shown = arrays.put(VIEWS[view](dataset, split.shown))
-  return view, arrays.sizes(train), arrays.put(train), shown
+
+  def put(pair):
+    # The source's items come after the target's where both are one.
+    border = pair.target.n_items if view == 'merged' else 0
+    return arrays.put(VIEWS[view](dataset, pair), border)
+
+  sizes = arrays.sizes(VIEWS[view](dataset, split.train))
+  shown = split.shown and put(split.shown)
+  return view, sizes, put(split.train), shown
 
 
 def seen_by(config, prepared) -> Prepared:

@@ -154,7 +154,7 @@ class Events(NamedTuple):
 @functools.partial(
   jax.tree_util.register_dataclass,
   data_fields=('start', 'row', 'column', 'value', 'order'),
-  meta_fields=('n_columns', 'lengths'),
+  meta_fields=('n_columns', 'lengths', 'border'),
 )
 @dataclasses.dataclass(frozen=True)
 class Rows:
@@ -171,6 +171,7 @@ class Rows:
   order: Array  # [R] int32, rows by falling length
   n_columns: int
   lengths: Lengths
+  border: int = 0  # where another domain's columns begin; 0 if they are of one
 
   @property
   def n_rows(self) -> int:
@@ -218,11 +219,28 @@ class Rows:
 
     return Events(of(self.row), of(self.column), of(self.value), weight)
 
-  def negatives(self, key, rows, n: int = 1) -> Array:
-    """`[B, n]` columns that rows `[B]` have no entry in, drawn uniformly."""
+  def negatives(self, key, rows, n: int = 1, like=None):
+    """Columns that rows `[B]` have no entry in, drawn uniformly.
+
+    Args:
+      key: a random key.
+      rows: `[B]`.
+      n: how many for each.
+      like: `[B]` columns whose domain they are drawn from; without, from all.
+
+    Returns:
+      As `sampling.absent`: `[B, n]` columns, and `[B]` whether there are any.
+    """
+    within = None
+    if like is not None and self.border:
+      first = like < self.border
+      within = (
+        jnp.where(first, 0, self.border),
+        jnp.where(first, self.border, self.n_columns),
+      )
     longest = int(self.lengths.falling.max(initial=0))
     return sampling.absent(
-      key, self.start, self.column, self.n_columns, longest, rows, n
+      key, self.start, self.column, self.n_columns, longest, rows, n, within
     )
 
   def expected(self, rows) -> Array:

@@ -1,5 +1,7 @@
 """BPR against the golden numbers, and what its steps draw and touch."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,9 +130,14 @@ def test_a_step_touches_the_rows_of_its_batch_alone():
     np.testing.assert_array_equal(moved, rows)
 
 
+def triples(rows, batch, negatives_from='union'):
+  like = bpr.negatives_like(negatives_from)
+  return bpr.triples(jax.random.key(0), rows, batch, like)
+
+
 def test_positives_are_positives_and_negatives_never():
   held = [[0, 3, 4, 11], [2], [], [*range(6), *range(7, 12)]]
-  drawn = bpr.triples(jax.random.key(0), toy(held), 500)
+  drawn = triples(toy(held), 500)
   for user, positive, negative in zip(*map(np.ravel, drawn[:3])):
     assert positive in held[user] and negative not in held[user]
   assert np.all(drawn.weight == 1)
@@ -138,7 +145,7 @@ def test_positives_are_positives_and_negatives_never():
 
 def test_positives_are_uniform_and_negatives_over_what_is_left():
   held = [[0, 3, 4, 11], [2], [], [*range(10)]]
-  drawn = bpr.triples(jax.random.key(0), toy(held), 30000)
+  drawn = triples(toy(held), 30000)
   cells = np.ravel_multi_index((drawn.user, drawn.positive), (4, 12))
   _, counts = np.unique(cells, return_counts=True)
   assert counts.size == 15
@@ -149,15 +156,37 @@ def test_positives_are_uniform_and_negatives_over_what_is_left():
   assert np.sum((counts - expected) ** 2) / expected < 30  # 7 degrees.
 
 
+def test_negatives_can_be_of_the_domain_of_the_positive():
+  held = [[0, 9, 11], [2], [8, 9, 10, 11], []]
+  rows = dataclasses.replace(toy(held), border=8)
+  drawn = triples(rows, 30000, 'same_domain')
+  there = drawn.weight > 0
+  np.testing.assert_array_equal(there, drawn.user != 2)  # They have it all.
+  np.testing.assert_array_equal(
+    (drawn.positive < 8)[there], (drawn.negative < 8)[there]
+  )
+  mine = (drawn.user == 0) & (drawn.positive >= 8)
+  assert set(np.asarray(drawn.negative[mine])) == {8, 10}
+  everywhere = triples(rows, 30000)
+  assert set(np.asarray(everywhere.negative[everywhere.user == 1])) == {
+    *range(12)
+  } - {2}
+
+
+def test_an_unknown_choice_of_negatives_is_answered_with_a_near_one():
+  with pytest.raises(ValueError, match="did you mean 'same_domain'"):
+    bpr.model(base.Sizes(2, 3, 4), negatives_from='same_domian')
+
+
 def test_an_epoch_has_as_many_triples_as_there_are_positives():
   rows = helpers.implicit().data.target.by_user
-  drawn = bpr.triples(jax.random.key(0), rows, 64)
+  drawn = triples(rows, 64)
   assert 0 <= drawn.user.size - rows.n_entries < 64
 
 
 def test_somebody_who_likes_everything_teaches_nothing():
   rows = toy([[*range(12)], [1]])
-  drawn = bpr.triples(jax.random.key(0), rows, 500)
+  drawn = triples(rows, 500)
   np.testing.assert_array_equal(drawn.weight, drawn.user == 1)
   params = random_params(users=2, items=12)
   all_of_them = jax.tree.map(lambda x: x[0], drawn)

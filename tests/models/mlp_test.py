@@ -1,5 +1,7 @@
 """MLP against the golden numbers, and what its steps are shown."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +10,11 @@ import pytest
 from tests import helpers
 from xdomain import base, nets, train
 from xdomain.data import arrays, pairs
-from xdomain.models import mlp
+from xdomain.models import bpr, mlp
 
 GOLDEN = helpers.golden('golden_ranking')['ncf_mlp']
 SHAPE = dict(embed=4, layers=(6, 3), batch=64)
+LIKE = bpr.negatives_like('union')
 HYPER = mlp.Hyper()
 LAST = 0.1  # Adam's first moment is a tenth of the first gradient.
 
@@ -73,7 +76,7 @@ def test_a_step_follows_the_loss_of_its_positives_and_their_negatives():
   visit = stage.epoch(jax.random.key(1), small.data)[0]
   key = jax.random.key(2)
   events = rows.events(visit)
-  items = mlp.candidates(key, rows, events, 2)
+  items = mlp.candidates(key, rows, events, 2, LIKE)
 
   def loss(params):
     logits = mlp.logits(params, events.row, items)
@@ -100,6 +103,17 @@ def test_a_step_follows_the_loss_of_its_positives_and_their_negatives():
     )
 
 
+def test_negatives_can_be_of_the_domain_of_the_positive():
+  target = helpers.implicit().data.target.by_user
+  rows = dataclasses.replace(target, border=target.n_columns // 2)
+  events = rows.events(jnp.arange(64))
+  like = bpr.negatives_like('same_domain')
+  items = mlp.candidates(jax.random.key(0), rows, events, 4, like)
+  first = np.asarray(items) < rows.border
+  np.testing.assert_array_equal(first, first[:, :1] & np.ones((1, 5), bool))
+  assert 0 < first.mean() < 1
+
+
 def test_negatives_are_never_positives_and_come_anew():
   small = helpers.implicit()
   rows = small.data.target.by_user
@@ -107,7 +121,7 @@ def test_negatives_are_never_positives_and_come_anew():
   known[rows.row, rows.column] = True
   events = rows.events(jnp.arange(rows.n_entries))
   draws = [
-    np.asarray(mlp.candidates(jax.random.key(k), rows, events, 4))
+    np.asarray(mlp.candidates(jax.random.key(k), rows, events, 4, LIKE))
     for k in range(2)
   ]
   for items in draws:

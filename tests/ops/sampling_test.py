@@ -98,40 +98,62 @@ def test_shuffled_ids_change_with_the_key():
   assert np.any(one != two)
 
 
-def absent(rows, n, n_columns=12, seed=0):
+def absent(rows, n, n_columns=12, seed=0, within=None):
   """Draws from rows that hold columns 0, 3, 4, 11; none; all; all but 7."""
   held = [[0, 3, 4, 11], [], list(range(12)), [*range(7), *range(8, 12)]]
   start = jnp.cumsum(jnp.array([0, *map(len, held)]))
   column = jnp.array([c for row in held for c in row])
   return sampling.absent(
-    jax.random.key(seed), start, column, n_columns, 12, jnp.array(rows), n
-  )
+    jax.random.key(seed), start, column, n_columns, 12, jnp.array(rows), n,
+    within,
+  )  # fmt: skip
 
 
 def test_absent_columns_are_uniform_over_those_that_a_row_lacks():
-  drawn = absent([0, 1, 3, 4], 24000)
+  drawn, any_ = absent([0, 1, 3, 4], 24000)
+  assert np.all(any_)
   lacking = [[1, 2, 5, 6, 7, 8, 9, 10], range(12), [7], range(12)]
   for columns, expected in zip(np.asarray(drawn), lacking):
-    counts = np.bincount(columns, minlength=12)
-    assert set(np.flatnonzero(counts)) == set(expected)
-    mean = 24000 / len(expected)
-    assert np.sum((counts[list(expected)] - mean) ** 2) / mean < 35
+    assert_uniform(columns, expected)
+
+
+def assert_uniform(columns, expected):
+  counts = np.bincount(columns, minlength=12)
+  assert set(np.flatnonzero(counts)) == set(expected)
+  mean = columns.size / len(expected)
+  assert np.sum((counts[list(expected)] - mean) ** 2) / mean < 35
+
+
+def test_absent_columns_are_drawn_within_bounds():
+  rows, low, high = zip(
+    (0, 0, 4), (0, 4, 12), (0, 3, 5), (1, 6, 9), (2, 2, 6), (3, 7, 12),
+    (4, 0, 2),
+  )  # fmt: skip
+  drawn, any_ = absent(rows, 24000, within=(jnp.array(low), jnp.array(high)))
+  lacking = [
+    [1, 2], [5, 6, 7, 8, 9, 10], [4], [6, 7, 8], [5], [7], [0, 1]
+  ]  # fmt: skip
+  for columns, expected in zip(np.asarray(drawn), lacking):
+    assert_uniform(columns, expected)
+  assert any_.tolist() == [True, True, False, True, False, True, True]
 
 
 def test_absent_columns_are_drawn_anew_for_each_row_and_key():
-  one, two = absent([1, 1], 50)
+  one, two = absent([1, 1], 50)[0]
   assert np.any(one != two)
-  assert np.any(absent([1], 50, seed=1) != one)
+  assert np.any(absent([1], 50, seed=1)[0] != one)
 
 
 def test_a_row_that_has_every_column_is_given_one_that_exists():
-  np.testing.assert_array_equal(absent([2], 5), 11)
+  drawn, any_ = absent([2], 5)
+  np.testing.assert_array_equal(drawn, 11)
+  assert not any_
 
 
 def test_without_entries_every_column_is_absent():
   none = jnp.zeros(0, jnp.int32)
   start = jnp.zeros(3, jnp.int32)
-  drawn = sampling.absent(
+  drawn, _ = sampling.absent(
     jax.random.key(0), start, none, 4, 0, jnp.array([0, 1]), 100
   )
   assert set(np.ravel(drawn)) == {0, 1, 2, 3}

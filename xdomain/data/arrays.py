@@ -35,14 +35,21 @@ def domain(ratings: base.Ratings) -> base.Domain:
   )
 
 
-def put(pair: base.Pair) -> base.Arrays:
-  """A pair on the device; of several sources, a tuple of domains."""
+def put(pair: base.Pair, border: int = 0) -> base.Arrays:
+  """A pair on the device; of several sources, a tuple of domains.
+
+  Args:
+    pair: on the host.
+    border: where another domain's items begin in the target, if they do.
+  """
   side = None if pair.side is None else jnp.asarray(pair.side, jnp.float32)
   if isinstance(pair.source, base.Ratings):
     source = domain(pair.source)
   else:
     source = tuple(map(domain, pair.source))
-  return base.Arrays(source, domain(pair.target), side)
+  target = domain(pair.target)
+  by_user = dataclasses.replace(target.by_user, border=border)
+  return base.Arrays(source, target._replace(by_user=by_user), side)
 
 
 def stack(every: Sequence[base.Tree]) -> base.Tree:

@@ -14,6 +14,8 @@ up the gradients of its triples, as if each were a step of its own: it reads and
 writes the rows of its triples and no others, and holds no moments.
 
 Reads `data.target` alone; `config.view='merged'` shows it both domains as one.
+There j may be drawn from the domain of i alone (`negatives_from`): of all
+items, people who are new to the target would only ever see its items lose.
 People without positives keep a zero vector: they are ranked by item biases.
 """
 
@@ -27,6 +29,11 @@ from xdomain import base, wording
 from xdomain.ops import losses, sampling
 
 BIASES = ('item', 'none')
+# The columns that a negative shares a domain with, of the positives'.
+NEGATIVES_FROM = {
+  'union': lambda column: None,
+  'same_domain': lambda column: column,
+}
 
 
 class Hyper(NamedTuple):
@@ -58,7 +65,12 @@ class Triples(NamedTuple):
 
 @functools.cache
 def model(
-  sizes: base.Sizes, *, factors: int = 64, bias: str = 'item', batch: int = 256
+  sizes: base.Sizes,
+  *,
+  factors: int = 64,
+  bias: str = 'item',
+  negatives_from: str = 'union',
+  batch: int = 256,
 ) -> base.Model:
   """BPR on the target domain.
 
@@ -66,20 +78,38 @@ def model(
     sizes: of the pair.
     factors: length of a user's or an item's vector, H.
     bias: 'item', or 'none' for a pure dot product.
+    negatives_from: the 'union' of the domains where both are one, or the
+      'same_domain' as the positive.
     batch: triples a step, B; where one user or item is in many of them at once,
       their sum overshoots.
   """
   del sizes
   if bias not in BIASES:
     raise ValueError(f'bias is {bias!r}{wording.instead(bias, BIASES)}')
-  only = stage(domain='target', factors=factors, bias=bias, batch=batch)
+  only = stage(
+    domain='target', factors=factors, bias=bias, batch=batch,
+    negatives_from=negatives_from,
+  )  # fmt: skip
   return base.Model(
     (only,), only.predict, predict_all=predict_all, target_only=True
   )
 
 
-def stage(*, domain, factors, bias, batch) -> base.Stage:
+def negatives_like(negatives_from: str):
+  """One of `NEGATIVES_FROM`, or a ValueError."""
+  if negatives_from not in NEGATIVES_FROM:
+    raise ValueError(
+      f'negatives_from is {negatives_from!r}'
+      f'{wording.instead(negatives_from, NEGATIVES_FROM)}'
+    )
+  return NEGATIVES_FROM[negatives_from]
+
+
+def stage(
+  *, domain, factors, bias, batch, negatives_from='union'
+) -> base.Stage:
   """BPR on one domain."""
+  like = negatives_like(negatives_from)
 
   def rows_of(data):
     return getattr(data, domain).by_user
@@ -89,7 +119,7 @@ def stage(*, domain, factors, bias, batch) -> base.Stage:
     return init_params(key, rows_of(data), factors, bias)
 
   def epoch(key, data):
-    return triples(key, rows_of(data), batch)
+    return triples(key, rows_of(data), batch, like)
 
   def predict(params, data):
     del data
@@ -108,17 +138,19 @@ def init_params(key, rows, factors, bias) -> Params:
   return Params(0.1 * known * user, Items(0.1 * item, zeros))
 
 
-def triples(key, rows, batch) -> Triples:
-  """`[N, B]` triples of an epoch."""
+def triples(key, rows, batch, like) -> Triples:
+  """`[N, B]` triples of an epoch; `like` is one of `NEGATIVES_FROM`."""
   key_positive, key_negative = jax.random.split(key)
   n = sampling.n_batches(rows.n_entries, batch)
   ids = jax.random.randint(
     key_positive, (n * batch,), 0, max(1, rows.n_entries)
   )
   events = rows.events(ids)
-  negative = rows.negatives(key_negative, events.row)[:, 0]
-  possible = rows.length[events.row] < rows.n_columns
-  drawn = Triples(events.row, events.column, negative, events.weight * possible)
+  negative, possible = rows.negatives(
+    key_negative, events.row, like=like(events.column)
+  )
+  weight = events.weight * possible
+  drawn = Triples(events.row, events.column, negative[:, 0], weight)
   return jax.tree.map(lambda x: x.reshape(n, batch), drawn)
 
 

@@ -166,7 +166,7 @@ def examples(key, rows, ids) -> Examples:
   """Events `[B]` and a negative beside each, whose order is drawn."""
   key_item, key_order = jax.random.split(key)
   events = rows.events(ids)
-  absent = rows.negatives(key_item, events.row)[:, 0]
+  absent = rows.negatives(key_item, events.row)[0][:, 0]
   first = jax.random.bernoulli(key_order, shape=ids.shape)[:, None]
   item = jnp.stack([events.column, absent], axis=1)
   label = jnp.concatenate([first, ~first], axis=1)

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from xdomain import base, nets, train
+from xdomain.models import bpr
 from xdomain.ops import losses
 
 USERS = 16  # whose scores of all items are in memory at a time
@@ -48,6 +49,7 @@ def model(
   embed: int = 32,
   layers: tuple[int, ...] = (32, 16, 8),
   negatives: int = 4,
+  negatives_from: str = 'union',
   batch: int = 256,
 ) -> base.Model:
   """NCF's MLP on the target domain.
@@ -57,8 +59,11 @@ def model(
     embed: width of the tables; the network's input is twice as wide.
     layers: widths of its layers.
     negatives: drawn for each positive.
+    negatives_from: as in BPR.
     batch: positives a step; the paper's 128 examples are some 26.
   """
+
+  like = bpr.negatives_like(negatives_from)
 
   def init(key, data, hyper, previous):
     del data, hyper, previous
@@ -71,7 +76,7 @@ def model(
     del frozen
     rows = data.target.by_user
     events = rows.events(visit)
-    items = candidates(key, rows, events, negatives)
+    items = candidates(key, rows, events, negatives, like)
     value = cross_entropy(
       logits(params, events.row, items),
       jnp.arange(negatives + 1) == 0,
@@ -106,9 +111,9 @@ def init_params(key, sizes, embed, layers) -> Params:
   )
 
 
-def candidates(key, rows, events, negatives):
+def candidates(key, rows, events, negatives, like):
   """`[B, 1 + negatives]` items: an event's, then some its user lacks."""
-  absent = rows.negatives(key, events.row, negatives)
+  absent, _ = rows.negatives(key, events.row, negatives, like(events.column))
   return jnp.concatenate([events.column[:, None], absent], axis=1)
 
 

@@ -59,7 +59,9 @@ def shuffled(key, n: int, batch: int):
   return jnp.minimum(in_order(row * columns + column, batch), n)
 
 
-def absent(key, start, column, n_columns: int, longest: int, rows, n: int):
+def absent(
+  key, start, column, n_columns: int, longest: int, rows, n: int, within=None
+):
   """Columns that rows have no entry in, drawn uniformly and exactly.
 
   The r-th column that a row lacks has as many of the row's entries before it
@@ -74,27 +76,58 @@ def absent(key, start, column, n_columns: int, longest: int, rows, n: int):
     longest: the most entries that a row has.
     rows: `[B]` row ids; `R` means an empty row.
     n: columns for each of them.
+    within: the first column and the one after the last that may be drawn for
+      each row, both `[B]`; without, any.
 
   Returns:
-    `[B, n]` columns, independent of each other; the last one for a row that
-    lacks none.
+    `[B, n]` columns, independent of each other, the last one for a row that
+    lacks none; and `[B]` whether it lacks any.
   """
-  begin, end = start[rows, None], start[rows + 1, None]
-  lacking = jnp.maximum(n_columns - (end - begin), 1)
-  rank = jax.random.randint(key, (rows.shape[0], n), 0, lacking)
+  begin, end = start[rows], start[rows + 1]
+  low = jnp.zeros_like(begin)
+  high = low + n_columns
+  if within is not None:
+    low, high = within
+    first, last = (
+      _leading(lambda c, _, x=x: c < x, column, begin, end - begin, longest)
+      for x in (low, high)
+    )
+    begin, end = begin + first, begin + last
+  lacking = high - low - (end - begin)
+  begin, entries, low, high = (
+    x[:, None] for x in (begin, end - begin, low, high)
+  )
+  shape = rows.shape[0], n
+  rank = jax.random.randint(key, shape, 0, jnp.maximum(lacking, 1)[:, None])
+  before = _leading(
+    lambda c, at: c - low - at <= rank,
+    column, begin, jnp.broadcast_to(entries, shape), longest,
+  )  # fmt: skip
+  return jnp.minimum(low + rank + before, high - 1), lacking > 0
+
+
+def _leading(holds, column, begin, entries, longest):
+  """How many of some entries, from `begin` on, it holds for: the first ones.
+
+  Args:
+    holds: `(column, place among the entries) -> bool`, first true, then false.
+    column: `[E]`.
+    begin: of each row's entries.
+    entries: how many they are.
+    longest: the most that a row has.
+  """
   if not longest:
-    return rank
+    return jnp.zeros_like(entries)
 
   def halve(_, bounds):
     low, high = bounds
     middle = (low + high) // 2
-    before = column.at[begin + middle].get(mode='clip') - middle <= rank
-    low = jnp.where(before & (low < high), middle + 1, low)
-    return low, jnp.where(before, high, middle)
+    true = holds(column.at[begin + middle].get(mode='clip'), middle)
+    low = jnp.where(true & (low < high), middle + 1, low)
+    return low, jnp.where(true, high, middle)
 
-  bounds = jnp.zeros_like(rank), jnp.broadcast_to(end - begin, rank.shape)
-  before, _ = jax.lax.fori_loop(0, longest.bit_length(), halve, bounds)
-  return jnp.minimum(rank + before, n_columns - 1)
+  bounds = jnp.zeros_like(entries), entries
+  return jax.lax.fori_loop(0, longest.bit_length(), halve, bounds)[0]
 
 
 def n_batches(rows: int, batch: int) -> int:
