@@ -10,9 +10,11 @@ MovieLens pair, and for people who are new .580 / .338, as of popularity.
 
 from configs import common
 
-SEARCH = dict(hyper=dict(lr=(2e-3, 4e-3), l2=(3e-5, 1e-4, 3e-4, 1e-3)))
-# Of people who are new, for whom none does better than popularity.
-COLD_SEARCH = dict(hyper=dict(lr=(1e-3, 2e-3), l2=(1e-4, 3e-4, 1e-3, 3e-3)))
+SEARCH = dict(
+  model=dict(negatives_from=('union', 'same_domain')),
+  hyper=dict(lr=(2e-3, 4e-3), l2=(3e-5, 1e-4)),
+)
+COLD_SEARCH = dict(hyper=dict(lr=(1e-3, 2e-3), l2=(3e-5, 1e-4, 3e-4, 1e-3)))
 # The best of them, on MovieLens (results/searches); batches of 1024 and 2048
 # had done worse before, by validation.
 SELECTED = dict(lr=2e-3, l2=3e-5)
@@ -26,12 +28,18 @@ def get_config(arg=None):
   config = common.ranking_baseline(
     'mlp',
     arg,
-    model=dict(embed=32, layers=(32, 16, 8), negatives=4, batch=512),
+    model=dict(
+      embed=32,
+      layers=(32, 16, 8),
+      negatives=4,
+      negatives_from='same_domain' if arg.cold else 'union',
+      batch=512,
+    ),
     hyper=COLD if arg.cold else SELECTED,
     search=COLD_SEARCH if arg.cold else SEARCH,
     view=arg.view,
     epochs=100,
-    patience=10,
+    patience=20 if arg.cold else 10,
   )
   if arg.quick:
     config.model.update(embed=8, layers=(8, 4), batch=128)
