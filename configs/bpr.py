@@ -13,7 +13,7 @@ from configs import common
 PENALTIES = dict(penalty_user=(0.01, 0.015), penalty_item=(0.005, 0.01))
 SEARCH = {
   'merged': dict(
-    model=dict(negatives_from=('union', 'same_domain')), hyper=PENALTIES
+    model=dict(negatives_from=('same_domain', 'union')), hyper=PENALTIES
   ),
   'alone': dict(hyper=dict(lr=(0.02, 0.03)) | PENALTIES),
   'cold': dict(

@@ -11,7 +11,7 @@ MovieLens pair, and for people who are new .580 / .338, as of popularity.
 from configs import common
 
 SEARCH = dict(
-  model=dict(negatives_from=('union', 'same_domain')),
+  model=dict(negatives_from=('same_domain', 'union')),
   hyper=dict(lr=(2e-3, 4e-3), l2=(3e-5, 1e-4)),
 )
 COLD_SEARCH = dict(hyper=dict(lr=(1e-3, 2e-3), l2=(3e-5, 1e-4, 3e-4, 1e-3)))
