@@ -35,6 +35,11 @@ def method(config, sizes: base.Sizes) -> Method:
     model = module.model(sizes, **config.model.to_dict())
   except ValueError as error:
     raise ConfigError(f'config.model: {error}') from None
+  if model.stages[-1].predict is None:
+    raise ConfigError(
+      f'the last stage of {config.method} has no predict: nothing would choose'
+      ' its epoch'
+    )
   every = members(config) * max(1, len(config.sweep.seed))
   if not is_sweep(config):
     hyper = module.Hyper(*map(jnp.float32, module.Hyper(**every[0])))
@@ -124,7 +129,7 @@ def _check_numbers(config):
     alike = len({type(each) for each in several}) == 1
     _check(f'model.{name}', value, alike or not several, 'of one type')
     for each in several:
-      if isinstance(each, int):
+      if isinstance(each, int) and not isinstance(each, bool):
         _check(f'model.{name}', value, each >= 1, 'at least 1')
   listed = config.sweep.members
   for member in listed:

@@ -106,7 +106,7 @@ def _train(todo, workdir, display, seconds):
   for part, config in enumerate(groups):
     if _same_split(config) != at:
       prepared, at = run.prepare(config, lambda line: None), _same_split(config)
-    for each, data in sweep.parts(config, [prepared]):
+    for each, data in sweep.parts(config, [prepared], workdir):
       value = protocols.of(each).value
       title = f'{each.name} seed {each.seed}'
       folder = run.folder_of(each, workdir)
@@ -210,7 +210,8 @@ def overview(workdir, out) -> list[dict[str, str]]:
     share = record['seconds'] / members[record['time']]
     seconds.setdefault(of, []).append(share)
   rows = []
-  for path in sorted(pathlib.Path('configs').glob('[a-z]*_*.py')):
+  configs = pathlib.Path(__file__).parents[1] / 'configs'
+  for path in sorted(configs.glob('[a-z]*_*.py')):
     config = arguments.load(str(path))
     if 'method' in config:
       continue
@@ -218,7 +219,7 @@ def overview(workdir, out) -> list[dict[str, str]]:
     if 'methods' in config:
       folder = pathlib.Path(out) / config.name
       state = _state(config, there, folder, seconds)
-    rows.append({'table': str(path)} | state)
+    rows.append({'table': f'configs/{path.name}'} | state)
   return rows
 
 

@@ -78,7 +78,10 @@ def test_hyper_parameters_are_floats_with_defaults(name):
 
 
 def test_the_module_says_where_the_method_comes_from(name):
-  assert any(year in load(name).__doc__ for year in map(str, range(1990, 2031)))
+  years = map(str, range(1990, 2031))
+  assert any(year in load(name).__doc__ for year in years), (
+    'its docstring cites no paper with a year'
+  )
 
 
 def test_settings_are_keyword_only_and_made_once(name):
@@ -101,6 +104,18 @@ def test_the_order_of_candidates_does_not_matter(name):
   ask = score(name, trained(name).best)
   np.testing.assert_allclose(
     ask(users, items)[:, ::-1], ask(users, items[:, ::-1]), atol=1e-5
+  )
+
+
+def test_all_items_score_at_once_as_one_by_one(name):
+  small = helpers.small()
+  model, state = load(name).model(small.sizes), trained(name).best
+  if model.predict_all is None:
+    pytest.skip(f'{name} scores item by item')
+  users, items = everything()
+  at_once = model.predict_all(state, small.data)(users)[:, : items.shape[1]]
+  np.testing.assert_allclose(
+    at_once, score(name, state)(users, items), atol=1e-5
   )
 
 

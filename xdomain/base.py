@@ -356,6 +356,10 @@ class Stage(NamedTuple):
   A stage with a `predict` keeps its best epoch on the validation ratings of
   `domain`; one without keeps its last. `predict`, the stages after it and
   checkpoints see only what `keep` leaves of a state.
+
+  The metrics of a step are scalars. 'loss' is one of them; if it is not finite,
+  training ends. 'ratings', how many it was shown, are added up over an epoch;
+  the others are averaged.
   """
 
   init: Callable[..., Tree]  # (key, data, hyper, previous states) -> state

@@ -141,7 +141,8 @@ def fit(
     patience: a member stops after so many epochs without a better value.
     every: validate after every so many epochs, and after the last.
     progress: where to go on from; its arrays are used up.
-    watch: called after every epoch, and with None when a stage begins.
+    watch: called after every epoch, and with None when a stage begins. The
+      arrays of its `Progress` are gone when the next epoch ends.
 
   Returns:
     Where the last stage ended; its `best` is what `model.predict` takes.
@@ -149,7 +150,11 @@ def fit(
   Raises:
     Diverged: the loss is not finite. Members of a sweep are marked instead.
   """
-  hyper = jax.tree.map(jnp.asarray, hyper)
+  if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    raise TypeError(f'key is {key.dtype}; jax.random.key makes one')
+  if valid is not None and measure is None:
+    raise TypeError('valid is given, but no measure of it')
+  hyper = _alike(hyper)
   limits = _per_stage(epochs, model.stages)
   apart = key.ndim > 0
   key, data, valid, shown = members.place(
@@ -163,7 +168,8 @@ def fit(
     stage, limit = model.stages[progress.stage], limits[progress.stage]
     selects = (
       stage.predict is not None
-      and getattr(valid, stage.domain, None) is not None
+      and valid is not None
+      and getattr(valid, stage.domain) is not None
     )
     while progress.epoch < limit and not _all_stopped(progress, patience):
       started = time.perf_counter()
@@ -204,6 +210,12 @@ def begin(model, key, data, hyper, stage, done) -> Progress:
     jnp.zeros(shape, bool),
     done,
   )
+
+
+def _alike(hyper):
+  """Arrays of one shape: what is the same for all members is repeated."""
+  leaves, tree = jax.tree.flatten(hyper)
+  return tree.unflatten(jnp.broadcast_arrays(*leaves))
 
 
 def _each_has(key, hyper):
@@ -400,7 +412,9 @@ def run_epoch(stage, across, state, key, data, hyper, running):
     wrong = ~jnp.isfinite(metrics['loss'])
     broken = jnp.where(jnp.any(wrong), jnp.argmax(wrong), -1)
     means = {
-      name: jnp.sum(values) if name == 'ratings' else jnp.mean(values)
+      name: (jnp.sum if name == 'ratings' else jnp.mean)(
+        values, dtype=jnp.float32
+      )
       for name, values in metrics.items()
     }
     return state, means, broken
