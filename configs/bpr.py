@@ -18,7 +18,7 @@ SEARCH = {
   'alone': dict(hyper=dict(lr=(0.02, 0.03)) | PENALTIES),
   'cold': dict(
     hyper=dict(
-      penalty_user=(0.01, 0.02, 0.05, 0.1),
+      penalty_user=(0.02, 0.05, 0.1, 0.2),
       penalty_item=(0.003, 0.01),
     )
   ),
