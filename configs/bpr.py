@@ -31,7 +31,7 @@ SELECTED = {
   'alone': dict(penalty_user=0.015, penalty_item=0.005, **WARM),
   'cold': dict(
     lr=0.05,
-    penalty_user=0.05,
+    penalty_user=0.1,
     penalty_item=0.003,
     penalty_negative=0.0025,
     penalty_bias=0.0,

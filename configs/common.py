@@ -27,6 +27,7 @@ def parse_arg(arg, **fields):
     name: field[0] if isinstance(field, tuple) else field
     for name, field in fields.items()
   }
+  chosen = {}
   for part in filter(None, (arg or '').split(',')):
     name, equals, text = part.partition('=')
     if equals and name in fields:
@@ -34,7 +35,10 @@ def parse_arg(arg, **fields):
     elif not equals and fields.get(name) is False:
       values[name] = True
     else:
-      values[_choice_of(part, fields)] = part
+      name = _choice_of(part, fields)
+      if chosen.setdefault(name, part) != part:
+        raise ValueError(f'{chosen[name]!r} and {part!r} exclude each other')
+      values[name] = part
   if values.get('quick') and values.get('full'):
     raise ValueError("'quick' and 'full' exclude each other")
   if values.get('pair') and values['data'] not in ('movielens', 'amazon'):

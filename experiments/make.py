@@ -199,8 +199,14 @@ def _collect(config, wanted, there, digests):
 # --- What there is ----------------------------------------------------------
 
 
-def overview(workdir, out) -> list[dict[str, str]]:
-  """A row a table: how much of it there is, and how long the rest takes."""
+def overview(workdir, out, config=None) -> list[dict[str, str]]:
+  """A row a table: how much of it there is, and how long the rest takes.
+
+  Args:
+    workdir: where run folders are.
+    out: where the folders of tables are.
+    config: of one table; without, those of all of them on their default data.
+  """
   there = cells.archive(workdir, out)
   records = [found[0].record for found in there.values()]
   members = collections.Counter(record['time'] for record in records)
@@ -210,17 +216,21 @@ def overview(workdir, out) -> list[dict[str, str]]:
     share = record['seconds'] / members[record['time']]
     seconds.setdefault(of, []).append(share)
   rows = []
-  configs = pathlib.Path(__file__).parents[1] / 'configs'
-  for path in sorted(configs.glob('[a-z]*_*.py')):
-    config = arguments.load(str(path))
-    if 'method' in config:
-      continue
+  for name, each in _tables() if config is None else [(config.name, config)]:
     state = dict.fromkeys(('runs', 'missing', 'hours', 'data'), '')
-    if 'methods' in config:
-      folder = pathlib.Path(out) / config.name
-      state = _state(config, there, folder, seconds)
-    rows.append({'table': f'configs/{path.name}'} | state)
+    if 'methods' in each:
+      state = _state(each, there, pathlib.Path(out) / each.name, seconds)
+    rows.append({'table': name} | state)
   return rows
+
+
+def _tables():
+  """`(file, config)` of all tables of this repository."""
+  root = pathlib.Path(__file__).parents[1]
+  for path in sorted(root.glob('configs/[a-z]*_*.py')):
+    config = arguments.load(str(path))
+    if 'method' not in config:
+      yield str(path.relative_to(root)), config
 
 
 def _state(config, there, folder, seconds):

@@ -14,7 +14,7 @@ import sys
 from absl import app, flags, logging
 
 RUN = flags.DEFINE_string('run', None, 'The folder of a run.', required=True)
-USERS = flags.DEFINE_list('users', None, 'Raw user ids; without, everybody.')
+USERS = flags.DEFINE_list('users', [], 'Raw user ids; without, everybody.')
 TOP = flags.DEFINE_integer('top', 10, 'Items a user.', lower_bound=1)
 OUT = flags.DEFINE_string('out', None, 'A CSV file, instead of the terminal.')
 
@@ -64,11 +64,12 @@ def _show(rows):
 def recommend(folder, users, top):
   """`(user, item, prediction)` by raw ids, best first for each user.
 
-  Items that a user has events with, in training or held out, are left out.
+  Items that a user has events with, in training or held out, are left out; of
+  own files also those that were rated too low to be positives.
 
   Args:
     folder: of a finished run.
-    users: raw ids; None is everybody.
+    users: raw ids; none is everybody.
     top: items a user.
 
   Raises:
@@ -78,11 +79,13 @@ def recommend(folder, users, top):
 
   from experiments import build, protocols, run
   from xdomain import ranking
-  from xdomain.data import arrays
 
   config = _config(folder)
   if build.is_sweep(config):
-    raise build.ConfigError(f'{folder} holds a sweep; train the chosen member')
+    raise build.ConfigError(
+      f'{folder} holds a sweep; train the chosen member on its own'
+      ' (--config.hyper.<name>=<value>)'
+    )
   prepared = run.prepare(config, say=lambda line: None)
   run.finished(folder, [prepared])
   method = build.method(config, prepared.sizes)
@@ -91,9 +94,9 @@ def recommend(folder, users, top):
   if progress is None:
     raise build.ConfigError(f'{folder} holds no checkpoint; run it first')
   ids = prepared.dataset.ids
-  rows = np.arange(ids.users.size) if users is None else _rows(ids.users, users)
+  rows = _rows(ids.users, users) if users else np.arange(ids.users.size)
   seen = prepared.data if prepared.shown is None else prepared.shown
-  known = arrays.domain(prepared.dataset.pair.target).by_user
+  known = _known(config, prepared.dataset)
   rates = protocols.of(config).rates
   items, scores = ranking.best(
     method.model, progress.best, seen, known, rows, top, fallback=rates
@@ -105,6 +108,34 @@ def recommend(folder, users, top):
     for item, score, value in zip(*best)
     if np.isfinite(score)
   ]
+
+
+def _known(config, dataset):
+  """`[U, T]` what users have events with, of which some are no positives."""
+  import numpy as np
+
+  from xdomain.data import arrays, load
+
+  target = dataset.pair.target
+  rated = load.rated(**config.data.to_dict())
+  if rated is not None:
+    user = _places(dataset.ids.users, rated.ids.users)[rated.pair.target.user]
+    item = _places(dataset.ids.target, rated.ids.target)[rated.pair.target.item]
+    there = (user >= 0) & (item >= 0)
+    target = target._replace(
+      user=np.append(target.user, user[there]),
+      item=np.append(target.item, item[there]),
+      value=np.append(target.value, np.ones(there.sum())),
+    )
+  return arrays.domain(target).by_user
+
+
+def _places(names, of):
+  """`[N]` where each of some raw ids stands among names, or -1."""
+  import numpy as np
+
+  place = {name: at for at, name in enumerate(names.tolist())}
+  return np.array([place.get(name, -1) for name in of.tolist()], int)
 
 
 def _config(folder):
@@ -133,17 +164,16 @@ def _rows(names, users):
   import numpy as np
 
   from experiments import build
-  from xdomain import wording
 
-  row = {str(name): at for at, name in enumerate(names)}
-  for user in users:
-    if user not in row:
-      some = [str(name) for name in names[:5]]
-      raise build.ConfigError(
-        f'user {user!r} is not among the {names.size:,} of the data, after its'
-        f' filters{wording.instead(user, some)}, ...'
-      )
-  return np.array([row[user] for user in users])
+  users = np.array(list(dict.fromkeys(users)))
+  rows = _places(names, users)
+  for user in users[rows < 0]:
+    raise build.ConfigError(
+      f'user {str(user)!r} is not among the {names.size:,} people who are left'
+      ' in both domains after all filters, such as'
+      f' {", ".join(names[:5].tolist())}'
+    )
+  return rows
 
 
 if __name__ == '__main__':

@@ -37,12 +37,13 @@ def main(argv):
 
   display = show.Show()
   try:
-    if LIST.value:
-      display.table(make.overview(WORKDIR.value, RESULTS.value))
-    elif 'method' in CONFIG.value:
+    if CONFIG.value and 'method' in CONFIG.value:
       raise build.ConfigError(
         'this is the config of a method; python -m experiments.main runs it'
       )
+    elif LIST.value:
+      rows = make.overview(WORKDIR.value, RESULTS.value, CONFIG.value)
+      display.table(rows)
     elif 'methods' not in CONFIG.value:
       statistics.table(CONFIG.value, RESULTS.value, display)
     else:

@@ -82,7 +82,7 @@ def _tune(config, display):
   folder = search.folder_of(config, workdir, f'tuned{SEEDS.value}')
   seeds = tuple(range(SEEDS.value))
   chosen = build.replaced(search.apply(config, found), sweep=dict(seed=seeds))
-  records = []
+  records, folders = [], []
 
   def prepare(of_seed):
     if of_seed.seed == config.seed:
@@ -92,6 +92,7 @@ def _tune(config, display):
   for turn, several in sweep.turns(chosen, prepare, folder):
     for part, data in sweep.parts(turn, several, folder):
       into = run.folder_of(part, workdir)
+      folders.append(into)
       value = protocols.of(part).value
       parts = len(seeds) // len(data)
       at = len(records) // len(data)
@@ -100,7 +101,10 @@ def _tune(config, display):
     jax.clear_caches()  # Each turn has programs of its own.
   records = [record | {'search': found} for record in records]
   results.write(folder / 'records.jsonl', ''.join(map(results.line, records)))
-  display.say(f'trials and records are in {folder}')
+  display.say(
+    f'trials and records are in {folder}; the choice is trained in'
+    f' {", ".join(map(str, folders))}'
+  )
   diverged = [r['seed'] for r in records if report.loss(r) == math.inf]
   if diverged:
     raise train.Diverged(

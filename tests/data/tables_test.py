@@ -249,6 +249,7 @@ def test_a_missing_column_names_the_others_and_the_nearest(tmp_path):
   refuses(path, 'line 1', 'user_id, item, rating', "did you mean 'user_id'?")
   path = write(tmp_path, CSV)
   assert 'mean' not in refuses(path, "no column 'qqq'", user='qqq')
+  refuses(path, "no column 'qqq'", 'leave its name empty', rating='qqq')
   refuses(path, 'no column 4', '0 to 3', user=4)
   refuses(path, 'position', user='ann', header=False)
 

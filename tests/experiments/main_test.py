@@ -101,6 +101,7 @@ def _wait_for_lines(workdir, n, process):
   [
     ([], 'error: which config?'),
     (['--config=configs/darec.py:itm'], "did you mean 'item'"),
+    (['--config=configs/darec.py:item,user'], "'item' and 'user' exclude"),
     ([QUICK, '--config.hyper.alpa=1'], "did you mean 'alpha'"),
     ([QUICK, '--config.hyper.alpha=x'], 'could not convert'),
     ([QUICK, '--config.seed.x=1'], 'config.seed is a value'),

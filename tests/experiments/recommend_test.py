@@ -51,7 +51,7 @@ def test_all_users_are_asked_for_in_a_file(trained, tmp_path, request):
     cwd=request.config.rootpath, capture_output=True, text=True, check=True,
   )  # fmt: skip
   users = dataset.pair.target.n_users
-  rows = recommend.recommend(folder, None, top=3)
+  rows = recommend.recommend(folder, [], top=3)
   assert [user for user, _, _ in rows[::3]] == dataset.ids.users.tolist()
   assert len(rows) == 3 * users
   assert rows[9:12] == recommend.recommend(folder, [rows[9][0]], top=3)
@@ -59,6 +59,27 @@ def test_all_users_are_asked_for_in_a_file(trained, tmp_path, request):
   assert table.columns == ['user', 'item', 'prediction']
   assert table['item'].to_list() == [item for _, item, _ in rows]
   assert done.stdout.startswith(f'{len(rows):,} items for {users:,} users')
+
+
+def test_what_somebody_rated_too_low_is_not_recommended(tmp_path):
+  rng = np.random.default_rng(0)
+  for name in ('films', 'books'):
+    rated = [(u, i) for u in range(30) for i in range(20) if rng.random() < 0.6]
+    lines = [f'p{u},{name}{i},{rng.integers(1, 6)}\n' for u, i in rated]
+    text = 'user,item,rating\n' + ''.join(lines)
+    (tmp_path / f'{name}.csv').write_text(text)
+  config = arguments.load('configs/item_pop.py:tables,quick')
+  config.data.source = str(tmp_path / 'films.csv')
+  config.data.target = str(tmp_path / 'books.csv')
+  prepared = run.prepare(config, say=lambda line: None)
+  run.run(config, prepared, tmp_path / 'run', watch=lambda report: None)
+  user = str(prepared.dataset.ids.users[0])
+  rows = recommend.recommend(tmp_path / 'run', [user, user], top=100)
+  rated = [line.split(',') for line in text.splitlines()]
+  mine = {item for who, item, _ in rated if who == user}
+  everything = set(prepared.dataset.ids.target.tolist())
+  assert {item for _, item, _ in rows} == everything - mine
+  assert len(rows) == len(everything - mine)
 
 
 def test_items_beyond_the_scale_are_told_apart(trained, monkeypatch):
@@ -72,7 +93,7 @@ def test_items_beyond_the_scale_are_told_apart(trained, monkeypatch):
   assert {value for _, _, value in after} == {1.5}
 
 
-def test_an_unknown_user_is_answered_with_a_near_one(trained):
+def test_an_unknown_user_is_answered_with_some_that_are_known(trained):
   with pytest.raises(build.ConfigError, match="'3' is not among the 300"):
     recommend.recommend(trained[0], ['3'], top=1)
 

@@ -376,6 +376,11 @@ def test_an_overview_counts_what_is_missing(tmp_path):
   assert len(rows) >= 13
 
 
+def test_an_overview_is_of_the_table_that_is_asked_for(tmp_path):
+  (row,) = make.overview(tmp_path, tmp_path, small())
+  assert row['table'] == small().name and row['runs'] == row['missing']
+
+
 def test_sizes_of_data_stand_beside_the_papers(tmp_path, capsys):
   arg = common.parse_arg('', data=('movielens', 'amazon'))
   config = common.statistics(

@@ -242,6 +242,21 @@ def tables_implicit(
   )
 
 
+def rated(kind: str, **options) -> base.Dataset | None:
+  """The ratings that positives were chosen from, of own files.
+
+  Args:
+    kind: as of `dataset`.
+    **options: the same.
+  """
+  if kind != 'tables_implicit':
+    return None
+  for name in ('positive', 'at_least', 'side'):
+    options.pop(name)
+  scale = options.pop('scale') if options['rating'] else (0.0, 1.0)
+  return _own(**options, scale=scale)
+
+
 def _own(source, target, user, item, rating, time, header, separator, scale):
   """Files of one's own, aligned; several sources as one."""
   one = pathlib.Path(source).exists()  # Even if its name has a comma.

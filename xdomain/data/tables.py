@@ -71,7 +71,10 @@ def read(
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise DataError(f'{path}: there is no such file; check the path')
+    what = 'that is no file' if path.exists() else 'there is no such file'
+    raise DataError(
+      f'{path}: {what}; paths are taken from the folder this is run in'
+    )
   if path.stat().st_size == 0:
     raise DataError(f'{path}: the file is empty')
   wanted = Event(user, item, rating, time)
@@ -253,10 +256,15 @@ def _positions(path, wanted: Event, names, width) -> Event:
   """Turns column names into positions; positions stay."""
   if names is not None:
     names = [name.split(':')[0].strip() for name in names]
-  return Event(*(_position(path, one, names, width) for one in wanted))
+  return Event(
+    *(
+      _position(path, column, names, width, optional=name in ('rating', 'time'))
+      for name, column in wanted._asdict().items()
+    )
+  )
 
 
-def _position(path, column, names, width) -> int | None:
+def _position(path, column, names, width, optional) -> int | None:
   if column is None or (isinstance(column, int) and 0 <= column < width):
     return column
   if isinstance(column, int):
@@ -271,7 +279,8 @@ def _position(path, column, names, width) -> int | None:
     )
   if column not in names:
     near = difflib.get_close_matches(column, names, 1, 0.5)
-    hint = f'; did you mean {near[0]!r}?' if near else ''
+    hint = '; leave its name empty where there is none' if optional else ''
+    hint = f'; did you mean {near[0]!r}?' if near else hint
     if len(names) == 1:
       hint = ', one field; if it is several, give the separator between them'
     raise DataError(
