@@ -38,8 +38,9 @@ def main(argv):
 _INTRODUCTION = """# What reproduces, what does not
 
 Each claim is a sum of signed cells of our tables that ought to be above 0: of
-RMSE, the loser's less the winner's; of HR@10 and NDCG@10 (sampled), the
-winner's less the loser's. Given is its mean over seeds, on the same splits, its
+RMSE, the loser's less the winner's; of HR@10 and NDCG@10, among sampled
+negatives as in the papers and then in the full catalogue, the winner's less the
+loser's. Given is its mean over seeds, on the same splits, its
 95 % t-interval, and its share of the loser's value. A claim holds if all of
 its intervals are above 0, is reversed where one is below, and is else within
 chance (one of equality holds if all intervals include 0). The claims of DARec

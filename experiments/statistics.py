@@ -45,7 +45,7 @@ def _row(name, counts):
   for domain in ('source', 'target'):
     cells = counts['shared_users'] * counts[f'{domain}_items']
     empty = 100 * (1 - counts[f'{domain}_ratings'] / max(1, cells))
-    row[f'{domain} empty'] = f'{empty:.2f} %'
+    row[f'{domain} empty, by the counts'] = f'{empty:.2f} %'
   return row
 
 
