@@ -18,7 +18,7 @@ COLD_SEARCH = dict(hyper=dict(lr=(1e-3, 2e-3), l2=(3e-5, 1e-4, 3e-4, 1e-3)))
 # The best of them, on MovieLens (results/searches); batches of 1024 and 2048
 # had done worse before, by validation.
 SELECTED = dict(lr=2e-3, l2=3e-5)
-COLD = dict(lr=1e-3, l2=1e-4)
+COLD = dict(lr=2e-3, l2=3e-4)
 
 
 def get_config(arg=None):
