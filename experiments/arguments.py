@@ -1,5 +1,6 @@
 """Flags to values; a mistake is answered in one line, with what would do."""
 
+import contextlib
 import importlib.util
 import pathlib
 import sys
@@ -30,6 +31,27 @@ def parse(argv):
   ) as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
+
+
+@contextlib.contextmanager
+def mistakes_in_a_line():
+  """Ends the program with one line and status 1 where a user can mend it."""
+  # Imported here, so that --help and a wrong flag answer at once.
+  from experiments import build
+  from xdomain import checkpoint, train
+  from xdomain.data import tables
+
+  try:
+    yield
+  except (
+    build.ConfigError, tables.DataError, train.Diverged,
+    checkpoint.WrongCheckpoint,
+  ) as error:  # fmt: skip
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(1)
+  except OSError as error:
+    print(f'error: {error.strerror}: {error.filename}', file=sys.stderr)
+    sys.exit(1)
 
 
 def check_config(argv):

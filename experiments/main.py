@@ -9,7 +9,6 @@ python -m experiments.main --config=configs/darec.py:item \
 """
 
 import pathlib
-import sys
 from typing import NamedTuple
 
 import ml_collections
@@ -35,22 +34,10 @@ def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)  # jax tells of every missing backend.
   # Imported here, so that --help and a wrong flag answer at once.
-  from experiments import build, show
-  from xdomain import checkpoint, train
-  from xdomain.data import tables
+  from experiments import show
 
-  display = show.Show()
-  try:
-    _run_all(CONFIG.value, display)
-  except (
-    build.ConfigError, tables.DataError, train.Diverged,
-    checkpoint.WrongCheckpoint,
-  ) as error:  # fmt: skip
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
-  except OSError as error:
-    print(f'error: {error.strerror}: {error.filename}', file=sys.stderr)
-    sys.exit(1)
+  with arguments.mistakes_in_a_line():
+    _run_all(CONFIG.value, show.Show())
 
 
 def _run_all(config, display):

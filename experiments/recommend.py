@@ -13,6 +13,8 @@ import sys
 
 from absl import app, flags, logging
 
+from experiments import arguments
+
 RUN = flags.DEFINE_string('run', None, 'The folder of a run.', required=True)
 USERS = flags.DEFINE_list('users', [], 'Raw user ids; without, everybody.')
 TOP = flags.DEFINE_integer('top', 10, 'Items a user.', lower_bound=1)
@@ -22,19 +24,10 @@ OUT = flags.DEFINE_string('out', None, 'A CSV file, instead of the terminal.')
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  from experiments import build
-  from xdomain import checkpoint
-  from xdomain.data import tables
-
-  try:
+  with arguments.mistakes_in_a_line():
     rows = recommend(RUN.value, USERS.value, TOP.value)
     if OUT.value:
       _write(OUT.value, rows)
-  except (
-    build.ConfigError, tables.DataError, checkpoint.WrongCheckpoint, OSError
-  ) as error:  # fmt: skip
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
   if OUT.value:
     users = len({user for user, _, _ in rows})
     print(f'{len(rows):,} items for {users:,} users are in {OUT.value}')

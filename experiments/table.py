@@ -10,8 +10,6 @@ python -m experiments.table --config=configs/darec_table2.py:tables \
 records behind them, from which a second run prints the same without training.
 """
 
-import sys
-
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -31,34 +29,26 @@ SECONDS = flags.DEFINE_float(
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  from experiments import build, make, show, statistics
-  from xdomain import checkpoint, train
-  from xdomain.data import tables
+  from experiments import show
 
-  display = show.Show()
-  try:
-    if CONFIG.value and 'method' in CONFIG.value:
-      raise build.ConfigError(
-        'this is the config of a method; python -m experiments.main runs it'
-      )
-    elif LIST.value:
-      rows = make.overview(WORKDIR.value, RESULTS.value, CONFIG.value)
-      display.table(rows)
-    elif 'methods' not in CONFIG.value:
-      statistics.table(CONFIG.value, RESULTS.value, display)
-    else:
-      make.table(
-        CONFIG.value, WORKDIR.value, RESULTS.value, display, SECONDS.value
-      )
-  except (
-    build.ConfigError, tables.DataError, train.Diverged,
-    checkpoint.WrongCheckpoint,
-  ) as error:  # fmt: skip
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
-  except OSError as error:
-    print(f'error: {error.strerror}: {error.filename}', file=sys.stderr)
-    sys.exit(1)
+  with arguments.mistakes_in_a_line():
+    _answer(CONFIG.value, show.Show())
+
+
+def _answer(config, display):
+  """What there is of tables, or one of them."""
+  from experiments import build, make, statistics
+
+  if config and 'method' in config:
+    raise build.ConfigError(
+      'this is the config of a method; python -m experiments.main runs it'
+    )
+  elif LIST.value:
+    display.table(make.overview(WORKDIR.value, RESULTS.value, config))
+  elif 'methods' not in config:
+    statistics.table(config, RESULTS.value, display)
+  else:
+    make.table(config, WORKDIR.value, RESULTS.value, display, SECONDS.value)
 
 
 if __name__ == '__main__':

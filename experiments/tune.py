@@ -13,7 +13,6 @@ method. Trials train on the split of `config.seed` and leave its test set alone.
 
 import math
 import pathlib
-import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -33,22 +32,10 @@ KEEP = flags.DEFINE_string(
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  from experiments import build, show
-  from xdomain import checkpoint, train
-  from xdomain.data import tables
+  from experiments import show
 
-  display = show.Show()
-  try:
-    _tune(CONFIG.value, display)
-  except (
-    build.ConfigError, tables.DataError, train.Diverged,
-    checkpoint.WrongCheckpoint,
-  ) as error:  # fmt: skip
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
-  except OSError as error:
-    print(f'error: {error.strerror}: {error.filename}', file=sys.stderr)
-    sys.exit(1)
+  with arguments.mistakes_in_a_line():
+    _tune(CONFIG.value, show.Show())
 
 
 def _tune(config, display):
