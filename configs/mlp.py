@@ -5,7 +5,7 @@ python -m experiments.main --config=configs/mlp.py:alone
 python -m experiments.main --config=configs/mlp.py:cold
 
 A minute on a CPU core; expect test HR@10 / NDCG@10 of .741 / .482 on the
-MovieLens pair, and for people who are new .580 / .338, as of popularity.
+MovieLens pair, and for people who are new .635 / .374.
 """
 
 from configs import common

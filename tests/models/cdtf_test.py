@@ -7,7 +7,7 @@ import pytest
 
 from tests import helpers
 from tests.models.autorec_test import toy
-from xdomain import train
+from xdomain import base, train
 from xdomain.data import arrays
 from xdomain.models import bias, cdtf
 from xdomain.ops import sparse
@@ -223,3 +223,15 @@ def test_an_iteration_costs_ratings_and_not_users_times_items():
   users_times_items = 4 * small.sizes.users * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes
   assert memory < users_times_items / 4
+
+
+def test_a_slab_of_nearly_rank_one_is_fitted():
+  same = [[u, i, 3] for u in range(300) for i in range(4)]
+  ratings = helpers.ratings(same, 300, 40)
+  domain = arrays.domain(ratings)
+  data = base.Arrays(domain, domain)
+  model = cdtf.model(base.Sizes(300, 40, 40), factors=25)
+  end = train.fit(model, jax.random.key(0), data, cdtf.Hyper(), epochs=5)
+  users = jnp.arange(300)
+  said = model.predict(end.best, data)(users, jnp.zeros((300, 1), int))
+  np.testing.assert_allclose(said, 3, atol=0.1)

@@ -1,8 +1,11 @@
 """CMF of positives against the golden numbers, and in dense numpy."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tests import helpers
 from tests.models import ease_test, shared_vae_test
@@ -129,3 +132,12 @@ def test_an_epoch_is_a_sweep_and_the_objective_never_rises():
     end.user[:3] @ end.source.T,
     atol=1e-5,
   )
+
+
+def test_a_domain_may_have_more_cells_than_an_integer_holds():
+  data = helpers.implicit().data
+  wide = dataclasses.replace(data.target.by_user, n_columns=2**30)
+  data = data._replace(target=data.target._replace(by_user=wide))
+  weight, there = cmf_implicit.cell_weight('target', data, cmf_implicit.Hyper())
+  expected = cmf_implicit.Hyper().w_target / (int(there.sum()) * 2**30)
+  assert float(weight) == pytest.approx(expected)

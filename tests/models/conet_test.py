@@ -181,6 +181,13 @@ def test_a_joint_batch_pays_for_both_domains_and_for_its_cross_matrices(l1):
   assert np.any(moments(after).cross[0])
 
 
+def test_somebody_who_has_everything_is_not_shown():
+  full = [[0, i, 1] for i in range(5)] + [[1, 2, 1]]
+  rows = arrays.domain(helpers.ratings(full, 2, 5)).by_user
+  shown = conet.examples(jax.random.key(0), rows, jnp.arange(6))
+  assert shown.weight.tolist() == [0] * 5 + [1]
+
+
 def test_one_negative_is_shown_with_each_positive_in_either_order():
   small = helpers.implicit()
   rows = small.data.target.by_user

@@ -187,3 +187,9 @@ def test_without_anybody_in_both_domains_there_is_nothing_to_learn_from():
 def test_an_unknown_form_is_answered_with_the_known_ones():
   with pytest.raises(ValueError, match="did you mean 'cold_only'"):
     emcdr.model(base.Sizes(3, 4, 5), mapped='cold')
+
+
+def test_a_batch_of_padding_moves_nothing():
+  metrics, gradients = golden_step([3, 3])
+  assert metrics['loss'] == 0 and metrics['ratings'] == 0
+  assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradients))

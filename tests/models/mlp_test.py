@@ -76,7 +76,7 @@ def test_a_step_follows_the_loss_of_its_positives_and_their_negatives():
   visit = stage.epoch(jax.random.key(1), small.data)[0]
   key = jax.random.key(2)
   events = rows.events(visit)
-  items = mlp.candidates(key, rows, events, 2, LIKE)
+  items, _ = mlp.candidates(key, rows, events, 2, LIKE)
 
   def loss(params):
     logits = mlp.logits(params, events.row, items)
@@ -108,7 +108,7 @@ def test_negatives_can_be_of_the_domain_of_the_positive():
   rows = dataclasses.replace(target, border=target.n_columns // 2)
   events = rows.events(jnp.arange(64))
   like = bpr.negatives_like('same_domain')
-  items = mlp.candidates(jax.random.key(0), rows, events, 4, like)
+  items, _ = mlp.candidates(jax.random.key(0), rows, events, 4, like)
   first = np.asarray(items) < rows.border
   np.testing.assert_array_equal(first, first[:, :1] & np.ones((1, 5), bool))
   assert 0 < first.mean() < 1
@@ -121,13 +121,22 @@ def test_negatives_are_never_positives_and_come_anew():
   known[rows.row, rows.column] = True
   events = rows.events(jnp.arange(rows.n_entries))
   draws = [
-    np.asarray(mlp.candidates(jax.random.key(k), rows, events, 4, LIKE))
+    np.asarray(mlp.candidates(jax.random.key(k), rows, events, 4, LIKE)[0])
     for k in range(2)
   ]
   for items in draws:
     np.testing.assert_array_equal(items[:, 0], rows.column)
     assert not np.any(known[np.asarray(rows.row)[:, None], items[:, 1:]])
   assert np.mean(draws[0][:, 1:] == draws[1][:, 1:]) < 0.1
+
+
+def test_somebody_who_has_everything_has_no_negatives():
+  full = [[0, i, 1] for i in range(5)] + [[1, 2, 1]]
+  rows = arrays.domain(helpers.ratings(full, 2, 5)).by_user
+  events = rows.events(jnp.arange(6))
+  _, there = mlp.candidates(jax.random.key(0), rows, events, 3, LIKE)
+  assert np.all(there[:, 0])
+  assert np.asarray(there[:, 1:]).any(axis=1).tolist() == [False] * 5 + [True]
 
 
 def test_padding_changes_nothing():

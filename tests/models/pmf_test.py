@@ -137,3 +137,13 @@ def test_a_planted_taste_is_found(power, penalty):
     epochs=30, valid=small.valid, measure=small.measure,
   )  # fmt: skip
   assert ours.best_value < 0.95 * floor
+
+
+def test_ratings_one_by_one_are_trained_on_beside_empty_batches():
+  small = helpers.small(users=30, source_ratings=300, target_ratings=350)
+  model = pmf.model(small.sizes, factors=2, batch=1)
+  end = train.fit(
+    model, jax.random.key(0), small.data, pmf.Hyper(), epochs=2,
+    valid=small.valid, measure=small.measure,
+  )  # fmt: skip
+  assert end.best_epoch > 0 and np.isfinite(end.best_value)

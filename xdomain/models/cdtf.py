@@ -186,9 +186,18 @@ def _regress(state, y, hyper, rounds):
 
 
 def _ridge(right, gram, strength):
-  """`right (gram + strength I)^-1`."""
-  gram = gram + strength * jnp.eye(gram.shape[0])
-  return jax.scipy.linalg.solve(gram, right.T, assume_a='pos').T
+  """`right (gram + strength I)^-1`.
+
+  Slabs with few ratings are nearly of rank 1, and then the gram matrix may be
+  singular in float32: as much as its rounding is added where it is.
+  """
+  identity = jnp.eye(gram.shape[0], dtype=gram.dtype)
+  floor = gram.shape[0] * jnp.finfo(gram.dtype).eps * jnp.trace(gram)
+  asked, mended = (
+    jax.scipy.linalg.solve(gram + added * identity, right.T, assume_a='pos').T
+    for added in (strength, strength + floor)
+  )
+  return jnp.where(jnp.all(jnp.isfinite(asked)), asked, mended)
 
 
 def _metrics(state, domains, hyper):

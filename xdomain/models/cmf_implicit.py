@@ -97,7 +97,8 @@ def cell_weight(domain, data, hyper):
   """`w_d / (m_d n_d)`, and who is part of the domain, `[U]` bool."""
   rows = getattr(data, domain).by_user
   there = rows.length > 0
-  cells = jnp.maximum(jnp.sum(there), 1) * rows.n_columns
+  people = jnp.sum(there, dtype=rows.value.dtype)  # Cells can be 2^31.
+  cells = jnp.maximum(people, 1) * rows.n_columns
   return getattr(hyper, f'w_{domain}') / cells, there
 
 

@@ -163,15 +163,18 @@ def by_size(rows, pairing):
 
 
 def examples(key, rows, ids) -> Examples:
-  """Events `[B]` and a negative beside each, whose order is drawn."""
+  """Events `[B]` and a negative beside each, whose order is drawn.
+
+  Those of people who lack nothing weigh 0.
+  """
   key_item, key_order = jax.random.split(key)
   events = rows.events(ids)
-  absent = rows.negatives(key_item, events.row)[0][:, 0]
+  absent, any_ = rows.negatives(key_item, events.row)
   first = jax.random.bernoulli(key_order, shape=ids.shape)[:, None]
-  item = jnp.stack([events.column, absent], axis=1)
+  item = jnp.concatenate([events.column[:, None], absent], axis=1)
   label = jnp.concatenate([first, ~first], axis=1)
   item = jnp.where(first, item, item[:, ::-1])
-  return Examples(events.row, item, label, events.weight)
+  return Examples(events.row, item, label, events.weight * any_)
 
 
 def errors_jointly(params, shown):

@@ -170,7 +170,7 @@ def _loss(layers, frozen, visit, data, key, hyper):
   user = jnp.minimum(visit, n - 1)
   error = mapping(layers, frozen.source[user]) - frozen.target[user]
   count = jnp.sum(weight)
-  distance = weight @ jnp.sum(error**2, axis=1) / count
+  distance = weight @ jnp.sum(error**2, axis=1) / jnp.maximum(count, 1)
   kernels = [layer.kernel for layer in layers]
   penalty = losses.ridge(kernels, hyper.penalty_mapping)
   return distance + penalty, {'ratings': count}

@@ -76,11 +76,11 @@ def model(
     del frozen
     rows = data.target.by_user
     events = rows.events(visit)
-    items = candidates(key, rows, events, negatives, like)
+    items, there = candidates(key, rows, events, negatives, like)
     value = cross_entropy(
       logits(params, events.row, items),
       jnp.arange(negatives + 1) == 0,
-      events.weight[:, None],
+      events.weight[:, None] * there,
     )
     penalty = losses.ridge((params.user, params.item), hyper.l2)
     return value + penalty, {'ratings': jnp.sum(events.weight)}
@@ -112,9 +112,15 @@ def init_params(key, sizes, embed, layers) -> Params:
 
 
 def candidates(key, rows, events, negatives, like):
-  """`[B, 1 + negatives]` items: an event's, then some its user lacks."""
-  absent, _ = rows.negatives(key, events.row, negatives, like(events.column))
-  return jnp.concatenate([events.column[:, None], absent], axis=1)
+  """Items of events, then some that their users lack, and whether they do.
+
+  Returns:
+    `[B, 1 + negatives]` items, and as many bools.
+  """
+  absent, any_ = rows.negatives(key, events.row, negatives, like(events.column))
+  first = jnp.arange(1 + negatives) == 0
+  items = jnp.concatenate([events.column[:, None], absent], axis=1)
+  return items, first | any_[:, None]
 
 
 def cross_entropy(logits, label, weight):

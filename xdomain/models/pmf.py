@@ -1,6 +1,6 @@
 """PMF: matrix factorisation of the target domain, without biases.
 
-Salakhutdinov and Mnih 2007; Surprise's `SVD(biased=False)`, DARec's baseline.
+Salakhutdinov and Mnih 2008; Surprise's `SVD(biased=False)`, DARec's baseline.
 With N ratings, of which n_u are the user's and n_i the item's:
 
   yhat_ui = offset * mean + <p_u, q_i>
@@ -62,7 +62,7 @@ def model(
     events = data.target.by_user.events(visit)
     error = rate(params, level, events.row, events.column) - events.value
     count = jnp.sum(events.weight)
-    mse = jnp.sum(events.weight * error**2) / count
+    mse = jnp.sum(events.weight * error**2) / jnp.maximum(count, 1)
     penalty = _penalty(params, data.target, hyper)
     return mse + penalty, {'mse': mse, 'ratings': count}
 

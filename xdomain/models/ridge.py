@@ -54,7 +54,8 @@ def model(sizes: base.Sizes) -> base.Model:
       squares.inverse(gram + hyper.penalty * jnp.eye(sizes.source)) @ shared
     )
     loss = target.n_entries - jnp.sum(shared * weight)
-    cells = jnp.maximum(jnp.sum(known), 1) * sizes.target
+    people = jnp.sum(known, dtype=jnp.float32)
+    cells = jnp.maximum(people, 1) * sizes.target
     ratings = jnp.float32(source.n_entries + target.n_entries)
     return Weights(weight), {'loss': loss / cells, 'ratings': ratings}
 

@@ -95,8 +95,10 @@ def unbiased(x, y, weight, *, bandwidth=median_distance):
 def linear_time(x, y, weight, *, bandwidth=median_distance):
   """The unbiased mean over disjoint pairs of users: noisier.
 
-  Gretton et al. 2012, lemma 14. Users are paired in their order; an odd one is
-  left over. Linear but for the bandwidth.
+  Gretton et al. 2012, lemma 14. Users are paired in their order, which has to
+  be random for that; those of a balanced batch are of falling activity, and
+  what differs with it is measured too. An odd one is left over. Linear but for
+  the bandwidth.
   """
   n = weight.shape[0]
   kernel = _kernel(x, y, weight, bandwidth)
