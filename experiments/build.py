@@ -136,6 +136,10 @@ def _check_numbers(config):
     named = isinstance(member, collections.abc.Mapping)
     _check('sweep.members', listed, named, 'dicts of hyper-parameters')
     _check_names('sweep.members', member, config.hyper, config.method)
+  for field in ('hyper', 'model'):
+    for name, values in config.sweep[field].items():
+      once = len(set(values)) == len(values)
+      _check(f'sweep.{field}.{name}', values, once, 'of different values')
   for name, value in config.hyper.items():
     swept = [member[name] for member in listed if name in member]
     for each in (value, *config.sweep.hyper.get(name, ()), *swept):

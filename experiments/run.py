@@ -16,6 +16,7 @@ its records. A run of several seeds, `config.sweep.seed`, trains them at once.
 import contextlib
 import functools
 import hashlib
+import inspect
 import json
 import pathlib
 import platform
@@ -109,6 +110,13 @@ def _check_ratings(config, dataset):
 
 
 def _split(protocol, config, dataset):
+  _, _, *known = inspect.signature(protocol.split).parameters
+  for name in config.split:
+    if name not in known:
+      raise build.ConfigError(
+        f'config.split.{name} is not for config.protocol={config.protocol!r},'
+        f' which takes {", ".join(known)}'
+      )
   try:
     return protocol.split(dataset.pair, config.seed, **config.split.to_dict())
   except tables.DataError:
