@@ -114,8 +114,8 @@ def _split(protocol, config, dataset):
   for name in config.split:
     if name not in known:
       raise build.ConfigError(
-        f'config.split.{name} is not for config.protocol={config.protocol!r},'
-        f' which takes {", ".join(known)}'
+        f'config.split.{name} is not for config.protocol={config.protocol!r}'
+        f'{wording.instead(name, known)}'
       )
   try:
     return protocol.split(dataset.pair, config.seed, **config.split.to_dict())

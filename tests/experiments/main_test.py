@@ -110,7 +110,7 @@ def _wait_for_lines(workdir, n, process):
     ([QUICK, '--wrkdir=x'], 'wrkdir'),
     (['--config=configs/autorec.py:tables'], 'config.data.source is empty'),
     ([QUICK, '--config.split.test=2'], 'config.split: test'),
-    ([QUICK, '--config.protocol=leave_one_out'], 'which takes negatives'),
+    ([QUICK, '--config.protocol=leave_one_out'], 'it takes negatives'),
     ([QUICK, '--config.sweep.hyper.lr=(1.0, 1.0)'], 'of different values'),
     ([QUICK, 'config.seed=3'], "unexpected word 'config.seed=3'"),
     ([QUICK, '--config.data.kind=amazon'], "no option of 'amazon' data"),

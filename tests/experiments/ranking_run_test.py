@@ -201,7 +201,7 @@ def test_a_diverged_ranking_never_looks_good(tmp_path):
   [
     (dict(protocol='leave_one'), "did you mean 'leave_one_out'"),
     (dict(view='merge'), "config.view is 'merge'; did you mean 'merged'"),
-    (dict(split=dict(negative=9)), 'config.split: '),
+    (dict(split=dict(negative=9)), "did you mean 'negatives'"),
     (dict(reviews=True), "config.reviews needs 'amazon_implicit' data"),
   ],
 )
