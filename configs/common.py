@@ -132,6 +132,7 @@ def tables():
     header=True,
     separator='',  # by the file's name, unless given
     scale=(1.0, 5.0),
+    people='both',  # in both domains; or all of the 'source', or of 'either'
     at_least=5,
   )
 

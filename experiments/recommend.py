@@ -5,6 +5,7 @@ python -m experiments.recommend --run=runs/darec_item-seed0-... --out=top.csv
 """
 
 import csv
+import functools
 import io
 import json
 import os
@@ -25,7 +26,8 @@ def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
   with arguments.mistakes_in_a_line():
-    rows = recommend(RUN.value, USERS.value, TOP.value)
+    say = functools.partial(print, file=sys.stderr)
+    rows = recommend(RUN.value, USERS.value, TOP.value, say)
     if OUT.value:
       _write(OUT.value, rows)
   if OUT.value:
@@ -54,19 +56,21 @@ def _show(rows):
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def recommend(folder, users, top):
+def recommend(folder, users, top, say=print):
   """`(user, item, prediction)` by raw ids, best first for each user.
 
   Items that a user has events with, in training or held out, are left out; of
-  own files also those that were rated too low to be positives.
+  own files also those that were rated too low to be positives. Of everybody,
+  those are left out whom the method knows nothing of.
 
   Args:
     folder: of a finished run.
     users: raw ids; none is everybody.
     top: items a user.
+    say: called with who is left out.
 
   Raises:
-    ConfigError: the folder holds no trained run, or a user is not known.
+    ConfigError: the folder holds no trained run, or a user is not known to it.
   """
   import numpy as np
 
@@ -87,8 +91,18 @@ def recommend(folder, users, top):
   if progress is None:
     raise build.ConfigError(f'{folder} holds no checkpoint; run it first')
   ids = prepared.dataset.ids
-  rows = _rows(ids.users, users) if users else np.arange(ids.users.size)
   seen = prepared.data if prepared.shown is None else prepared.shown
+  told = _told(method.model, seen)
+  rows = _rows(config, ids.users, users) if users else np.arange(ids.users.size)
+  unknown = ids.users[rows[~told[rows]]]
+  if unknown.size:
+    why = f'without events that {config.method} could know them by'
+    if method.model.target_only and config.view != 'merged':
+      why += ', as it reads those of the target alone'
+    if users:
+      raise build.ConfigError(f'user {str(unknown[0])!r} is {why}')
+    say(f'{unknown.size:,} people are {why}; they are left out')
+    rows = rows[told]
   known = _known(config, prepared.dataset)
   rates = protocols.of(config).rates
   items, scores = ranking.best(
@@ -101,6 +115,14 @@ def recommend(folder, users, top):
     for item, score, value in zip(*best)
     if np.isfinite(score)
   ]
+
+
+def _told(model, data):
+  """`[U]` whether the model is told anything of a person."""
+  import numpy as np
+
+  read = (data.target, *(() if model.target_only else data.sources))
+  return np.asarray(sum(domain.by_user.length for domain in read) > 0)
 
 
 def _known(config, dataset):
@@ -152,7 +174,7 @@ def _with_tuples(value):
   return tuple(value) if isinstance(value, list) else value
 
 
-def _rows(names, users):
+def _rows(config, names, users):
   """`[Q]` rows of raw ids."""
   import numpy as np
 
@@ -160,11 +182,13 @@ def _rows(names, users):
 
   users = np.array(list(dict.fromkeys(users)))
   rows = _places(names, users)
+  hint = ''
+  if config.data.get('people') == 'both':
+    hint = '; runs on --config.data.people=either keep those of one domain'
   for user in users[rows < 0]:
     raise build.ConfigError(
       f'user {str(user)!r} is not among the {names.size:,} people who are left'
-      ' in both domains after all filters, such as'
-      f' {", ".join(names[:5].tolist())}'
+      f' after all filters, such as {", ".join(names[:5].tolist())}{hint}'
     )
   return rows
 

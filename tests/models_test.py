@@ -238,8 +238,11 @@ def test_people_and_items_without_training_ratings_do_no_harm(name):
   pair = small.split.train
   from xdomain.data import pairs
 
-  keep = (pair.target.user != 3) & (pair.target.item != 5)
-  data = arrays.put(pair._replace(target=pairs.take(pair.target, keep)))
+  source, target = pair.source, pair.target
+  new = np.isin(target.user, [3, 7])
+  target = pairs.take(target, ~new & (target.item != 5))
+  source = pairs.take(source, (source.user != 4) & (source.item != 6))
+  data = arrays.put(pair._replace(source=source, target=target))
   module = load(name)
   model = module.model(small.sizes)
   progress = train.fit(
@@ -247,7 +250,12 @@ def test_people_and_items_without_training_ratings_do_no_harm(name):
     valid=small.valid, measure=small.measure,
   )  # fmt: skip
   users, items = everything()
-  assert np.all(np.isfinite(model.predict(progress.best, data)(users, items)))
+  scores = model.predict(progress.best, data)(users, items)
+  assert np.all(np.isfinite(scores))
+  blind = model.target_only or name == 'item_pop'
+  assert blind or np.any(scores[3] != scores[7]), (
+    'those who are new to the target score alike: the model is target_only'
+  )
   known = model.trained(data, users[:, None], items)
   assert known.shape == items.shape
 

@@ -316,6 +316,12 @@ class Arrays(NamedTuple):
   target: Domain
   side: Array | None = None  # [U, A] or [U, 2, A]
 
+  @property
+  def sources(self) -> tuple[Domain, ...]:
+    """The source, or all of them."""
+    one = isinstance(self.source, Domain)
+    return (self.source,) if one else tuple(self.source)
+
   def mirrored(self) -> 'Arrays':
     """The same pair seen from the other domain."""
     side = self.side
@@ -419,8 +425,8 @@ class Model(NamedTuple):
   the evaluation's fallback. `predict_source` scores the source domain, for
   methods that can. `predict_all` scores every item, `users [B] -> [B, items]`,
   for methods that do so faster than item by item. A method that is
-  `target_only` learns of people by `data.target` alone: it cannot tell those
-  apart who have no events there. One that takes `several_sources` takes a tuple
+  `target_only` knows people by `data.target` alone: it cannot tell those apart
+  who have no events there. One that takes `several_sources` takes a tuple
   of them.
   """
 

@@ -82,7 +82,7 @@ def own(tmp_path, **changes):
   options = dict(
     source=str(tmp_path / 'source.tsv'), target=str(tmp_path / 'target.tsv'),
     user='0', item='1', rating='2', time='', header=False, separator='',
-    scale=(1.0, 5.0), at_least=5,
+    scale=(1.0, 5.0), people='both', at_least=5,
   )  # fmt: skip
   return options | changes
 
@@ -127,6 +127,7 @@ def test_a_file_that_is_not_named_is_asked_for(tmp_path):
     (dict(scale=(5.0, 1.0)), 'config.data.scale is (5.0, 1.0)'),
     (dict(scale=(5.0,)), 'config.data.scale is (5.0,)'),
     (dict(scale=('a', 'b')), "config.data.scale is ('a', 'b')"),
+    (dict(people='all'), 'it takes both, source, either'),
   ],
 )
 def test_a_wrong_option_is_named(tmp_path, changes, message):
@@ -292,6 +293,19 @@ def test_own_events_without_ratings_are_all_positive(tmp_path):
   dataset = load.dataset('tables_implicit', len, **options)
   assert dataset.pair.target.user.size == 8 * 6
   np.testing.assert_array_equal(dataset.pair.target.value, 1)
+
+
+@pytest.mark.parametrize('kind', ['tables', 'tables_implicit'])
+@pytest.mark.parametrize('people', ['both', 'source', 'either'])
+def test_own_people_of_one_domain_are_kept_on_request(tmp_path, kind, people):
+  options = own_implicit(tmp_path, people=people)
+  if kind == 'tables':
+    options = own(tmp_path, people=people, at_least=2)
+  with (tmp_path / 'source.tsv').open('a') as file:
+    file.write('new\ti0\t5\nnew\ti1\t4\nnew\ti2\t1\nfew\ti0\t5\n')
+  users = load.dataset(kind, len, **options).ids.users
+  assert ('new' in users) == (people != 'both')
+  assert 'few' not in users
 
 
 def test_own_vectors_come_with_the_events(tmp_path):

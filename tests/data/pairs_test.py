@@ -90,6 +90,78 @@ def test_users_are_numbered_by_the_target_and_items_by_their_own_domain():
   assert dataset.pair.source.user.tolist() == [1, 0, 1]
 
 
+@pytest.mark.parametrize(
+  'people, users, source, target',
+  [
+    ('both', ['cat', 'ann'], 'emma dune ulysses', 'alien heat jaws'),
+    (
+      'source',
+      ['cat', 'ann', 'bob', 'dan'],
+      'emma dune ulysses hamlet',
+      'alien heat jaws',
+    ),
+    (
+      'either',
+      ['eve', 'cat', 'ann', 'bob', 'dan'],
+      'emma dune ulysses hamlet',
+      'heat alien jaws fargo',
+    ),
+  ],
+)
+def test_people_of_one_domain_are_kept_on_request(
+  people, users, source, target
+):
+  dataset = pairs.align(BOOKS, FILMS, people=people, name='x')
+  ids = dataset.ids
+  assert ids.users.tolist() == users
+  assert ids.source.tolist() == source.split()
+  assert ids.target.tolist() == target.split()
+  for table, ratings, items in (
+    (BOOKS, dataset.pair.source, ids.source),
+    (FILMS, dataset.pair.target, ids.target),
+  ):
+    read = events(table.ratings, table.users, table.items)
+    assert events(ratings, ids.users, items) == [
+      event for event in read if event[0] in users
+    ]
+    assert (ratings.n_users, ratings.n_items) == (len(users), items.size)
+  read, kept_of_them = (count for _, count in dataset.trail)
+  assert read['shared_users'] == kept_of_them['shared_users'] == 2
+  assert kept_of_them['users'] == len(users)
+
+
+@pytest.mark.parametrize(
+  'people, enough',
+  [('both', ['ann']), ('source', ['ann']), ('either', ['eve', 'cat', 'ann'])],
+)
+def test_floors_are_of_the_domains_that_people_are_kept_for(people, enough):
+  dataset = pairs.align(BOOKS, FILMS, people=people, name='x')
+  left = pairs.at_least(dataset, 2, 2, people)
+  assert left.ids.users.tolist() == enough
+  assert left.pair.target.n_users == left.pair.source.n_users == len(enough)
+
+
+@pytest.mark.parametrize(
+  'people, fans',
+  [
+    ('both', ['cat']),
+    ('source', ['cat', 'ann']),
+    ('either', ['eve', 'cat', 'ann']),
+  ],
+)
+def test_who_likes_something_stays_where_it_counts(people, fans):
+  dataset = pairs.align(BOOKS, FILMS, people=people, name='x')
+  left = pairs.positives(dataset, 4, people)
+  assert left.ids.users.tolist() == fans
+
+
+def test_somebody_must_be_in_both_whoever_is_kept():
+  apart = table([('zoe', 'heat', 5)], 'apart.csv')
+  for people in pairs.PEOPLE:
+    with pytest.raises(DataError, match='No user rated in both'):
+      pairs.align(BOOKS, apart, people=people, name='x')
+
+
 def test_items_that_nobody_shared_has_rated_are_dropped():
   assert 'hamlet' not in aligned().ids.source
   assert 'fargo' not in aligned().ids.target

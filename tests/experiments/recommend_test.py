@@ -61,25 +61,74 @@ def test_all_users_are_asked_for_in_a_file(trained, tmp_path, request):
   assert done.stdout.startswith(f'{len(rows):,} items for {users:,} users')
 
 
-def test_what_somebody_rated_too_low_is_not_recommended(tmp_path):
+def own(tmp_path, spec, **options):
+  """A run on own files, and its data; p0 to p2 have no books."""
   rng = np.random.default_rng(0)
-  for name in ('films', 'books'):
-    rated = [(u, i) for u in range(30) for i in range(20) if rng.random() < 0.6]
+  for name, first in (('films', 0), ('books', 3)):
+    everything = [(u, i) for u in range(first, 30) for i in range(20)]
+    rated = [pair for pair in everything if rng.random() < 0.6]
     lines = [f'p{u},{name}{i},{rng.integers(1, 6)}\n' for u, i in rated]
-    text = 'user,item,rating\n' + ''.join(lines)
-    (tmp_path / f'{name}.csv').write_text(text)
-  config = arguments.load('configs/item_pop.py:tables,quick')
+    (tmp_path / f'{name}.csv').write_text('user,item,rating\n' + ''.join(lines))
+  config = arguments.load(spec)
   config.data.source = str(tmp_path / 'films.csv')
   config.data.target = str(tmp_path / 'books.csv')
+  config.data.update(options)
+  config.epochs = 2
   prepared = run.prepare(config, say=lambda line: None)
   run.run(config, prepared, tmp_path / 'run', watch=lambda report: None)
-  user = str(prepared.dataset.ids.users[0])
-  rows = recommend.recommend(tmp_path / 'run', [user, user], top=100)
+  return tmp_path / 'run', prepared.dataset
+
+
+def test_what_somebody_rated_too_low_is_not_recommended(tmp_path):
+  folder, dataset = own(tmp_path, 'configs/item_pop.py:tables,quick')
+  user = str(dataset.ids.users[0])
+  rows = recommend.recommend(folder, [user, user], top=100)
+  text = (tmp_path / 'books.csv').read_text()
   rated = [line.split(',') for line in text.splitlines()]
   mine = {item for who, item, _ in rated if who == user}
-  everything = set(prepared.dataset.ids.target.tolist())
+  everything = set(dataset.ids.target.tolist())
   assert {item for _, item, _ in rows} == everything - mine
   assert len(rows) == len(everything - mine)
+
+
+NEW = ['p0', 'p1', 'p2']
+
+
+def test_people_who_are_new_to_the_target_are_recommended_items(tmp_path):
+  folder, dataset = own(
+    tmp_path,
+    'configs/shared_vae.py:cold,tables,quick',
+    people='source',
+    at_least=2,
+  )
+  assert dataset.ids.users[-3:].tolist() == NEW
+  rows = recommend.recommend(folder, NEW, top=100)
+  assert len(rows) == 3 * 20
+  first, second = ([p for u, _, p in rows if u == user] for user in NEW[:2])
+  assert first != second
+  everybody = {user for user, _, _ in recommend.recommend(folder, [], top=1)}
+  assert everybody == set(dataset.ids.users.tolist())
+
+
+def test_whom_a_method_knows_nothing_of_is_left_out(tmp_path):
+  folder, dataset = own(
+    tmp_path, 'configs/autorec.py:user,tables,quick', people='either'
+  )
+  said = []
+  rows = recommend.recommend(folder, [], top=1, say=said.append)
+  others = [user for user in dataset.ids.users.tolist() if user not in NEW]
+  assert [user for user, _, _ in rows] == others
+  assert said[0].startswith('3 people are without events that autorec could')
+  with pytest.raises(
+    build.ConfigError, match=r"'p1' is without .* target alone"
+  ):
+    recommend.recommend(folder, ['p5', 'p1'], top=1)
+
+
+def test_somebody_of_one_domain_is_told_how_to_be_kept(tmp_path):
+  folder, _ = own(tmp_path, 'configs/item_pop.py:tables,quick')
+  with pytest.raises(build.ConfigError, match=r"'p1' is not .*people=either"):
+    recommend.recommend(folder, ['p1'], top=1)
 
 
 def test_items_beyond_the_scale_are_told_apart(trained, monkeypatch):

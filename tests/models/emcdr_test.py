@@ -27,9 +27,9 @@ def golden_layers():
   )
 
 
-def golden_frozen(cold=(False, False, False)):
+def golden_frozen(mapped=(True, True, True)):
   tables = (jnp.asarray(GOLDEN[name]) for name in ('U_s', 'U_t', 'V_t'))
-  return emcdr.Frozen(*tables, jnp.array(cold))
+  return emcdr.Frozen(*tables, jnp.array(mapped))
 
 
 def golden_model(**settings):
@@ -75,10 +75,10 @@ def test_mapped_scores_are_those_of_another_implementation():
   np.testing.assert_allclose(scores, GOLDEN['scores_mapped'], atol=1e-12)
 
 
-def test_only_cold_people_are_mapped_when_asked():
-  frozen = golden_frozen(cold=[False, True, False])
+def test_those_who_are_not_mapped_keep_their_vectors():
+  frozen = golden_frozen(mapped=[False, True, False])
   state = train.Trained(golden_layers(), frozen, ())
-  score = golden_model(mapped='cold_only').predict_all(state, None)
+  score = golden_model().predict_all(state, None)
   scores = score(jnp.arange(3))
   np.testing.assert_allclose(scores[1], GOLDEN['scores_mapped'][1], atol=1e-6)
   warm = jnp.array([0, 2])
@@ -139,16 +139,23 @@ def test_the_mapping_leaves_factors_as_they_were():
   np.testing.assert_array_equal(frozen.item, target.item.vector)
 
 
-def test_scores_of_somebody_new_come_from_the_source_alone():
+@pytest.mark.parametrize('mapped', emcdr.MAPPED)
+def test_scores_of_somebody_new_come_from_the_source_alone(mapped):
   data = without('target', [3])
-  model, progress = fit(data)
+  model, progress = fit(data, mapped=mapped)
   frozen = progress.best.frozen
   np.testing.assert_array_equal(frozen.target[3], 0)
   expected = emcdr.mapping(progress.best.params, frozen.source)[3]
-  for mapped in emcdr.MAPPED:
-    model = emcdr.model(helpers.implicit().sizes, **SHAPE, mapped=mapped)
-    scores = model.predict_all(progress.best, data)(jnp.array([3]))
-    np.testing.assert_allclose(scores[0], frozen.item @ expected, atol=1e-6)
+  scores = model.predict_all(progress.best, data)(jnp.array([3]))
+  np.testing.assert_allclose(scores[0], frozen.item @ expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('mapped', emcdr.MAPPED)
+def test_who_is_mapped_has_a_vector_to_be_mapped(mapped):
+  _, progress = fit(without('source', [3]), mapped=mapped)
+  everybody = np.arange(helpers.implicit().sizes.users)
+  expected = (everybody != 3) & (mapped == 'all')
+  np.testing.assert_array_equal(progress.best.frozen.mapped, expected)
 
 
 def test_what_is_planted_in_the_source_ranks_for_new_people():

@@ -203,23 +203,25 @@ def _distance(dataset, printed):
 
 def tables(
   say, source, target, user, item, rating, time, header, separator, scale,
-  at_least,
+  people, at_least,
 ) -> base.Dataset:  # fmt: skip
   """Two files of one's own.
 
   A column is named, or counted from 0; `a,b` names it in the source and in the
-  target where they differ.
+  target where they differ. `people` is one of `pairs.PEOPLE`: those in 'both'
+  domains, all of the 'source', those new to the target with them, or of
+  'either'.
   """
   del say
   dataset = _own(
-    source, target, user, item, rating, time, header, separator, scale
+    source, target, user, item, rating, time, header, separator, scale, people
   )
-  return pairs.at_least(dataset, at_least, at_least)
+  return pairs.at_least(dataset, at_least, at_least, people)
 
 
 def tables_implicit(
   say, source, target, user, item, rating, time, header, separator, scale,
-  positive, at_least, side,
+  people, positive, at_least, side,
 ) -> base.Dataset:  # fmt: skip
   """Files of one's own, in which ratings that are high, or all rows, count.
 
@@ -231,10 +233,10 @@ def tables_implicit(
   del say
   scale = scale if rating else (0.0, 1.0)
   rated = _own(
-    source, target, user, item, rating, time, header, separator, scale
+    source, target, user, item, rating, time, header, separator, scale, people
   )
-  liked = pairs.positives(rated, positive)
-  liked = pairs.at_least(liked, at_least, at_least)
+  liked = pairs.positives(rated, positive, people)
+  liked = pairs.at_least(liked, at_least, at_least, people)
   if not side:
     return liked
   return pairs.with_side(
@@ -257,7 +259,9 @@ def rated(kind: str, **options) -> base.Dataset | None:
   return _own(**options, scale=scale)
 
 
-def _own(source, target, user, item, rating, time, header, separator, scale):
+def _own(
+  source, target, user, item, rating, time, header, separator, scale, people
+):
   """Files of one's own, aligned; several sources as one."""
   one = pathlib.Path(source).exists()  # Even if its name has a comma.
   files = [*([source] if one else source.split(',')), target]
@@ -268,6 +272,10 @@ def _own(source, target, user, item, rating, time, header, separator, scale):
       raise tables_files.DataError(
         f'config.data.{name} is empty: name the column of the {name}s'
       )
+  if people not in pairs.PEOPLE:
+    raise tables_files.DataError(
+      f'config.data.people is {people!r}{wording.instead(people, pairs.PEOPLE)}'
+    )
   numbers = all(isinstance(end, int | float) for end in scale)
   if len(scale) != 2 or not numbers or not scale[0] < scale[1]:
     raise tables_files.DataError(
@@ -290,14 +298,14 @@ def _own(source, target, user, item, rating, time, header, separator, scale):
   *stems, stem = (pathlib.Path(path).stem for path in files)
   scale, name = tuple(scale), '-'.join((*stems, stem))
   if len(stems) == 1:
-    return pairs.align(*read, scale=scale, name=name)
+    return pairs.align(*read, scale=scale, people=people, name=name)
   if len(set(stems)) < len(stems):
     raise tables_files.DataError(
       f'config.data.source is {source!r}: sources are told apart by the names'
       ' of their files; rename one'
     )
   both = pairs.stacked(read[:-1], stems), read[-1]
-  dataset = pairs.align(*both, scale=scale, name=name)
+  dataset = pairs.align(*both, scale=scale, people=people, name=name)
   return dataset._replace(sources=tuple(stems))
 
 

@@ -14,16 +14,33 @@ from xdomain.data.tables import DataError
 # --- Align and filter -------------------------------------------------------
 
 
-def align(source: Table, target: Table, *, scale=(1, 5), name) -> Dataset:
-  """The people who rated in both domains, under one numbering.
+# Who is kept, by who has enough in the source and who in the target.
+PEOPLE = {
+  'both': np.logical_and,
+  'source': lambda source, target: source,
+  'either': np.logical_or,
+}
+_SAID = {
+  'both': 'users in both domains',
+  'source': 'users of the source, also those new to the target',
+  'either': 'users of either domain',
+}
 
-  Users are numbered by their first event in the target, items by their first
-  event that is left; an item nobody shared has rated goes.
+
+def align(
+  source: Table, target: Table, *, scale=(1, 5), people='both', name
+) -> Dataset:
+  """The people who rated in both domains, or in one, under one numbering.
+
+  Users are numbered by their first event in the target, those without one after
+  them by their first in the source, items by their first event that is left; an
+  item that nobody has rated who is kept goes.
 
   Args:
     source: a domain as it was read.
     target: the domain to recommend from.
     scale: lowest and highest rating of both.
+    people: one of `PEOPLE`, who is kept; as of the filters that follow.
     name: what the pair is called in records.
 
   Raises:
@@ -31,21 +48,18 @@ def align(source: Table, target: Table, *, scale=(1, 5), name) -> Dataset:
   """
   _check_scale(source, scale)
   _check_scale(target, scale)
-  users_s, users_t = _shared_users(source, target)
+  names, users_s, users_t = _aligned_users(source, target, people)
   ratings_s, items_s = _events_of(source.ratings, users_s)
   ratings_t, items_t = _events_of(target.ratings, users_t)
   pair = Pair(ratings_s, ratings_t)
-  ids = Ids(
-    _pick(target.users, users_t),
-    _pick(source.items, items_s),
-    _pick(target.items, items_t),
-  )
+  ids = Ids(names, _pick(source.items, items_s), _pick(target.items, items_t))
+  shared = int(np.sum((users_s >= 0) & (users_t >= 0)))
   trail = (
     (
       f'as read: {source.origin} -> {target.origin}',
-      _counts_as_read(source, target, len(users_t)),
+      _counts_as_read(source, target, shared),
     ),
-    ('users in both domains', counts(pair)),
+    (_SAID[people], counts(pair)),
   )
   return Dataset(name, pair, ids, scale, trail)
 
@@ -90,17 +104,22 @@ def stacked(tables: Sequence[Table], names: Sequence[str]) -> Table:
   )
 
 
-def at_least(dataset: Dataset, source=5, target=5) -> Dataset:
-  """Keeps users with so many ratings in each domain; empty items go.
+def at_least(dataset: Dataset, source=5, target=5, people='both') -> Dataset:
+  """Keeps users with so many ratings in each domain, or in one.
 
   A floor per domain keeps the same people before and after the domains are
-  intersected, since no item is removed that still has a rating.
+  aligned, since no item is removed that still has a rating; empty items go.
   """
   pair = dataset.pair
   enough_s = _per_user(pair.source) >= source
   enough_t = _per_user(pair.target) >= target
-  step = f'users with at least {source} source and {target} target ratings'
-  keep = enough_s & enough_t
+  step = {
+    'both': f'at least {source} source and {target} target ratings',
+    'source': f'at least {source} source ratings',
+    'either': f'at least {source} source or {target} target ratings',
+  }
+  step = f'users with {step[people]}'
+  keep = PEOPLE[people](enough_s, enough_t)
   if not keep.any():
     raise DataError(
       f'{dataset.name}: none of {keep.size:,} users is left after "{step}": '
@@ -155,20 +174,23 @@ def core(dataset: Dataset, users, items) -> Dataset:
   return _keep(dataset._replace(pair=pair), enough, step)
 
 
-def positives(dataset: Dataset, at_least=4.0) -> Dataset:
+def positives(dataset: Dataset, at_least=4.0, people='both') -> Dataset:
   """What people liked, as events of value 1; of the rest nothing is known.
 
-  Those who like nothing in one of the domains go. A domain in which every value
-  is 1, as readers have it where there are no ratings, is liked as a whole.
+  Those who like nothing, in one of the domains or in any, go. A domain in which
+  every value is 1, as readers have it where there are no ratings, is liked as a
+  whole.
 
   Args:
     dataset: with ratings or without.
     at_least: the lowest rating that counts.
+    people: as of `align`.
   """
   pair = dataset.pair
   source, target = (_liked(part, at_least) for part in pair[:2])
-  keep = (_per_user(source) > 0) & (_per_user(target) > 0)
-  if not keep.any():
+  likes = _per_user(source) > 0, _per_user(target) > 0
+  keep = PEOPLE[people](*likes)
+  if not np.logical_and(*likes).any():
     source, target = (part.value.max(initial=0) for part in pair[:2])
     raise DataError(
       f'{dataset.name}: nobody rated {at_least:g} or higher in both domains; '
@@ -437,9 +459,13 @@ def _first_seen(ids, n):
 
 
 def _places(ids, n):
-  """`[n]` the place of each id in `ids`; -1 where it is not among them."""
+  """`[n]` the place of each id in `ids`; -1 where it is not among them.
+
+  An id of -1 is nobody's.
+  """
   places = np.full(n, -1, np.int32)
-  places[ids] = np.arange(len(ids))
+  there = np.flatnonzero(ids >= 0)
+  places[ids[there]] = there
   return places
 
 
@@ -461,7 +487,6 @@ def _events_of(ratings, users):
 def _keep(dataset, keep, step):
   """The dataset of the users in `keep` `[U]`, and `step` in its trail."""
   pair = dataset.pair
-  keep = keep & (_per_user(pair.source) > 0) & (_per_user(pair.target) > 0)
   users = np.flatnonzero(keep)
   source, items_s = _events_of(pair.source, users)
   target, items_t = _events_of(pair.target, users)
@@ -476,8 +501,8 @@ def _keep(dataset, keep, step):
   return dataset._replace(pair=pair, ids=ids, trail=trail)
 
 
-def _shared_users(source, target):
-  """Numbers `[n]` in each table of those who rated in both."""
+def _aligned_users(source, target, people):
+  """Raw ids `[n]` of who is kept, and their numbers in each table, or -1."""
   import polars  # Millions of raw ids: a join, not a dictionary.
 
   left, right = (
@@ -486,17 +511,28 @@ def _shared_users(source, target):
     ).with_row_index(domain)
     for domain, table in (('source', source), ('target', target))
   )
-  both = left.join(right, on='id')
-  users_s = both['source'].to_numpy()
-  users_t = both['target'].to_numpy()
-  events_s, events_t = source.ratings.user, target.ratings.user
-  seen_s = _first_seen(events_s, len(source.users))[users_s]
-  seen_t = _first_seen(events_t, len(target.users))[users_t]
-  rated = (seen_s < events_s.size) & (seen_t < events_t.size)
-  if not rated.any():
+  how = {'both': 'inner', 'source': 'left', 'either': 'full'}[people]
+  joined = left.join(right, on='id', how=how, coalesce=True)
+  users_s, users_t = (
+    joined[domain].cast(polars.Int64).fill_null(-1).to_numpy()
+    for domain in ('source', 'target')
+  )
+  rated_s, seen_s = _first_of(source, users_s)
+  rated_t, seen_t = _first_of(target, users_t)
+  if not (rated_s & rated_t).any():
     raise DataError(_nobody_shared(source, target))
-  order = np.argsort(seen_t[rated])
-  return users_s[rated][order], users_t[rated][order]
+  order = np.lexsort((seen_s, seen_t))
+  order = order[PEOPLE[people](rated_s, rated_t)[order]]
+  names = np.array(joined['id'][order].to_list(), str)
+  return names, users_s[order], users_t[order]
+
+
+def _first_of(table, users):
+  """Whether users `[n]` of a table, or -1, have rated, and where first."""
+  events = table.ratings.user
+  first = _first_seen(events, len(table.users))
+  seen = np.where(users < 0, events.size, first[users])
+  return seen < events.size, seen
 
 
 def _nobody_shared(source, target):

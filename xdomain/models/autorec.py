@@ -53,7 +53,7 @@ def model(
   base.check_axis(axis)
   only = stage(axis=axis, domain='target', embed=embed, batch=batch)
   trained = functools.partial(base.column_trained, axis)
-  return base.Model((only,), only.predict, trained)
+  return base.Model((only,), only.predict, trained, target_only=True)
 
 
 def stage(*, axis, domain, embed, batch) -> base.Stage:

@@ -49,7 +49,7 @@ def model(sizes: base.Sizes) -> base.Model:
     return lambda users, items: _rate(state, users[:, None], items)
 
   stage = base.Stage(init, base.one_visit, step, predict)
-  return base.Model((stage,), predict)
+  return base.Model((stage,), predict, target_only=True)
 
 
 def _ridge(rows, offset, penalty):

@@ -103,7 +103,7 @@ def model(
   stage = train.gradient_stage(
     init, loss, epoch, predict=predict, name='biased_mf'
   )
-  return base.Model((stage,), stage.predict)
+  return base.Model((stage,), stage.predict, target_only=True)
 
 
 def _vectors(key, rows, factors):

@@ -89,7 +89,7 @@ def model(
   base.check_axis(axis)
   only = stage(axis, hidden, batch, ops.Scale(levels, lowest, step))
   trained = functools.partial(base.column_trained, axis)
-  return base.Model((only,), only.predict, trained)
+  return base.Model((only,), only.predict, trained, target_only=True)
 
 
 def stage(axis, hidden, batch, scale) -> base.Stage:

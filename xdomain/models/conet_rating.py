@@ -114,7 +114,12 @@ def model(
     return _alone(params, state.frozen, 'source')
 
   stage = train.gradient_stage(init, _loss, epoch, predict=predict)
-  return base.Model((stage,), stage.predict, predict_source=predict_source)
+  return base.Model(
+    (stage,),
+    stage.predict,
+    predict_source=predict_source,
+    target_only=pairing == 'user' and inference == 'tower',
+  )
 
 
 def _check_choice(name, value, known):

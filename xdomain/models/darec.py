@@ -113,7 +113,9 @@ def model(
     return _score(axis, network, 'source', state.params, state.frozen)
 
   trained = functools.partial(base.column_trained, axis)
-  return base.Model(stages, stages[-1].predict, trained, predict_source)
+  return base.Model(
+    stages, stages[-1].predict, trained, predict_source, target_only=True
+  )
 
 
 def _autorec(domain, **settings):

@@ -9,10 +9,11 @@ Man et al., IJCAI 2017, with BPR's factors (ranking.md 5.5). Three stages:
          + penalty_mapping (|W1|^2 + |W2|^2), all factors frozen
 
 and the score is <f(U_s,u), V_t,i>. Shared users have positives in both domains.
-`mapped='all'` maps everybody, 'cold_only' those without positives in the
-target; the others keep U_t. Both BPRs keep their last epoch: how the target's
-ranks by itself says little of how it serves the mapping, and nothing where
-everybody asked about is new. In stage 3 `ratings` counts users.
+`mapped='all'` maps everybody who has positives in the source, 'cold_only' those
+of them without any in the target; the others keep U_t. Both BPRs keep their
+last epoch: how the target's ranks by itself says little of how it serves the
+mapping, and nothing where everybody asked about is new. In stage 3 `ratings`
+counts users.
 """
 
 import functools
@@ -44,7 +45,7 @@ class Frozen(NamedTuple):
   source: base.Array  # U_s [U, H]
   target: base.Array  # U_t [U, H]
   item: base.Array  # V_t [T, H]
-  cold: base.Array  # [U] bool, who has no positives in the target
+  mapped: base.Array  # [U] bool, whose vectors are
 
 
 @functools.cache
@@ -74,8 +75,10 @@ def model(
   def init(key, data, hyper, previous):
     del hyper
     source, target = previous
-    cold = data.target.by_user.length == 0
-    frozen = Frozen(source.user, target.user, target.item.vector, cold)
+    of_whom = data.source.by_user.length > 0
+    if mapped == 'cold_only':
+      of_whom &= data.target.by_user.length == 0
+    frozen = Frozen(source.user, target.user, target.item.vector, of_whom)
     return nets.stack(key, factors, hidden, factors), frozen
 
   def epoch(key, data):
@@ -86,9 +89,7 @@ def model(
   def users(layers, frozen):
     """`[U, H]` vectors in the target's space."""
     vectors = mapping(layers, frozen.source)
-    if mapped == 'all':
-      return vectors
-    return jnp.where(frozen.cold[:, None], vectors, frozen.target)
+    return jnp.where(frozen.mapped[:, None], vectors, frozen.target)
 
   def as_bpr(layers, frozen):
     return bpr.Params(users(layers, frozen), bpr.Items(frozen.item, None))

@@ -82,7 +82,7 @@ def model(
 
   biases = floor.stages[0]._replace(name='biases')
   near = base.Stage(init, epoch, step, predict, name='neighbours')
-  return base.Model((biases, near), predict)
+  return base.Model((biases, near), predict, target_only=True)
 
 
 def residuals(baseline, by_item):

@@ -71,7 +71,7 @@ def model(
     return lambda users, items: rate(params, level, users[:, None], items)
 
   stage = train.gradient_stage(init, loss, epoch, predict=predict, name='pmf')
-  return base.Model((stage,), stage.predict, trained)
+  return base.Model((stage,), stage.predict, trained, target_only=True)
 
 
 def rate(params, level, users, items):

@@ -68,7 +68,7 @@ def model(
   scale = ops.Scale(levels, lowest, step)
   stages = tuple(stage(axis, hidden, each, batch, scale) for each in steps)
   trained = functools.partial(base.column_trained, axis)
-  return base.Model(stages, stages[-1].predict, trained)
+  return base.Model(stages, stages[-1].predict, trained, target_only=True)
 
 
 def stage(axis, hidden, steps, batch, scale) -> base.Stage:

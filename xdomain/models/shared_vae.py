@@ -133,7 +133,7 @@ def linked(
         'it reads auxiliary vectors of users, and the data has none; own files'
         ' bring theirs by config.data.side'
       )
-    sources = _sources(data)
+    sources = data.sources
     shape = dict(hidden=hidden, latent=latent)
     width = () if not side else (data.side.shape[-1], *side)
     keys = iter(jax.random.split(key, 2 * len(sources) + 3))
@@ -245,16 +245,10 @@ def _seen(params, data, ids):
   return domains
 
 
-def _sources(data):
-  """The source domains of a pair, or of several."""
-  one = isinstance(data.source, base.Domain)
-  return (data.source,) if one else tuple(data.source)
-
-
 def _people(data):
   """Everybody, in the sources and in the target."""
   return base.Together(
-    *(source.by_user for source in _sources(data)), data.target.by_user
+    *(source.by_user for source in data.sources), data.target.by_user
   )
 
 
