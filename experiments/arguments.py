@@ -2,11 +2,12 @@
 
 import contextlib
 import importlib.util
+import os
 import pathlib
 import sys
 
 import ml_collections
-from absl import flags
+from absl import flags, logging
 
 from xdomain import wording
 
@@ -34,13 +35,19 @@ def parse(argv):
 
 
 @contextlib.contextmanager
-def mistakes_in_a_line():
-  """Ends the program with one line and status 1 where a user can mend it."""
+def program():
+  """What every command runs in.
+
+  Ends it with one line and status 1 where a user can mend something. Compiled
+  programs are kept beside the data, unless jax has been told where.
+  """
   # Imported here, so that --help and a wrong flag answer at once.
   from experiments import build
   from xdomain import checkpoint, train
   from xdomain.data import tables
 
+  logging.set_verbosity(logging.WARNING)  # jax tells of every missing backend.
+  _keep_compiled()
   try:
     yield
   except (
@@ -52,6 +59,19 @@ def mistakes_in_a_line():
   except OSError as error:
     print(f'error: {error.strerror}: {error.filename}', file=sys.stderr)
     sys.exit(1)
+
+
+def _keep_compiled():
+  import jax
+
+  from xdomain.data import download
+
+  if jax.config.jax_compilation_cache_dir is None:
+    folder = download.cache_dir() / 'compiled'
+    with contextlib.suppress(OSError):
+      folder.mkdir(parents=True, exist_ok=True)
+    if os.access(folder, os.W_OK | os.X_OK):  # Else it goes on without.
+      jax.config.update('jax_compilation_cache_dir', str(folder))
 
 
 def check_config(argv):

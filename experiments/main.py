@@ -12,7 +12,7 @@ import pathlib
 from typing import NamedTuple
 
 import ml_collections
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 from experiments import arguments
@@ -32,11 +32,10 @@ TERMS = (
 
 def main(argv):
   del argv
-  logging.set_verbosity(logging.WARNING)  # jax tells of every missing backend.
   # Imported here, so that --help and a wrong flag answer at once.
   from experiments import show
 
-  with arguments.mistakes_in_a_line():
+  with arguments.program():
     _run_all(CONFIG.value, show.Show())
 
 

@@ -12,7 +12,7 @@ import os
 import pathlib
 import sys
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from experiments import arguments
 
@@ -24,8 +24,7 @@ OUT = flags.DEFINE_string('out', None, 'A CSV file, instead of the terminal.')
 
 def main(argv):
   del argv
-  logging.set_verbosity(logging.WARNING)
-  with arguments.mistakes_in_a_line():
+  with arguments.program():
     say = functools.partial(print, file=sys.stderr)
     rows = recommend(RUN.value, USERS.value, TOP.value, say)
     if OUT.value:

@@ -10,7 +10,7 @@ python -m experiments.table --config=configs/darec_table2.py:tables \
 records behind them, from which a second run prints the same without training.
 """
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 from experiments import arguments
@@ -28,10 +28,9 @@ SECONDS = flags.DEFINE_float(
 
 def main(argv):
   del argv
-  logging.set_verbosity(logging.WARNING)
   from experiments import show
 
-  with arguments.mistakes_in_a_line():
+  with arguments.program():
     _answer(CONFIG.value, show.Show())
 
 

@@ -14,7 +14,7 @@ method. Trials train on the split of `config.seed` and leave its test set alone.
 import math
 import pathlib
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 from experiments import arguments
@@ -31,10 +31,9 @@ KEEP = flags.DEFINE_string(
 
 def main(argv):
   del argv
-  logging.set_verbosity(logging.WARNING)
   from experiments import show
 
-  with arguments.mistakes_in_a_line():
+  with arguments.program():
     _tune(CONFIG.value, show.Show())
 
 

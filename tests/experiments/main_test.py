@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 
+from experiments import arguments
 from tests.experiments.run_test import of_interest
 from xdomain import results
 
@@ -61,6 +63,39 @@ def test_it_ends_with_a_table_and_is_shown_again_without_training(
   assert 'ratings/s' in first.stdout
   assert 'ratings/s' not in again.stdout
   assert 'autorec_item: from its records of 20' in again.stdout
+
+
+@pytest.fixture
+def compilation_cache_dir():
+  """Says where jax keeps compiled programs, and restores what it was."""
+  before = jax.config.jax_compilation_cache_dir
+
+  def say(folder):
+    jax.config.update('jax_compilation_cache_dir', folder)
+
+  yield say
+  say(before)
+
+
+@pytest.mark.parametrize('told', [None, 'elsewhere'])
+def test_compiled_programs_are_kept_beside_the_data_unless_told_where(
+  told, compilation_cache_dir, monkeypatch, tmp_path
+):
+  monkeypatch.setenv('XDOMAIN_DATA', str(tmp_path / 'data'))
+  compilation_cache_dir(told)
+  with arguments.program():
+    kept = jax.config.jax_compilation_cache_dir
+  assert kept == (told or str(tmp_path / 'data' / 'compiled'))
+
+
+def test_where_nothing_can_be_kept_it_goes_on_without(
+  compilation_cache_dir, monkeypatch, tmp_path
+):
+  (tmp_path / 'file').write_text('')
+  monkeypatch.setenv('XDOMAIN_DATA', str(tmp_path / 'file'))
+  compilation_cache_dir(None)
+  with arguments.program():
+    assert jax.config.jax_compilation_cache_dir is None
 
 
 def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(
