@@ -156,3 +156,49 @@ def test_no_warm_pairs_are_no_measure():
     model(3.0), None, data, only_cold, (1, 5)
   )
   assert evaluate.rating_measures(predictions)['rmse_warm'] is None
+
+
+def test_the_intervals_of_rmse_and_mae_are_each_its_own():
+  rng = np.random.default_rng(0)
+  user, error = np.arange(60), rng.normal(size=60).astype(np.float32)
+  zero = np.zeros(60, np.float32)
+  warm = np.arange(60) % 2 == 0
+  measures = evaluate.rating_measures(
+    evaluate.Predictions(user, zero, error, error, warm), seed=3
+  )
+  for name, power in (('rmse', 2), ('mae', 1)):
+    for suffix, rows in (('', slice(None)), ('_warm', warm)):
+      expected = evaluate.error_interval(
+        user[rows], error[rows], power=power, seed=3
+      )
+      assert measures[f'{name}{suffix}_interval'] == list(expected)
+      assert expected[0] < measures[f'{name}{suffix}'] < expected[1]
+
+
+def test_the_interval_of_skewed_errors_is_of_percentiles():
+  rng = np.random.default_rng(0)
+  error = rng.standard_exponential(30) ** 2
+  draws = rng.integers(0, 30, (20_000, 30))
+  means = error[draws].mean(axis=1)
+  np.testing.assert_allclose(
+    evaluate.error_interval(np.arange(30), error, power=1, resamples=5000),
+    np.percentile(means, [2.5, 97.5]),
+    rtol=0.03,
+  )
+
+
+def test_raw_predictions_are_clipped_to_the_scale_too():
+  data, queries = toy()
+  for value, clipped in ((9.0, 5.0), (-3.0, 1.0)):
+    predictions = evaluate.predict_ratings(
+      model(value, rated_items), None, data,
+      queries, (1, 5),
+    )  # fmt: skip
+    np.testing.assert_array_equal(predictions.raw, clipped)
+
+
+def test_candidates_that_are_none_are_not_validated_on():
+  data, queries = toy()
+  padded = queries._replace(mask=jnp.array([[True], [True], [False]]))
+  value = evaluate.RatingError((1, 5))(constant(4.0), data, padded)
+  assert value == pytest.approx(np.sqrt((0 + 4) / 2))

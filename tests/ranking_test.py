@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, ranking
+from xdomain import base, evaluate, ranking
 from xdomain.data import arrays
 
 CUTOFFS = (1, 2, 3, 5)
@@ -229,3 +229,68 @@ def test_what_is_validated_is_one_less_ndcg():
     table_model(scores).predict(None, None), None, asked
   )
   assert value == pytest.approx(1 - (1 + 1 / np.log2(4)) / 2)
+
+
+def test_the_seed_of_an_interval_decides():
+  error = np.random.default_rng(0).normal(size=50)
+  for interval in (
+    lambda seed: evaluate.error_interval(np.arange(50), error, seed=seed),
+    lambda seed: ranking.interval(np.arange(50), error[:, None], seed=seed),
+  ):
+    one, again, two = (np.ravel(interval(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert np.any(one != two)
+
+
+def test_in_a_small_catalogue_all_others_are_drawn():
+  gain = ranking.expected_gains([3, 0, 7], [8, 1, 8], 99, (1, 5))
+  expected = ranking.gains([3, 0, 7], (1, 5))
+  np.testing.assert_allclose(gain, expected, rtol=1e-12)
+
+
+def test_the_interval_is_that_of_resampled_users():
+  rng = np.random.default_rng(0)
+  user = np.repeat(np.arange(40), np.arange(40) % 7 + 1)
+  gain = (rng.random((user.size, 1)) < user[:, None] % 7 / 7).astype(float)
+  totals, counts = np.bincount(user, gain[:, 0]), np.bincount(user)
+  draws = rng.integers(0, 40, (20_000, 40))
+  means = totals[draws].sum(1) / counts[draws].sum(1)
+  got = ranking.interval(user, gain, resamples=5000)
+  np.testing.assert_allclose(
+    got[:, 0], np.percentile(means, [2.5, 97.5]), rtol=0.02
+  )
+
+
+def test_what_is_validated_stops_at_the_cutoff():
+  scores = jnp.asarray([[3.0, 2, 1], [2.5, 3, 1], [1.0, 2, 3]])
+  asked = queries([0, 1, 2], [0] * 3, [[1, 2]] * 3)
+  score = table_model(scores).predict(None, None)
+  for cutoff, gain in ((1, 1), (2, 1 + 1 / np.log2(3))):
+    value = ranking.Unranked(cutoff)(score, None, asked)
+    assert value == pytest.approx(1 - gain / 3)
+
+
+def test_a_tie_at_the_tenth_place_is_no_gap():
+  place = np.array([10])
+  ranks = ranking.Ranks(
+    np.array([0]), np.array([0]), place, np.array([0]), np.array([100]),
+    place, np.array([100]),
+  )  # fmt: skip
+  tied = ranks._replace(tied=np.array([1]))
+  assert ranking.ranking_measures(ranks)['tie_gap'] == 0
+  assert ranking.ranking_measures(tied)['tie_gap'] == 1
+
+
+def test_fallbacks_are_of_the_user_who_is_asked_about_and_of_the_target():
+  rated = [[0, 0, 2], [1, 0, 4], [1, 1, 5]]
+  target = arrays.domain(helpers.ratings(rated, 2, 4))
+  source = arrays.domain(helpers.ratings([[0, 0, 1]], 2, 1))
+  data = base.Arrays(source, target)
+  model = table_model([[9, 3, 3.5, 4], [9, 9, 1, 7]])._replace(
+    trained=lambda data, users, items: (users == 0) | (items == 2)
+  )
+  items, values = ranking.best(
+    model, None, data, target.by_user, np.array([1]), 2, fallback=True
+  )
+  assert items[0].tolist() == [3, 2]
+  np.testing.assert_allclose(values[0], [11 / 3, 1], rtol=1e-6)

@@ -148,3 +148,10 @@ def test_many_questions_are_answered_as_each_alone():
   ]
   np.testing.assert_array_equal(together, alone)
   assert together.shape == (3,)
+
+
+def test_a_user_whom_only_one_question_is_about_counts_there():
+  difference = np.array([[1.0, 2.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
+  weight = np.array([[1, 1, 0, 0], [1, 1, 1, 1]])
+  _, of_four = significance.paired_bootstrap(difference, weight, 100_000)
+  assert of_four == pytest.approx(2 * (94 / 256) ** 4, rel=0.05)

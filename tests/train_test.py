@@ -244,3 +244,84 @@ def test_every_epoch_runs_on_the_device_in_one_program():
   assert 'while' in text and 'callback' not in text
   # The state's buffers are reused.
   assert text.count('tf.aliasing_output') >= len(jax.tree.leaves(state.params))
+
+
+def test_of_equal_values_the_first_epoch_is_kept():
+  end = fit(ladder([5.0, 3.0, 3.0, 3.0, 7.0]))
+  assert (end.best_epoch, end.best['epoch']) == (2, 2)
+
+
+def test_validation_predicts_from_what_is_shown():
+  small = helpers.small()
+  shown = small.data._replace(target=small.data.source)
+  (stage,) = ladder([1.0] * 5).stages
+  stage = stage._replace(
+    predict=lambda state, data: (
+      lambda users, items: jnp.full(
+        items.shape, data.target.by_item.n_rows, jnp.float32
+      )
+    )
+  )
+  end = fit(base.Model((stage,), stage.predict), shown=shown, epochs=1)
+  assert end.best_value == small.sizes.source != small.sizes.target
+
+
+def test_what_is_visited_and_what_a_step_draws_have_keys_of_their_own():
+  seen = []
+
+  def keep(key):
+    jax.debug.callback(
+      lambda k: seen.append(tuple(np.asarray(k).tolist())),
+      jax.random.key_data(key),
+    )
+
+  def epoch(key, data):
+    del data
+    keep(key)
+    keep(jax.random.fold_in(key, 0))
+    return jnp.zeros(3)
+
+  def step(state, visit, data, key, hyper):
+    del visit, data, hyper
+    keep(key)
+    return state, {'loss': jnp.float32(0)}
+
+  (stage,) = ladder([1.0] * 5).stages
+  stage = stage._replace(step=step, epoch=epoch, predict=None)
+  fit(base.Model((stage,), stage.predict), epochs=1)
+  jax.effects_barrier()
+  assert len(seen) == len(set(seen)) == 2 + 3
+
+
+def stepping(metrics, epochs=1, **options):
+  """The report of an epoch of three steps with the given metrics."""
+  (stage,) = ladder([1.0] * 5).stages
+  metrics = {name: jnp.array(values) for name, values in metrics.items()}
+
+  def step(state, visit, data, key, hyper):
+    del data, key, hyper
+    return state, {name: values[visit] for name, values in metrics.items()}
+
+  stage = stage._replace(
+    step=step, epoch=lambda key, data: jnp.arange(3), predict=None
+  )
+  reports = []
+  fit(
+    base.Model((stage,), None), epochs=epochs,
+    watch=lambda report, at: report and reports.append(report), **options,
+  )  # fmt: skip
+  return reports
+
+
+def test_ratings_are_added_up_and_other_metrics_averaged():
+  (report,) = stepping(
+    {'loss': [1.0, 2.0, 6.0], 'ratings': [10, 20, 30], 'kl': [3.0, 3.0, 0.0]}
+  )
+  assert report.metrics['ratings'] == 60
+  assert report.metrics['loss'] == 3.0
+  assert report.metrics['kl'] == 2.0
+
+
+def test_a_loss_that_is_finite_again_at_the_end_of_an_epoch_has_diverged():
+  with pytest.raises(train.Diverged, match='epoch 1, step 2'):
+    stepping({'loss': [1.0, np.nan, 2.0]})

@@ -178,3 +178,19 @@ def test_queries_ask_for_one_rating_each():
   np.testing.assert_array_equal(queries.item[:, 0], held.item)
   np.testing.assert_array_equal(queries.gain[:, 0], held.value)
   assert queries.mask.all()
+
+
+def test_the_mean_is_over_entries():
+  rows = arrays.domain(helpers.ratings([[0, 0, 2], [0, 1, 4]], 3, 3)).by_user
+  assert rows.mean() == 3
+
+
+def test_a_members_data_is_mirrored_with_its_vectors():
+  side = jnp.arange(8.0).reshape(2, 2, 2)
+  data = base.Arrays('source', 'target', side)
+  source, target, mirrored = data.mirrored()
+  assert (source, target) == ('target', 'source')
+  np.testing.assert_array_equal(mirrored[:, 0], side[:, 1])
+  np.testing.assert_array_equal(mirrored[:, 1], side[:, 0])
+  shared = base.Arrays('source', 'target', side[0]).mirrored().side
+  np.testing.assert_array_equal(shared, side[0])

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from xdomain.base import Ratings, Table
+from tests import helpers
+from xdomain.base import Pair, Ratings, Table
 from xdomain.data import kept, pairs, synthetic
 from xdomain.data.tables import DataError
 
@@ -537,3 +538,13 @@ def test_the_description_shows_every_step_within_80_columns():
   assert text.count('users in both') == 1 + len(dataset.trail)
   assert '31.250% dense' in text  # 5 of 4 x 4
   assert 'repeated ratings dropped: 3 and 0' in text
+
+
+def test_merged_items_of_domains_of_unequal_size_do_not_collide():
+  pair = Pair(
+    helpers.ratings([[0, 0, 1], [1, 1, 2]], 2, 2),
+    helpers.ratings([[0, 4, 3], [1, 2, 4]], 2, 5),
+  )
+  both = pairs.merged(pair)
+  assert both.item.tolist() == [4, 2, 5, 6]
+  assert both.n_items == 7

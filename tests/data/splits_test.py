@@ -377,16 +377,6 @@ def test_every_pair_of_items_is_as_likely_to_be_held_out():
   assert abs(times - 200).max() < 50
 
 
-def test_without_validation_its_items_are_trained_on_and_the_test_stays():
-  split = splits.leave_one_out(MANY, 3)
-  plain = splits.leave_one_out(MANY, 3, valid=False)
-  assert plain.valid.target.user.size == 0
-  for one, two in zip(plain.test.target, split.test.target):
-    np.testing.assert_array_equal(one, two)
-  returned = cells(plain.train.target) - cells(split.train.target)
-  assert returned == cells(split.valid.target)
-
-
 def test_training_keeps_its_order_when_one_item_is_left_out():
   train = splits.leave_one_out(MANY, 0).train.target
   assert (np.diff(train.time) > 0).all()
@@ -396,11 +386,10 @@ def test_training_keeps_its_order_when_one_item_is_left_out():
 def test_users_with_too_few_items_to_hold_out_are_an_error():
   with pytest.raises(DataError, match='the most that one of the 2 users has'):
     splits.leave_one_out(likes([1, 1]), 0)
-  with pytest.raises(DataError, match=r'is 2\. .*valid=False'):
+  with pytest.raises(DataError, match=r'is 2\.'):
     splits.leave_one_out(likes([1, 2]), 0)
   with pytest.raises(DataError, match='is 0'):
     splits.leave_one_out(likes([0, 0]), 0)
-  assert splits.leave_one_out(likes([1, 2]), 0, valid=False).test.target.user
 
 
 def test_all_target_items_of_new_users_are_held_out():

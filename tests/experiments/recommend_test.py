@@ -7,7 +7,14 @@ import polars as pl
 import pytest
 
 from experiments import arguments, build, recommend, run
-from xdomain import results
+from xdomain import ranking, results
+
+
+def train(config, folder):
+  config.epochs = 2
+  given = run.prepare(config, say=lambda line: None)
+  run.run(config, given, folder, watch=lambda report: None)
+  return given
 
 
 @pytest.fixture(scope='module')
@@ -16,10 +23,7 @@ def trained(tmp_path_factory, request):
   config = arguments.load(
     str(request.config.rootpath / 'configs/darec.py:item,quick')
   )
-  config.epochs = 2
-  prepared = run.prepare(config, say=lambda line: None)
-  run.run(config, prepared, folder, watch=lambda report: None)
-  return folder, prepared.dataset
+  return folder, train(config, folder).dataset
 
 
 def test_the_best_unseen_items_come_first(trained):
@@ -73,10 +77,7 @@ def own(tmp_path, spec, **options):
   config.data.source = str(tmp_path / 'films.csv')
   config.data.target = str(tmp_path / 'books.csv')
   config.data.update(options)
-  config.epochs = 2
-  prepared = run.prepare(config, say=lambda line: None)
-  run.run(config, prepared, tmp_path / 'run', watch=lambda report: None)
-  return tmp_path / 'run', prepared.dataset
+  return tmp_path / 'run', train(config, tmp_path / 'run').dataset
 
 
 def test_what_somebody_rated_too_low_is_not_recommended(tmp_path):
@@ -161,3 +162,44 @@ def test_a_run_on_other_data_than_there_is_now_is_not_asked(trained, tmp_path):
     build.ConfigError, match='has changed since; put the data'
   ):
     recommend.recommend(folder, ['u3'], top=1)
+
+
+def noted(monkeypatch):
+  """What `ranking.best` is called with."""
+  calls, best = [], ranking.best
+
+  def noting(model, state, seen, *args, fallback):
+    calls.append((seen, fallback))
+    return best(model, state, seen, *args, fallback=fallback)
+
+  monkeypatch.setattr(ranking, 'best', noting)
+  return calls
+
+
+def test_the_best_epoch_recommends_with_the_fallback_of_ratings(
+  tmp_path, monkeypatch
+):
+  train(arguments.load('configs/bias.py:quick'), tmp_path)
+  calls, restore = noted(monkeypatch), run.restore
+  before = recommend.recommend(tmp_path, ['u3'], top=5)
+  monkeypatch.setattr(
+    run, 'restore', lambda *args: restore(*args)._replace(state=None)
+  )
+  assert recommend.recommend(tmp_path, ['u3'], top=5) == before
+  assert calls[0][1] is True
+
+
+def test_new_people_are_recommended_items_by_what_is_shown(
+  tmp_path, monkeypatch
+):
+  config = arguments.load('configs/shared_vae.py:shared,quick')
+  config.update(
+    protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5)
+  )
+  given = train(config, tmp_path)
+  new = int(given.split.test.target.user[0])
+  calls = noted(monkeypatch)
+  name = str(given.dataset.ids.users[new])
+  recommend.recommend(tmp_path, [name], top=5)
+  ((seen, fallback),) = calls
+  assert seen.target.by_user.length[new] > 0 and fallback is False

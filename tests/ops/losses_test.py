@@ -33,3 +33,10 @@ def test_ridge_has_the_gradient_of_the_squared_norm_and_no_value():
       for f in (losses.ridge, explicit)
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_the_gradient_of_a_scaled_ridge_is_scaled():
+  from xdomain.ops import losses
+
+  gradient = jax.grad(lambda x: 3 * losses.ridge(x, 0.5))(jnp.array([1.0, -2]))
+  np.testing.assert_allclose(gradient, [3, -6])

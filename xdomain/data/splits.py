@@ -40,7 +40,7 @@ def by_ratio(pair: Pair, seed: int, *, test=0.1, valid=0.1) -> Split:
   )
 
 
-def leave_one_out(pair: Pair, seed: int, *, negatives=99, valid=True) -> Split:
+def leave_one_out(pair: Pair, seed: int, *, negatives=99) -> Split:
   """Holds one target item of each user out to test, another to validate.
 
   Both are uniformly random; the source stays whole. A user with two target
@@ -52,8 +52,6 @@ def leave_one_out(pair: Pair, seed: int, *, negatives=99, valid=True) -> Split:
     seed: decides the items and the negatives, each from a stream of its own.
     negatives: how many items to rank a held-out one among, drawn without
       replacement from those that the user has nowhere in `pair`.
-    valid: whether to hold validation items out; without, they are trained on
-      and the test is the same.
 
   Raises:
     DataError: no user has enough target items.
@@ -63,13 +61,13 @@ def leave_one_out(pair: Pair, seed: int, *, negatives=99, valid=True) -> Split:
   target = pair.target
   turn, items = _turns(rng, target), _per_user(target)[target.user]
   test = (turn == 0) & (items >= 2)
-  validation = (turn == 1) & (items >= 3) & valid
-  if not test.any() or (valid and not validation.any()):
+  validation = (turn == 1) & (items >= 3)
+  if not validation.any():
     raise DataError(
       'A user needs two target items to be tested, and three to be validated; '
       f'the most that one of the {target.n_users} users has is '
-      f'{_per_user(target).max(initial=0)}. Lower the floor that ratings must '
-      'pass, or do without validation (valid=False).'
+      f'{_per_user(target).max(initial=0)}. Lower the threshold that ratings '
+      'must pass.'
     )
   return Split(
     pair._replace(target=pairs.take(target, ~(test | validation))),

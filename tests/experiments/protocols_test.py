@@ -1,0 +1,103 @@
+"""What a trained model is asked, and what is made of its answers."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import protocols, run
+from tests import helpers
+from xdomain import base, evaluate
+from xdomain.data import arrays, pairs
+
+RANKING = protocols.PROTOCOLS['leave_one_out']
+RATING = protocols.PROTOCOLS['rating']
+
+
+def prepared(pair, valid, test, data, shown=None, scale=(0, 1)):
+  dataset = base.Dataset('small', pair, None, scale, ())
+  return run.Prepared(dataset, None, valid, test, {}, 'both', None, data, shown)
+
+
+def asked(item):
+  """A user is asked about an item, among items 3 and 4."""
+  held = base.HeldOut(
+    np.array([0]), np.array([item]), np.ones(1), np.array([[3, 4]])
+  )
+  return base.Held(None, arrays.ranking_queries(held))
+
+
+@pytest.mark.parametrize('is_shown', [False, True])
+def test_a_ranking_is_of_the_test_among_what_is_not_known(is_shown):
+  table = jnp.array([[9.0, 8, 5, 6, 1, 0]])
+  whole = helpers.ratings([[0, 0, 1], [0, 1, 1], [0, 2, 1]], 1, 6)
+  nothing, one = (
+    arrays.put(base.Pair(whole, pairs.take(whole, slice(n)))) for n in (0, 1)
+  )
+
+  def predict(state, data):
+    seen = data.target.by_user.n_entries  # Without any, all items are tied.
+    return lambda users, items: seen * table[users[:, None], items]
+
+  data, shown = (nothing, one) if is_shown else (one, None)
+  given = prepared(base.Pair(whole, whole), asked(1), asked(2), data, shown)
+  answer = RANKING.answer(given, base.Model((), predict), None)
+  assert answer.shared['item'] == [2]
+  assert answer.shared['catalogue'] == [4]  # Items 0 and 1 are known.
+  assert (answer.own['sampled'], answer.own['full']) == ([1], [1])
+  assert answer.measures['test']['full']['mrr@5'] == 0.5
+
+
+def test_errors_are_of_the_test_of_each_domain():
+  pair = base.Pair(
+    helpers.ratings([[0, 0, 3]], 2, 1), helpers.ratings([[0, 0, 3]], 2, 1)
+  )
+
+  def held(source, target):
+    return base.Held(*(
+      arrays.rating_queries(
+        base.HeldOut(np.array([1]), np.array([0]), np.array([value]))
+      )
+      for value in (source, target)
+    ))  # fmt: skip
+
+  def says(value):
+    return lambda state, data: lambda users, items: jnp.full(items.shape, value)
+
+  model = base.Model((), says(2.0), predict_source=says(4.0))
+  given = prepared(
+    pair, held(4.0, 2.0), held(3.0, 5.0), arrays.put(pair), scale=(1, 5)
+  )
+  answer = RATING.answer(given, model, None)
+  assert answer.measures['test']['rmse'] == 3
+  assert answer.measures['test_source']['rmse'] == 1
+  assert (answer.shared['truth'], answer.own['rating']) == ([5], [2])
+
+
+def test_what_chooses_the_epoch_is_what_is_reported():
+  assert f'ndcg@{RANKING.measure(None, None).cutoff}' == protocols.HEADLINE
+  dataset = prepared(None, None, None, None, scale=(1, 5)).dataset
+  model = base.Model((), None, lambda data, users, items: items > 0)
+  measure = RATING.measure(dataset, model)
+  assert measure == evaluate.RatingError((1, 5), model.trained)
+
+
+def test_the_better_of_two_has_a_difference_below_0():
+  rng = np.random.default_rng(0)
+  user, truth = np.arange(50), np.zeros(50)
+  error = rng.normal(size=50)
+  ours, theirs = (
+    {'user': user, 'truth': truth, 'rating': error * by} for by in (1, 2)
+  )
+  ((name, value, low, high),) = RATING.differences(ours, theirs)
+  assert name == 'RMSE'
+  assert value == pytest.approx(-np.sqrt(np.mean(error**2)))
+  assert low < value < high < 0
+
+
+def test_differences_of_rankings_are_as_certain_as_there_are_users():
+  user, item = np.repeat([0, 1], 50), np.arange(100)
+  place = np.where(user == 0, 0, 99)
+  ours = {'user': user, 'item': item, 'sampled': place, 'full': place}
+  theirs = ours | {'sampled': 99 - place, 'full': 99 - place}
+  for _, value, low, high in RANKING.differences(ours, theirs):
+    assert (value, low, high) == (0, -1, 1)
