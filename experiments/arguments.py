@@ -39,9 +39,12 @@ def program():
   """What every command runs in.
 
   Ends it with one line and status 1 where a user can mend something. Compiled
-  programs are kept beside the data, unless jax has been told where.
+  programs are kept beside the data, unless jax has been told where. Numbers
+  have 32 bits, whatever JAX_ENABLE_X64 says.
   """
   # Imported here, so that --help and a wrong flag answer at once.
+  import jax
+
   from experiments import build
   from xdomain import checkpoint, train
   from xdomain.data import tables
@@ -49,7 +52,8 @@ def program():
   logging.set_verbosity(logging.WARNING)  # jax tells of every missing backend.
   _keep_compiled()
   try:
-    yield
+    with jax.enable_x64(False):
+      yield
   except (
     build.ConfigError, tables.DataError, train.Diverged,
     checkpoint.WrongCheckpoint,

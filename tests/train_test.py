@@ -76,8 +76,20 @@ def test_patience_counts_epochs_since_the_best():
 
 
 def test_patience_does_not_end_a_stage_before_it_was_ever_validated():
-  end = fit(ladder([5.0, 3.0, 4.0, 6.0, 2.0]), patience=1, every=3)
-  assert end.best_epoch == 3
+  end = fit(ladder([7.0, 6.0, 5.0, 6.0, 4.0]), patience=3, every=3)
+  assert (end.best_epoch, end.epoch) == (5, 5)
+
+
+def test_a_patience_that_cannot_see_a_second_validation_is_refused():
+  with pytest.raises(ValueError, match=r'after 2 epochs.*validated every 3'):
+    fit(ladder([5.0, 3.0]), patience=2, every=3)
+
+
+def test_training_in_64_bits_is_refused_before_it_fails():
+  with jax.enable_x64(True), pytest.raises(ValueError, match='in 32 bits'):
+    fit(ladder([5.0, 3.0]))
+  with jax.enable_x64(True), jax.enable_x64(False):
+    assert fit(ladder([5.0, 3.0])).best_epoch == 2
 
 
 def test_validation_may_be_every_few_epochs_and_always_after_the_last():

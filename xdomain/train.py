@@ -138,7 +138,8 @@ def fit(
     measure: `(score, data, queries) -> []`, lower is better. The evaluated
       domain is always `data.target`: a stage that is validated on the source
       is measured on the mirrored pair.
-    patience: a member stops after so many epochs without a better value.
+    patience: a member stops after so many epochs without a better value; at
+      least `every`.
     every: validate after every so many epochs, and after the last.
     progress: where to go on from; its arrays are used up.
     watch: called after every epoch, and with None when a stage begins. The
@@ -154,6 +155,16 @@ def fit(
     raise TypeError(f'key is {key.dtype}; jax.random.key makes one')
   if valid is not None and measure is None:
     raise TypeError('valid is given, but no measure of it')
+  if patience is not None and patience < every:
+    raise ValueError(
+      f'patience ends a run after {patience} epochs, but it is validated every'
+      f' {every}; give every at most as many as patience'
+    )
+  if jax.config.jax_enable_x64:
+    raise ValueError(
+      'models are trained in 32 bits, and JAX_ENABLE_X64 is set; unset it, or'
+      ' call fit within `jax.enable_x64(False)`'
+    )
   hyper = _alike(hyper)
   limits = _per_stage(epochs, model.stages)
   apart = key.ndim > 0

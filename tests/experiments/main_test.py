@@ -98,6 +98,11 @@ def test_where_nothing_can_be_kept_it_goes_on_without(
     assert jax.config.jax_compilation_cache_dir is None
 
 
+def test_commands_train_in_32_bits():
+  with jax.enable_x64(True), arguments.program():
+    assert not jax.config.jax_enable_x64
+
+
 def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(
   ask, environment, tmp_path
 ):
