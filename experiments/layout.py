@@ -130,8 +130,8 @@ def write(config, found, missing, folder) -> None:
 def _markdown(config, grid, records, missing):
   """The table with what a reader needs to believe it."""
   parts = [f'# {config.title}', config.note]
-  for kind in _kinds(grid):
-    parts.append(typeset.markdown(kind).rstrip())
+  kinds = [typeset.markdown(each).rstrip() for each in _kinds(grid)]
+  parts += [*kinds[:1], 'At every cut-off:' if kinds[1:] else '', *kinds[1:]]
   if records:
     parts += [typeset.LEGEND, _incomplete(config, records), _about(records)]
   parts += [not_here(text) for text in missing]
@@ -165,19 +165,25 @@ def not_here(error: str) -> str:
 
 
 def _kinds(grid):
-  """The table, or where it ranks, a sampled and a full one; none is empty."""
-  kinds = [
-    grid._replace(columns=[c for c in grid.columns if ('full ' in c.name) == f])
-    for f in (False, True)
-  ]
+  """The table; of several cut-offs all @10, and then sampled and full ones.
+
+  Columns without a number are left out, and what has no others.
+  """
+  filled = {
+    name
+    for (_, name), cell in grid.cells.items()
+    if cell.values or cell.paper is not None
+  }
+  names = [column.name for column in grid.columns if column.name in filled]
+  at_10 = [name for name in names if name.endswith('@10')]
+  kinds = [names]
+  if at_10 and at_10 != names:
+    full = [name for name in names if 'full ' in name]
+    kinds = [at_10, [name for name in names if name not in full], full]
   return [
-    kind
+    grid._replace(columns=[c for c in grid.columns if c.name in kind])
     for kind in kinds
-    if any(
-      cell.values or cell.paper is not None
-      for (_, name), cell in grid.cells.items()
-      if name in [column.name for column in kind.columns]
-    )
+    if kind
   ]
 
 

@@ -64,16 +64,17 @@ def test_every_file_that_the_readme_names_exists():
 
 
 def _tables(text):
-  """Lines of Markdown tables."""
-  return [line for line in text.splitlines() if line.startswith('|')]
+  """Markdown tables."""
+  return re.findall(r'(?:^\|.*\n)+', text, re.MULTILINE)
 
 
-def test_a_table_of_results_is_the_one_in_its_file():
+def test_a_table_of_results_is_one_in_its_file():
   text = (ROOT / 'README.md').read_text()
   marked = re.findall(r'<!-- (results/[\w./]+) -->\n((?:\n|\|.*\n)+)', text)
   assert len(marked) > 5
   for name, block in marked:
-    assert _tables(block) == _tables((ROOT / name).read_text()), name
+    there = _tables((ROOT / name).read_text())
+    assert _tables(block) and set(_tables(block)) <= set(there), name
 
 
 def _numbers(text):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -258,11 +259,15 @@ def ranking():
   return config
 
 
-def test_rankings_have_a_sampled_and_a_full_table(tmp_path):
+def test_rankings_are_shown_at_10_and_then_sampled_and_full(tmp_path):
   folder = fill(ranking(), tmp_path)
   text = (folder / 'table.md').read_text()
-  assert text.count('| method |') == 2
-  assert '| full HR@5 |' in text
+  at_10, sampled, full = re.findall(
+    r'^\| method \| (.*) \|$', text, re.MULTILINE
+  )
+  assert at_10 == 'HR@10 | NDCG@10 | full HR@10 | full NDCG@10'
+  assert sampled.startswith('HR@5 | HR@10') and 'full' not in sampled
+  assert full == 'full ' + sampled.replace('| ', '| full ')
   record = results.read(folder / 'records.jsonl.xz')[0]
   by_user, test = record['by_user'], record['test']
   for measure in ('sampled ndcg@10', 'full hr@50'):
@@ -491,6 +496,37 @@ def test_a_run_that_diverged_leaves_the_others_and_is_said(filled, monkeypatch):
   assert layout._incomplete(config, records[1:]) == (
     'Incomplete: bias (80 %) has 1 of 2 seeds.'
   )
+
+
+@pytest.mark.parametrize(
+  'names, kinds',
+  [
+    (['RMSE', 'MAE'], [['RMSE', 'MAE']]),
+    (['HR@10', 'full HR@10'], [['HR@10', 'full HR@10']]),
+    (
+      ['HR@5', 'HR@10', 'full HR@5', 'full HR@10'],
+      [['HR@10', 'full HR@10'], ['HR@5', 'HR@10'], ['full HR@5', 'full HR@10']],
+    ),
+    (['HR@5', 'full HR@5'], [['HR@5', 'full HR@5']]),
+  ],
+)
+def test_tables_of_several_cut_offs_begin_with_10(names, kinds):
+  columns = [typeset.Column(name) for name in names]
+  cells = {('a', name): typeset.Cell((0.5, 0.6)) for name in names}
+  shown = layout._kinds(typeset.Grid(['a'], columns, cells))
+  assert [[column.name for column in each.columns] for each in shown] == kinds
+
+
+def test_a_table_that_only_the_paper_has_shows_no_empty_one():
+  columns = [typeset.Column(name) for name in ('HR@5', 'HR@10', 'full HR@10')]
+  cells = {
+    ('a', 'HR@5'): typeset.Cell(paper=0.5),
+    ('a', 'HR@10'): typeset.Cell(paper=0.6),
+    ('a', 'full HR@10'): typeset.Cell(),
+  }
+  shown = layout._kinds(typeset.Grid(['a'], columns, cells))
+  names = [[column.name for column in each.columns] for each in shown]
+  assert names == [['HR@10'], ['HR@5', 'HR@10']]
 
 
 def test_a_table_of_runs_that_all_diverged_has_no_plot(tmp_path):
