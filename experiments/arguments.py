@@ -15,12 +15,13 @@ from xdomain import wording
 def parse(argv):
   """Parses the command line, or ends the program with one line and status 2."""
   try:
-    check_config(argv)
+    if 'config' in flags.FLAGS:
+      check_config(argv)
     rest = flags.FLAGS(argv)
     if len(rest) > 1:
       raise ValueError(
         f'unexpected word {rest[1]!r}; flags begin with --, as in'
-        ' --config.seed=3'
+        ' --config.seed=3, and lists have commas without spaces'
       )
     return rest
   except (

@@ -1,12 +1,11 @@
 r"""The items that a trained run would give to some users, or to all.
 
 python -m experiments.recommend --run=runs/darec_item-seed0-... --users=1,17
-python -m experiments.recommend --run=runs/darec_item-seed0-... --out=top.csv
+python -m experiments.recommend --run=runs/darec_item-seed0-... \
+  --users=@people.txt --out=top.csv
 """
 
-import csv
 import functools
-import io
 import json
 import os
 import pathlib
@@ -17,39 +16,78 @@ from absl import app, flags
 from experiments import arguments
 
 RUN = flags.DEFINE_string('run', None, 'The folder of a run.', required=True)
-USERS = flags.DEFINE_list('users', [], 'Raw user ids; without, everybody.')
+USERS = flags.DEFINE_list(
+  'users',
+  [],
+  'Raw user ids, or @ and a file with an id a line; without, everybody.',
+)
 TOP = flags.DEFINE_integer('top', 10, 'Items a user.', lower_bound=1)
-OUT = flags.DEFINE_string('out', None, 'A CSV file, instead of the terminal.')
+OUT = flags.DEFINE_string(
+  'out', None, 'A .csv, .json or .parquet file, instead of the terminal.'
+)
+WRITERS = {
+  '.csv': 'write_csv', '.json': 'write_json', '.parquet': 'write_parquet',
+}  # fmt: skip
 
 
 def main(argv):
   del argv
   with arguments.program():
+    path = OUT.value and _writable(OUT.value)
     say = functools.partial(print, file=sys.stderr)
-    rows = recommend(RUN.value, USERS.value, TOP.value, say)
-    if OUT.value:
-      _write(OUT.value, rows)
-  if OUT.value:
+    rows = recommend(RUN.value, _ids(USERS.value), TOP.value, say)
+    if path:
+      _write(path, rows)
+  if path:
     users = len({user for user, _, _ in rows})
-    print(f'{len(rows):,} items for {users:,} users are in {OUT.value}')
+    print(f'{len(rows):,} items for {users:,} users are in {path}')
   else:
     _show(rows)
 
 
-def _write(path, rows):
-  from xdomain import results
+def _writable(path):
+  """The path of a file, which is refused before anything is computed."""
+  from experiments import build
 
-  text = io.StringIO()
-  table = csv.writer(text, lineterminator='\n')
-  table.writerow(('user', 'item', 'prediction'))
-  table.writerows((user, item, f'{value:.6g}') for user, item, value in rows)
-  results.write(path, text.getvalue())
+  path = pathlib.Path(path)
+  if path.suffix not in WRITERS:
+    raise build.ConfigError(
+      f'--out={path}: it can be written as {", ".join(WRITERS)}'
+    )
+  if path.is_dir():
+    raise build.ConfigError(f'--out={path} is a folder; name a file in it')
+  return path
+
+
+def _ids(words):
+  """Raw user ids, of the command line or of the file that it names."""
+  from experiments import build
+
+  ids = words
+  if len(words) == 1 and words[0].startswith('@'):
+    ids = pathlib.Path(words[0][1:]).read_text('utf-8-sig').splitlines()
+  ids = [each.strip() for each in ids if each.strip()]
+  if words and not ids:
+    raise build.ConfigError(f'--users={",".join(words)}: there is no id in it')
+  return ids
+
+
+def _write(path, rows):
+  """Replaces the file as a whole."""
+  import polars as pl
+
+  schema = {'user': pl.String, 'item': pl.String, 'prediction': pl.Float32}
+  frame = pl.DataFrame(rows, schema, orient='row')
+  path.parent.mkdir(parents=True, exist_ok=True)
+  beside = path.with_name(f'{path.name}.part')
+  getattr(frame, WRITERS[path.suffix])(beside)
+  beside.replace(path)
 
 
 def _show(rows):
   try:
     for user, item, prediction in rows:
-      print(f'{user}\t{item}\t{prediction:.3f}')
+      print(f'{user}\t{item}\t{prediction:.4g}')
     sys.stdout.flush()
   except BrokenPipeError:  # Who reads has seen enough, as `head` has.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,8 +97,9 @@ def recommend(folder, users, top, say=print):
   """`(user, item, prediction)` by raw ids, best first for each user.
 
   Items that a user has events with, in training or held out, are left out; of
-  own files also those that were rated too low to be positives. Of everybody,
-  those are left out whom the method knows nothing of.
+  own files also those that were rated too low to be positives. A person is
+  known by all events, held out or not, though the method was trained without
+  the latter. Those whom it knows nothing of are left out.
 
   Args:
     folder: of a finished run.
@@ -69,7 +108,7 @@ def recommend(folder, users, top, say=print):
     say: called with who is left out.
 
   Raises:
-    ConfigError: the folder holds no trained run, or a user is not known to it.
+    ConfigError: the folder holds no trained run, or no user is known to it.
   """
   import numpy as np
 
@@ -83,30 +122,30 @@ def recommend(folder, users, top, say=print):
       ' (--config.hyper.<name>=<value>)'
     )
   prepared = run.prepare(config, say=lambda line: None)
-  run.finished(folder, [prepared])
+  _check_finished(folder, run.finished(folder, [prepared]))
   method = build.method(config, prepared.sizes)
   given = run.give(config, [prepared], method)
   progress = run.restore(config, [prepared], method, folder, given)
   if progress is None:
     raise build.ConfigError(f'{folder} holds no checkpoint; run it first')
   ids = prepared.dataset.ids
-  seen = prepared.data if prepared.shown is None else prepared.shown
-  told = _told(method.model, seen)
-  rows = _rows(config, ids.users, users) if users else np.arange(ids.users.size)
-  unknown = ids.users[rows[~told[rows]]]
-  if unknown.size:
+  trained_on = prepared.data if prepared.shown is None else prepared.shown
+  told = _told(method.model, trained_on)
+  rows = _rows(config, ids.users, users, say)
+  if not told[rows].all():
     why = f'without events that {config.method} could know them by'
     if method.model.target_only and config.view != 'merged':
       why += ', as it reads those of the target alone'
-    if users:
-      raise build.ConfigError(f'user {str(unknown[0])!r} is {why}')
-    say(f'{unknown.size:,} people are {why}; they are left out')
-    rows = rows[told]
+    _leave_out(ids.users[rows[~told[rows]]], why, say)
+    rows = rows[told[rows]]
+  if not rows.size:
+    raise build.ConfigError('there is nobody left to recommend anything to')
   known = _known(config, prepared.dataset)
   rates = protocols.of(config).rates
   items, scores = ranking.best(
-    method.model, progress.best, seen, known, rows, top, fallback=rates
-  )
+    method.model, progress.best, run.everything(prepared), known, rows, top,
+    trained_on=trained_on if rates else None,
+  )  # fmt: skip
   shown = np.clip(scores, *prepared.dataset.scale) if rates else scores
   return [
     (str(ids.users[row]), str(ids.target[item]), float(value))
@@ -114,6 +153,18 @@ def recommend(folder, users, top, say=print):
     for item, score, value in zip(*best)
     if np.isfinite(score)
   ]
+
+
+def _check_finished(folder, records):
+  from experiments import build
+
+  if not records:
+    raise build.ConfigError(
+      f'{folder} holds a run that has not ended; its command, given again, goes'
+      ' on with it'
+    )
+  if 'diverged' in records[0]:
+    raise build.ConfigError(f'{folder}: {records[0]["diverged"]}')
 
 
 def _told(model, data):
@@ -160,8 +211,11 @@ def _config(folder):
 
   path = pathlib.Path(folder) / 'config.json'
   if not path.exists():
+    hint = '; the folders of its runs are beside it' * (
+      '-sweep-' in path.parent.name
+    )
     raise build.ConfigError(
-      f'{folder} is not the folder of a run: no {path.name}'
+      f'{folder} is not the folder of a run: no {path.name}{hint}'
     )
   plain = json.loads(path.read_text('utf-8'))
   return ml_collections.ConfigDict(_with_tuples(plain))
@@ -173,24 +227,34 @@ def _with_tuples(value):
   return tuple(value) if isinstance(value, list) else value
 
 
-def _rows(config, names, users):
-  """`[Q]` rows of raw ids."""
+def _rows(config, names, users, say):
+  """`[Q]` rows of raw ids; none is everybody."""
   import numpy as np
 
-  from experiments import build
-
-  users = np.array(list(dict.fromkeys(users)))
+  if not users:
+    return np.arange(names.size)
+  users = np.array(list(dict.fromkeys(map(str, users))))
   rows = _places(names, users)
-  hint = ''
-  if config.data.get('people') == 'both':
-    hint = '; runs on --config.data.people=either keep those of one domain'
-  for user in users[rows < 0]:
-    raise build.ConfigError(
-      f'user {str(user)!r} is not among the {names.size:,} people who are left'
-      f' after all filters, such as {", ".join(names[:5].tolist())}{hint}'
+  if np.any(rows < 0):
+    why = (
+      f'not among the {names.size:,} people who are left after all filters,'
+      f' such as {", ".join(names[:5].tolist())}'
     )
-  return rows
+    if 'people' in config.data:
+      why += (
+        '; config.data.at_least, config.data.positive and config.data.people'
+        ' say who is left'
+      )
+    _leave_out(users[rows < 0], why, say)
+  return rows[rows >= 0]
+
+
+def _leave_out(users, why, say):
+  """Says who is left out, and of some for whom that holds."""
+  some = ', '.join(map(repr, users[:3].tolist()))
+  more = f' and {users.size - 3:,} more' if users.size > 3 else ''
+  say(f'left out: {some}{more}, {why}')
 
 
 if __name__ == '__main__':
-  app.run(main)
+  app.run(main, flags_parser=arguments.parse)

@@ -142,15 +142,21 @@ def _seen_as(view, dataset, split):
     raise build.ConfigError(
       f'config.view is {view!r}{wording.instead(view, VIEWS)}'
     )
-
-  def put(pair):
-    # The source's items come after the target's where both are one.
-    border = pair.target.n_items if view == 'merged' else 0
-    return arrays.put(VIEWS[view](dataset, pair), border)
-
   sizes = arrays.sizes(VIEWS[view](dataset, split.train))
-  shown = split.shown and put(split.shown)
-  return view, sizes, put(split.train), shown
+  shown = split.shown and _put(view, dataset, split.shown)
+  return view, sizes, _put(view, dataset, split.train), shown
+
+
+def _put(view, dataset, pair):
+  # The source's items come after the target's where both are one.
+  border = pair.target.n_items if view == 'merged' else 0
+  return arrays.put(VIEWS[view](dataset, pair), border)
+
+
+def everything(prepared) -> base.Arrays:
+  """All that is known of people, held out or not, in the view."""
+  pair = prepared.dataset.pair._replace(side=prepared.split.train.side)
+  return _put(prepared.view, prepared.dataset, pair)
 
 
 def seen_by(config, prepared) -> Prepared:

@@ -154,7 +154,7 @@ def test_untrained_predictions_are_the_mean_where_ratings_are_predicted():
     trained=lambda data, users, items: items != 3
   )
   args = model, None, data, domain.by_user, np.array([0, 1]), 3
-  items, values = ranking.best(*args, fallback=True)
+  items, values = ranking.best(*args, trained_on=data)
   assert items[0].tolist() == [3, 2, 1]
   np.testing.assert_allclose(values[0], [11 / 3, 3.5, 3], rtol=1e-6)
   np.testing.assert_allclose(values[1], [11 / 3, 1, -np.inf], rtol=1e-6)
@@ -290,7 +290,7 @@ def test_fallbacks_are_of_the_user_who_is_asked_about_and_of_the_target():
     trained=lambda data, users, items: (users == 0) | (items == 2)
   )
   items, values = ranking.best(
-    model, None, data, target.by_user, np.array([1]), 2, fallback=True
+    model, None, data, target.by_user, np.array([1]), 2, trained_on=data
   )
   assert items[0].tolist() == [3, 2]
   np.testing.assert_allclose(values[0], [11 / 3, 1], rtol=1e-6)

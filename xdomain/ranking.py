@@ -96,7 +96,7 @@ def _blocks(ids, block, padding):
   )
 
 
-def best(model, state, data, known, users, top, fallback=False):
+def best(model, state, data, known, users, top, trained_on=None):
   """The items that score best, of those that users are not known to like.
 
   Args:
@@ -106,8 +106,8 @@ def best(model, state, data, known, users, top, fallback=False):
     known: `[U, items]` all that users have events with, held out or not.
     users: `[Q]`.
     top: at most so many items for each.
-    fallback: whether untrained predictions are the mean rating, as in
-      `evaluate.rate`.
+    trained_on: the training data, where untrained predictions are the mean
+      rating, as in `evaluate.rate`.
 
   Returns:
     Items and scores, both `[Q, top]`, best first; -inf where there are no more.
@@ -115,9 +115,9 @@ def best(model, state, data, known, users, top, fallback=False):
   top = min(top, known.n_columns)
   block = int(np.clip(CELLS // known.n_columns, 1, len(users)))
   item, score = _best(
-    model.predict, model.predict_all, model.trained if fallback else None,
+    model.predict, model.predict_all, model.trained,
     _most(known, users, block), top, state, data,
-    _blocks(users, block, known.n_rows), known,
+    _blocks(users, block, known.n_rows), known, trained_on,
   )  # fmt: skip
   n = len(users)
   return tuple(np.asarray(x).reshape(-1, top)[:n] for x in (item, score))
@@ -128,17 +128,18 @@ def best(model, state, data, known, users, top, fallback=False):
   static_argnames=('predict', 'predict_all', 'trained', 'capacity', 'top'),
 )
 def _best(
-  predict, predict_all, trained, capacity, top, state, data, blocks, known
-):
+  predict, predict_all, trained, capacity, top, state, data, blocks, known,
+  trained_on,
+):  # fmt: skip
   score_all = all_scores(predict, predict_all, known.n_columns, state, data)
 
   def of(users):
     there = jnp.minimum(users, known.n_rows - 1)
     scores = score_all(there)  # [B, T]
-    if trained is not None:
+    if trained_on is not None:
       items = jnp.broadcast_to(jnp.arange(known.n_columns), scores.shape)
-      sure = trained(data, there[:, None], items)
-      scores = jnp.where(sure, scores, data.target.by_user.mean())
+      sure = trained(trained_on, there[:, None], items)
+      scores = jnp.where(sure, scores, trained_on.target.by_user.mean())
     other = _not_known(known, users, capacity) & ~jnp.isnan(scores)
     scores, items = jax.lax.top_k(jnp.where(other, scores, -jnp.inf), top)
     return items, scores

@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import pytest
 
 from experiments import arguments, build, recommend, run
 from xdomain import ranking, results
+from xdomain import train as fit
+from xdomain.data import arrays
 
 
 def train(config, folder):
@@ -119,17 +122,46 @@ def test_whom_a_method_knows_nothing_of_is_left_out(tmp_path):
   rows = recommend.recommend(folder, [], top=1, say=said.append)
   others = [user for user in dataset.ids.users.tolist() if user not in NEW]
   assert [user for user, _, _ in rows] == others
-  assert said[0].startswith('3 people are without events that autorec could')
-  with pytest.raises(
-    build.ConfigError, match=r"'p1' is without .* target alone"
-  ):
-    recommend.recommend(folder, ['p5', 'p1'], top=1)
+  why = 'without events that autorec could know them by, as it reads'
+  assert said.pop().startswith(f"left out: 'p0', 'p1', 'p2', {why}")
+  rows = recommend.recommend(folder, ['p5', 'p1'], top=1, say=said.append)
+  assert [user for user, _, _ in rows] == ['p5']
+  assert said.pop().startswith(f"left out: 'p1', {why}")
+  with pytest.raises(build.ConfigError, match='nobody left'):
+    recommend.recommend(folder, ['p1'], top=1)
 
 
 def test_somebody_of_one_domain_is_told_how_to_be_kept(tmp_path):
   folder, _ = own(tmp_path, 'configs/item_pop.py:tables,quick')
-  with pytest.raises(build.ConfigError, match=r"'p1' is not .*people=either"):
-    recommend.recommend(folder, ['p1'], top=1)
+  said = []
+  with pytest.raises(build.ConfigError, match='nobody left'):
+    recommend.recommend(folder, ['p1'], top=1, say=said.append)
+  assert re.search("'p1', not among .* config.data.people", said.pop())
+
+
+@pytest.mark.parametrize(
+  'spec', ['configs/autorec.py:user,quick', 'configs/shared_vae.py:quick']
+)
+def test_people_are_known_by_all_they_did_held_out_or_not(spec, tmp_path):
+  config = arguments.load(spec)
+  given = train(config, tmp_path)
+  method = build.method(config, given.sizes)
+  state = run.restore(
+    config, [given], method, tmp_path, run.give(config, [given], method)
+  ).best
+  score, everything = (
+    method.model.predict(state, arrays.put(pair))
+    for pair in (given.split.train, given.dataset.pair)
+  )
+  of_u3 = given.dataset.ids.users.tolist().index('u3')
+  items = given.dataset.ids.target.tolist()
+  rows = recommend.recommend(tmp_path, ['u3'], top=5)
+  at = np.array([[items.index(item) for _, item, _ in rows]])
+  values = [value for _, _, value in rows]
+  shown = everything(np.array([of_u3]), at)[0]
+  np.testing.assert_allclose(values, shown, rtol=1e-4)
+  of_training = np.asarray(score(np.array([of_u3]), at)[0])
+  assert np.abs(of_training - shown).max() > 1e-3
 
 
 def test_items_beyond_the_scale_are_told_apart(trained, monkeypatch):
@@ -143,14 +175,100 @@ def test_items_beyond_the_scale_are_told_apart(trained, monkeypatch):
   assert {value for _, _, value in after} == {1.5}
 
 
-def test_an_unknown_user_is_answered_with_some_that_are_known(trained):
-  with pytest.raises(build.ConfigError, match="'3' is not among the 300"):
-    recommend.recommend(trained[0], ['3'], top=1)
+def test_unknown_users_are_answered_with_some_that_are_known(trained):
+  said = []
+  rows = recommend.recommend(
+    trained[0], ['3', 'u3', '4', '5', '6'], top=2, say=said.append
+  )
+  assert [user for user, _, _ in rows] == ['u3', 'u3']
+  assert said[0].startswith(
+    "left out: '3', '4', '5' and 1 more, not among the 300 people who are left"
+  )
 
 
 def test_a_folder_without_a_run_is_said_to_be_one(tmp_path):
   with pytest.raises(build.ConfigError, match='not the folder of a run'):
     recommend.recommend(tmp_path, ['u3'], top=1)
+
+
+def test_a_run_that_has_not_ended_is_not_asked(trained, tmp_path):
+  folder = shutil.copytree(trained[0], tmp_path / 'run')
+  (folder / 'records.jsonl').unlink()
+  with pytest.raises(build.ConfigError, match='has not ended; its command'):
+    recommend.recommend(folder, ['u3'], top=1)
+
+
+def test_a_run_that_diverged_says_so(tmp_path):
+  config = arguments.load('configs/autorec.py:quick')
+  config.hyper.lr = 1e30
+  with pytest.raises(fit.Diverged):
+    train(config, tmp_path)
+  with pytest.raises(build.ConfigError, match='the loss is not finite'):
+    recommend.recommend(tmp_path, ['u3'], top=1)
+
+
+@pytest.mark.parametrize(
+  'words, ids',
+  [
+    ([], []),
+    (['a', '', ' b '], ['a', 'b']),
+    (['@ids.txt'], ['a', 'b c']),
+    (['@ids.txt', 'd'], ['@ids.txt', 'd']),
+  ],
+)
+def test_ids_may_stand_in_a_file(words, ids, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'ids.txt').write_text('\ufeffa\r\n\nb c \n', 'utf-8')
+  assert recommend._ids(words) == ids
+
+
+def test_a_file_without_ids_does_not_mean_everybody(tmp_path):
+  (tmp_path / 'ids.txt').write_text('\n')
+  with pytest.raises(build.ConfigError, match='no id in it'):
+    recommend._ids([f'@{tmp_path / "ids.txt"}'])
+
+
+@pytest.mark.parametrize(
+  'name, read',
+  [
+    ('top.csv', pl.read_csv), ('top.json', pl.read_json),
+    ('new/top.parquet', pl.read_parquet),
+  ],
+)  # fmt: skip
+def test_files_are_of_the_kind_that_they_are_called(name, read, tmp_path):
+  path = recommend._writable(tmp_path / name)
+  recommend._write(path, [('u', 'a,b', 3.5), ('u', 'c', 1 / 3)])
+  assert read(path).rows() == [
+    ('u', 'a,b', 3.5), ('u', 'c', pytest.approx(1 / 3)),
+  ]  # fmt: skip
+  assert len(list(path.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+  'name, says', [('top.xlsx', r'written as \.csv'), ('a.csv', 'is a folder')]
+)
+def test_what_cannot_be_written_is_refused_at_once(name, says, tmp_path):
+  (tmp_path / 'a.csv').mkdir()
+  with pytest.raises(build.ConfigError, match=says):
+    recommend._writable(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+  'words, says',
+  [
+    (['--users', '8', '19'], "unexpected word '19'"),
+    (['--user=8'], "Unknown command line flag 'user'"),
+    (['--top=0'], 'Flag --top'),
+  ],
+)
+def test_wrong_words_are_answered_in_one_line(words, says, request):
+  done = subprocess.run(
+    [sys.executable, '-m', 'experiments.recommend', '--run=r', *words],
+    cwd=request.config.rootpath, capture_output=True, text=True,
+  )  # fmt: skip
+  assert done.returncode == 2 and done.stdout == ''
+  assert done.stderr.lower().startswith('error: ' + says.lower()[:4])
+  assert says.lower() in done.stderr.lower() and done.stderr.count('\n') == 1
 
 
 def test_a_run_on_other_data_than_there_is_now_is_not_asked(trained, tmp_path):
@@ -168,9 +286,9 @@ def noted(monkeypatch):
   """What `ranking.best` is called with."""
   calls, best = [], ranking.best
 
-  def noting(model, state, seen, *args, fallback):
-    calls.append((seen, fallback))
-    return best(model, state, seen, *args, fallback=fallback)
+  def noting(model, state, seen, *args, trained_on):
+    calls.append((seen, trained_on))
+    return best(model, state, seen, *args, trained_on=trained_on)
 
   monkeypatch.setattr(ranking, 'best', noting)
   return calls
@@ -186,7 +304,8 @@ def test_the_best_epoch_recommends_with_the_fallback_of_ratings(
     run, 'restore', lambda *args: restore(*args)._replace(state=None)
   )
   assert recommend.recommend(tmp_path, ['u3'], top=5) == before
-  assert calls[0][1] is True
+  everything, trained_on = (seen.target.by_user.n_entries for seen in calls[0])
+  assert trained_on < everything
 
 
 def test_new_people_are_recommended_items_by_what_is_shown(
@@ -201,5 +320,5 @@ def test_new_people_are_recommended_items_by_what_is_shown(
   calls = noted(monkeypatch)
   name = str(given.dataset.ids.users[new])
   recommend.recommend(tmp_path, [name], top=5)
-  ((seen, fallback),) = calls
-  assert seen.target.by_user.length[new] > 0 and fallback is False
+  ((seen, trained_on),) = calls
+  assert seen.target.by_user.length[new] > 0 and trained_on is None
