@@ -9,7 +9,7 @@ import json
 import jax
 import numpy as np
 
-from experiments import build, run, show
+from experiments import build, protocols, run, show
 from xdomain import figures, members, report, results, train
 
 
@@ -128,6 +128,8 @@ def _width(config, prepared, folder):
     jax.random.key(config.seed),
     prepared.data,
     jax.tree.map(lambda leaf: leaf[0] if leaf.ndim else leaf, method.hyper),
+    prepared.valid,
+    protocols.of(config).measure(prepared.dataset, method.model),
     own=(prepared.data, prepared.valid, prepared.shown) if apart else None,
   )
   if file:

@@ -23,8 +23,11 @@ class Hyper(NamedTuple):
   lr: float = 0.1
 
 
-def straight(outer=False):
-  """Two stages under Adam that make 3 or `LINE` squared numbers a step."""
+def straight(outer=False, scores=None):
+  """Two stages under Adam that make 3 or `LINE` squared numbers a step.
+
+  With `scores`, so many are made on the way to a prediction.
+  """
 
   def init(key, data, hyper, previous):
     del key, data, hyper, previous
@@ -36,13 +39,20 @@ def straight(outer=False):
       return jnp.sum(params[:, None] * params), {}
     return jnp.sum(params), {}
 
-  stage = train.gradient_stage(init, loss, lambda key, data: jnp.zeros((3,)))
+  def predict(params, frozen, data):
+    del frozen, data
+    sum_of_all = jnp.sum(jnp.full(scores, params[0]))
+    return lambda users, items: jnp.full(items.shape, sum_of_all)
+
+  stage = train.gradient_stage(
+    init, loss, lambda key, data: jnp.zeros((3,)), predict=scores and predict
+  )
   return base.Model((stage, stage), None)
 
 
-def width(free, own=None, **settings):
-  arguments = jax.random.key(0), helpers.small().data, Hyper()
-  return train.width(straight(**settings), *arguments, own, free)
+def width(free, own=None, valid=(), **settings):
+  arguments = jax.random.key(0), helpers.small().data, Hyper(), *valid
+  return train.width(straight(**settings), *arguments, own=own, free=free)
 
 
 def test_as_many_members_as_fit_are_counted_by_hand():
@@ -59,6 +69,17 @@ def test_the_largest_array_of_a_step_is_counted():
   each = 4 * (3 * LINE + 1 + 2 * LINE + LINE + LINE**2)
   assert width(2 * each, outer=True) == 2 * jax.local_device_count()
   assert width(2 * each - 1, outer=True) == jax.local_device_count()
+
+
+def test_the_largest_array_of_a_validation_is_counted():
+  each = 4 * (3 * LINE + 1 + 2 * LINE + LINE + 70 * LINE)
+  small, scores = helpers.small(), 70 * LINE
+  valid = small.valid, small.measure
+  devices = jax.local_device_count()
+  assert small.valid.target.item.size < scores
+  assert width(2 * each, valid=valid, scores=scores) == 2 * devices
+  assert width(2 * each - 1, valid=valid, scores=scores) == devices
+  assert width(2 * each - 1, scores=scores) > 2 * devices
 
 
 def test_data_that_each_member_has_is_counted(monkeypatch):

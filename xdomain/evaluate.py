@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdomain import base
+from xdomain import base, precision
 
 BLOCK = 8192  # Queries scored at a time.
 POWERS = {'rmse': 2, 'mae': 1}
@@ -54,6 +54,7 @@ def predict_ratings(model, state, data, queries, scale, *, domain='target'):
 @functools.partial(
   jax.jit, static_argnames=('predict', 'trained', 'scale', 'domain')
 )
+@precision.full
 def _predict(predict, trained, scale, domain, state, data, queries):
   score = predict(state, data)
   facing = data if domain == 'target' else data.mirrored()

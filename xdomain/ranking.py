@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdomain import evaluate
+from xdomain import evaluate, precision
 from xdomain.ops import sparse
 
 CUTOFFS = (5, 10, 20, 50)
@@ -78,6 +78,7 @@ def ranks(model, state, data, queries, known) -> Ranks:
 
 
 @functools.partial(jax.jit, static_argnames='predict')
+@precision.full
 def _places(predict, state, data, queries):
   return places(predict(state, data), queries)
 
@@ -127,6 +128,7 @@ def best(model, state, data, known, users, top, trained_on=None):
   jax.jit,
   static_argnames=('predict', 'predict_all', 'trained', 'capacity', 'top'),
 )
+@precision.full
 def _best(
   predict, predict_all, trained, capacity, top, state, data, blocks, known,
   trained_on,
@@ -172,6 +174,7 @@ def _in_catalogue(
 @functools.partial(
   jax.jit, static_argnames=('predict', 'predict_all', 'capacity')
 )
+@precision.full
 def _count(predict, predict_all, capacity, state, data, blocks, known):
   score_all = all_scores(predict, predict_all, known.n_columns, state, data)
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xdomain import base, members
+from xdomain import base, members, precision
 
 
 class Trained(NamedTuple):
@@ -177,11 +177,7 @@ def fit(
     watch(None, progress)
   while True:
     stage, limit = model.stages[progress.stage], limits[progress.stage]
-    selects = (
-      stage.predict is not None
-      and valid is not None
-      and getattr(valid, stage.domain) is not None
-    )
+    selects = _selects(stage, valid)
     while progress.epoch < limit and not _all_stopped(progress, patience):
       started = time.perf_counter()
       progress, metrics = _train(stage, progress, key, data, hyper, patience)
@@ -250,17 +246,18 @@ def abstract(model, key, data, hyper, stage) -> Progress:
   return shapes._replace(stage=stage, epoch=0)
 
 
-def width(model, key, data, hyper, own=None, free=None) -> int:
+def width(
+  model, key, data, hyper, valid=None, measure=None, *, own=None, free=None
+) -> int:  # fmt: skip
   """How many members of a sweep to train at once, on all devices together.
 
   One on each device where that is faster (`members.at_once`), else as many as
   fit. A member takes its state, its best state, those that earlier stages ended
-  in, a gradient, the largest array that an epoch makes on its way, and its own
-  data.
+  in, a gradient, the largest array that an epoch or a validation makes on its
+  way, and its own data.
 
   Args:
-    model, key, data: as given to `fit` of one member.
-    hyper: of one member.
+    model, key, data, hyper, valid, measure: as given to `fit` of one member.
     own: the data that each has of its own; None where they share all of it.
     free: bytes that may be taken on each device; by default half the free ones.
 
@@ -277,23 +274,38 @@ def width(model, key, data, hyper, own=None, free=None) -> int:
   if not all(members.at_once(size, own is not None) for size in sizes):
     return devices
   most = max(
-    _bytes(stage, progress, key, data, hyper)
+    _bytes(stage, progress, key, data, hyper, valid, measure)
     for stage, progress in zip(model.stages, stands)
   )
   return max(1, free // (most + members.size(own))) * devices
 
 
-def _bytes(stage, progress, key, data, hyper):
+def _bytes(stage, progress, key, data, hyper, valid, measure):
   """What a member takes in a stage."""
   state = progress.state
-  program = jax.make_jaxpr(
-    lambda state, data, hyper: run_epoch(
-      stage, 'single', state, key, data, hyper, True
-    )
-  )(state, data, hyper)
+
+  def epoch(state, data, hyper):
+    return run_epoch(stage, 'single', state, key, data, hyper, True)
+
+  def validation(state, data, valid):
+    return _validate(stage, 'single', False, measure, state, data, valid)
+
+  programs = [jax.make_jaxpr(epoch)(state, data, hyper)]
+  if _selects(stage, valid):
+    programs.append(jax.make_jaxpr(validation)(state, data, valid))
   gradient = getattr(state, 'params', state)
   kept = state, progress.best, progress.done, gradient
-  return members.size(kept) + members.largest(program.jaxpr)
+  on_the_way = max(members.largest(program.jaxpr) for program in programs)
+  return members.size(kept) + on_the_way
+
+
+def _selects(stage, valid):
+  """Whether there is validation data of the stage's domain, and a use of it."""
+  return (
+    stage.predict is not None
+    and valid is not None
+    and getattr(valid, stage.domain) is not None
+  )
 
 
 def _train(stage, progress, key, data, hyper, patience):
@@ -392,6 +404,7 @@ def _each(function, across, apart, own, given):
 
 
 @functools.partial(jax.jit, static_argnames=('stage', 'across'))
+@precision.full
 def _init(stage, across, key, data, hyper, done):
   def init(hyper, done, key, data):
     return stage.init(key, data, hyper, done)
@@ -402,6 +415,7 @@ def _init(stage, across, key, data, hyper, done):
 @functools.partial(
   jax.jit, static_argnames=('stage', 'across'), donate_argnames='state'
 )
+@precision.full
 def run_epoch(stage, across, state, key, data, hyper, running):
   """All steps of one epoch: state, metrics, first broken step or -1.
 
@@ -451,6 +465,7 @@ def run_epoch(stage, across, state, key, data, hyper, running):
 
 
 @functools.partial(jax.jit, static_argnames=('stage', 'across', 'apart'))
+@precision.full
 def _inspected(stage, across, apart, state, data):
   return _each(stage.inspect, across, apart, (state,), (data,))
 
@@ -458,6 +473,7 @@ def _inspected(stage, across, apart, state, data):
 @functools.partial(
   jax.jit, static_argnames=('stage', 'across', 'apart', 'measure')
 )
+@precision.full
 def _validate(stage, across, apart, measure, state, data, valid):
   def value(state, data, queries):
     facing = data.mirrored() if stage.domain == 'source' else data
