@@ -54,6 +54,7 @@ def program():
   _keep_compiled()
   try:
     with jax.enable_x64(False):
+      _check_device()
       yield
   except (
     build.ConfigError, tables.DataError, train.Diverged,
@@ -64,6 +65,32 @@ def program():
   except OSError as error:
     print(f'error: {error.strerror}: {error.filename}', file=sys.stderr)
     sys.exit(1)
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    print(
+      'error: the device has too little memory; try a smaller'
+      ' --config.model.batch or, of a sweep, --config.width=1, and see that no'
+      ' other process holds it. The same command goes on with what was done',
+      file=sys.stderr,
+    )
+    sys.exit(1)
+
+
+def _check_device():
+  """Refuses a `JAX_PLATFORMS` that this jax has no device for."""
+  import jax
+
+  from experiments import build
+
+  try:
+    jax.devices()
+  except (AssertionError, RuntimeError):
+    raise build.ConfigError(
+      f'jax has no device for JAX_PLATFORMS={jax.config.jax_platforms}; install'
+      ' the jax that fits it (https://docs.jax.dev/en/latest/installation.html),'
+      ' or unset JAX_PLATFORMS'
+    ) from None
 
 
 def _keep_compiled():

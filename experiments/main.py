@@ -46,6 +46,8 @@ def _run_all(config, display):
   from experiments import build, run, sweep
 
   build.check(config)
+  kind, count = jax.devices()[0].device_kind, jax.local_device_count()
+  display.say(f'on {kind}' + f' x {count}' * (count > 1))
   pathlib.Path(WORKDIR.value).mkdir(parents=True, exist_ok=True)
   workdir = run.folder_of(config, WORKDIR.value, 'sweep')
   first, *others = build.by_seed(config)

@@ -1,5 +1,10 @@
 """Compiled programs are kept between test runs; most of the time is theirs."""
 
+import os
+
+# Several processes test at once and cannot share a GPU. Before jax is imported.
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+
 import jax
 import pytest
 

@@ -103,6 +103,22 @@ def test_commands_train_in_32_bits():
     assert not jax.config.jax_enable_x64
 
 
+def test_too_little_memory_is_said_in_one_line(capsys):
+  with pytest.raises(SystemExit, match='1'), arguments.program():
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
+  assert capsys.readouterr().err.startswith('error: the device has too little')
+  with pytest.raises(jax.errors.JaxRuntimeError), arguments.program():
+    raise jax.errors.JaxRuntimeError('INTERNAL: something else')
+
+
+def test_a_device_that_is_not_there_is_said_in_one_line(ask, environment):
+  environment['JAX_PLATFORMS'] = 'abacus'
+  done = ask(QUICK)
+  assert done.returncode == 1
+  says = 'error: jax has no device for JAX_PLATFORMS=abacus;'
+  assert done.stderr.splitlines()[-1].startswith(says)
+
+
 def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(
   ask, environment, tmp_path
 ):
