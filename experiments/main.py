@@ -89,6 +89,8 @@ def _run_turn(config, several, workdir, display, done, seeds):
     for other in config.beside.values()
     for part in sweep.parts(_on_same_terms(other, config), several, workdir)
   ]
+  for each, data in (*beside, *own):
+    run.check(each, data[0])
   parts = len(beside) + len(own)
   of = parts * -(-seeds // len(several))
   of = of if len(own) > 1 or seeds > 1 else 1

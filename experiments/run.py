@@ -225,12 +225,13 @@ def run(
   with _alone_in(folder):
     about = list(map(_about, build.by_seed(config), several))
     try:
-      progress = _train(config, several, method, folder, about, watch, seconds)
+      with _fitting(config):
+        progress = _train(
+          config, several, method, folder, about, watch, seconds
+        )
     except train.Diverged as error:
       _record_failure(config, method, folder, about[0], str(error))
       raise
-    except base.Unfit as error:
-      raise build.ConfigError(f'{config.method}: {error}') from None
     seeds = _seed_of(method, several)
     members = [
       _evaluate(config, several[at], method, progress, index, test)
@@ -293,6 +294,29 @@ def _alone_in(folder):
         f'another process is running in {folder}'
       ) from None
     yield
+
+
+def check(config, prepared):
+  """Refuses a config that cannot be trained on data, without training it.
+
+  Raises:
+    ConfigError: as of `run`.
+  """
+  prepared = seen_by(config, prepared)
+  method = build.method(config, prepared.sizes)
+  _check_sight(config, method)
+  with _fitting(config):
+    key = jax.random.key(0)
+    train.abstract(method.model, key, prepared.data, method.hyper, 0)
+
+
+@contextlib.contextmanager
+def _fitting(config):
+  """Says which method the data is not fit for."""
+  try:
+    yield
+  except base.Unfit as error:
+    raise build.ConfigError(f'{config.method}: {error}') from None
 
 
 def _check_sight(config, method):

@@ -408,6 +408,26 @@ def test_a_threshold_that_nobody_reaches_is_an_error_with_the_highest():
     pairs.positives(aligned(), 4.5)
 
 
+def test_where_there_are_no_ratings_all_rows_are_positives():
+  rows = [('ann', 'x', 1), ('bob', 'y', 1)]
+  dataset = pairs.align(table(rows, 'a.csv'), table(rows, 'b.csv'), name='x')
+  assert pairs.positives(dataset).trail[-1][0].endswith('which are all rows')
+  assert 'at least 2' in pairs.positives(aligned(), 2).trail[-1][0]
+
+
+@pytest.mark.parametrize(
+  'ids, alike',
+  [(['007', 'x'], 1), (['7.0', 'ANN'], 2), (['1', '70', '7.5'], 0)],
+)
+def test_ids_that_are_nearly_shared_are_counted(ids, alike):
+  one = table([(each, 'heat', 5) for each in ids], 'one.csv')
+  other = table([('7', 'dune', 5), ('ann', 'dune', 4)], 'other.csv')
+  with pytest.raises(DataError, match='No user rated in both') as caught:
+    pairs.align(one, other, name='x')
+  hint = f' {alike} would have, if ids were written alike'
+  assert (hint in str(caught.value)) == bool(alike)
+
+
 def test_columns_can_stay_when_their_raters_go():
   dataset = pairs.positives(aligned(), 4)
   columns = [pairs.liked_items(table, 4) for table in (BOOKS, FILMS)]

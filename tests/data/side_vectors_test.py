@@ -23,6 +23,8 @@ def write(folder, text, name='people.csv'):
     ('a.csv', CSV.replace('\n', '\r\n\n'), {}),
     ('a.tsv', CSV.replace(',', '\t'), {}),
     ('a.txt', CSV.replace(',', ';'), dict(separator=';')),
+    ('a.txt', CSV.replace(',', '\t'), dict(separator='tab')),
+    ('a.csv', CSV.replace('007', ' 007 '), {}),
     ('a.csv', CSV.split('\n', 1)[1], dict(header=False)),
     ('a.csv.gz', gzip.compress(CSV.encode(), mtime=0), {}),
   ],
@@ -71,7 +73,7 @@ def test_a_bad_table_is_named_with_the_place(tmp_path, text, message):
 def test_files_that_cannot_be_read_say_what_would_do(tmp_path):
   with pytest.raises(tables.DataError, match='no such file'):
     side_vectors.read(tmp_path / 'none.csv')
-  with pytest.raises(tables.DataError, match=r'name it \.csv or \.tsv'):
+  with pytest.raises(tables.DataError, match='cannot tell how its fields'):
     side_vectors.read(write(tmp_path, CSV, 'people.txt'))
   with pytest.raises(tables.DataError, match='cannot be read as a table'):
     side_vectors.read(write(tmp_path, CSV, 'people.parquet'))

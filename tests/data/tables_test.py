@@ -108,6 +108,32 @@ def test_ids_stay_the_text_they_were(tmp_path):
   assert triples(tables.read(path)) == [('007', '1.50', 3), ('7', 'a,b', 3)]
 
 
+def test_spaces_around_ids_are_no_part_of_them(tmp_path):
+  path = write(tmp_path, 'user,item,rating\n ann ,x,3\nann,\ty z ,4\n')
+  table = tables.read(path)
+  assert triples(table) == [('ann', 'x', 3), ('ann', 'y z', 4)]
+  path = tmp_path / 's.parquet'
+  rows = {'user': [' ann ', 'ann'], 'item': ['x', ' y z'], 'rating': [3, 4]}
+  pl.DataFrame(rows).write_parquet(path)
+  assert triples(tables.read(path)) == triples(table)
+
+
+@pytest.mark.parametrize('tab', ['\t', r'\t', 'tab'])
+def test_a_tab_can_be_typed(tab, tmp_path):
+  path = write(tmp_path, 'user\titem\trating\nann\tx\t3\n', 'ratings.txt')
+  assert triples(tables.read(path, separator=tab)) == [('ann', 'x', 3)]
+
+
+def test_a_first_line_that_is_no_header_is_not_lost(tmp_path):
+  path = write(tmp_path, 'ann,x,3\nbob,y,4\n')
+  columns = dict(user=0, item=1, rating=2)
+  refuses(path, 'line 1', "'3'", 'config.data.header=False', **columns)
+  refuses(path, 'config.data.header=False', user='who')
+  assert len(triples(tables.read(path, **columns, header=False))) == 2
+  with_header = write(tmp_path, CSV, 'h.csv')
+  assert triples(tables.read(with_header, **columns)) == EXPECTED
+
+
 def test_parquet_reads_as_the_text_does(tmp_path):
   path = tmp_path / 't.parquet'
   frame = pl.read_csv(CSV.encode()).with_columns(code=pl.Series([7, 8, 7]))
@@ -176,7 +202,7 @@ def test_a_collision_of_hashes_does_not_merge_ids(monkeypatch):
   'row, words',
   [
     ('bob,y,five', ["rating is 'five'", 'not a number']),
-    ('bob,y, 5 ', ["' 5 '", 'not a number']),
+    ('bob,y, 5 ', ["' 5 '", 'not a number; take the space away']),
     ('bob,y,nan', ["'nan'", 'not a number']),
     ('bob,y,inf', ["'inf'", 'not a number']),
     ('bob,y,6', ['rating 6', 'scale 1 to 5']),
@@ -205,6 +231,11 @@ def test_a_bad_time_is_named(tmp_path):
     path = write(tmp_path, text)
     refuses(path, ', line 3:', 'the time is', time='timestamp')
     assert len(triples(tables.read(path))) == 2
+
+
+def test_a_date_is_told_what_a_time_is(tmp_path):
+  text = 'user,item,rating,time\na,x,3,2015-11-12T09:01:09\n'
+  refuses(write(tmp_path, text), 'line 2', 'in seconds for', time='time')
 
 
 def test_a_bad_line_is_named_without_a_header_and_in_gzip(tmp_path):
@@ -280,7 +311,9 @@ def test_what_is_read_is_what_the_csv_module_reads(tmp_path):
       continue
     with path.open(newline='') as file:
       rows = [row for row in csv.reader(file) if row][1:]
-    assert found == [(user, item, float(rating)) for user, item, rating in rows]
+    assert found == [
+      (user.strip(), item.strip(), float(rating)) for user, item, rating in rows
+    ]
     accepted += 1
   assert accepted > 20
 
@@ -292,7 +325,10 @@ def test_bad_parquet_is_refused(tmp_path):
   pl.DataFrame(data).write_parquet(path)
   refuses(path, 'row 2:', 'the item is missing')
   refuses(path, "'raing'", "did you mean 'rating'?", rating='raing')
-  refuses(path, 'Parquet', rating='user')
+  refuses(path, "row 1: the rating is 'a', which is not a", rating='user')
+  data = {'user': ['a', 'b'], 'item': ['x', 'y'], 'rating': ['4', '5 ']}
+  pl.DataFrame(data).write_parquet(path)
+  refuses(path, "row 2: the rating is '5 '", 'take the space away')
   pl.DataFrame(data | {'item': ['x', 'y'], 'rating': [5, 30]}).write_parquet(
     path
   )

@@ -103,6 +103,24 @@ def test_commands_train_in_32_bits():
     assert not jax.config.jax_enable_x64
 
 
+def test_what_cannot_be_trained_is_refused_before_what_stands_beside_it(
+  ask, tmp_path
+):
+  for name in ('films', 'books'):
+    rows = [f'{u},{name}{i},5' for u in range(30) for i in range(u, u + 9)]
+    text = '\n'.join(['user,item,rating', *rows])
+    (tmp_path / f'{name}.csv').write_text(text)
+  done = ask(
+    '--config=configs/shared_vae.py:aux,tables,quick',
+    f'--config.data.source={tmp_path / "films.csv"}',
+    f'--config.data.target={tmp_path / "books.csv"}',
+    f'--workdir={tmp_path / "runs"}',
+  )
+  assert done.returncode == 1
+  assert 'error: shared_vae_aux: it reads auxiliary vectors' in done.stderr
+  assert not list((tmp_path / 'runs').iterdir())
+
+
 def test_too_little_memory_is_said_in_one_line(capsys):
   with pytest.raises(SystemExit, match='1'), arguments.program():
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')

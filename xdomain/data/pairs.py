@@ -125,7 +125,8 @@ def at_least(dataset: Dataset, source=5, target=5, people='both') -> Dataset:
       f'{dataset.name}: none of {keep.size:,} users is left after "{step}": '
       f'{enough_s.sum():,} have enough in the source, {enough_t.sum():,} in '
       f'the target (the most are {_per_user(pair.source).max()} and '
-      f'{_per_user(pair.target).max()}). Lower the floor.'
+      f'{_per_user(pair.target).max()}). Lower the floor '
+      '(config.data.at_least).'
     )
   return _keep(dataset, keep, step)
 
@@ -194,9 +195,12 @@ def positives(dataset: Dataset, at_least=4.0, people='both') -> Dataset:
     source, target = (part.value.max(initial=0) for part in pair[:2])
     raise DataError(
       f'{dataset.name}: nobody rated {at_least:g} or higher in both domains; '
-      f'the highest are {source:g} and {target:g}. Lower the threshold.'
+      f'the highest are {source:g} and {target:g}. Lower the threshold '
+      '(config.data.positive).'
     )
   step = f'positives, which are ratings of at least {at_least:g}'
+  if all(np.all(part.value == 1) for part in pair[:2]):
+    step = 'positives, which are all rows'
   pair = pair._replace(source=source, target=target)
   return _keep(dataset._replace(pair=pair, scale=(0.0, 1.0)), keep, step)
 
@@ -542,10 +546,21 @@ def _nobody_shared(source, target):
     else f'none in {table.origin}'
     for table in (source, target)
   ]
+  alike = set.intersection(
+    *({_plain(user) for user in table.users} for table in (source, target))
+  )
+  hint = (
+    f' {len(alike):,} would have, if ids were written alike: in one case,'
+    " without zeros before them or '.0' after them."
+  )
   return (
     f'No user rated in both domains. Users: {"; ".join(seen)}. '
-    'A person needs the same id in both.'
+    f'A person needs the same id in both.{hint * bool(alike)}'
   )
+
+
+def _plain(user):
+  return user.casefold().removesuffix('.0').lstrip('0')
 
 
 def _check_scale(table, scale):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xdomain.data.tables import SEPARATORS, DataError
+from xdomain.data.tables import DataError, separator_of
 
 if TYPE_CHECKING:
   import polars as pl
@@ -33,7 +33,7 @@ def read(path, *, header=True, separator=None) -> tuple[list[str], np.ndarray]:
     raise DataError(f'{path}: there is no such file; check the path')
   try:
     frame = _frame(path, header, separator)
-    users = frame.to_series(0).cast(pl.String)
+    users = frame.to_series(0).cast(pl.String).str.strip_chars()
     numbers = frame[:, 1:].cast(pl.Float32, strict=False)
   except (pl.exceptions.PolarsError, OSError) as error:
     reason = str(error).split('\n')[0]
@@ -54,12 +54,7 @@ def _frame(path, header, separator) -> 'pl.DataFrame':
 
   if path.suffix == '.parquet':
     return pl.read_parquet(path, glob=False)
-  kind = pathlib.Path(path.name.removesuffix('.gz')).suffix
-  separator = separator or SEPARATORS.get(kind)
-  if separator is None:
-    raise DataError(
-      f'{path}: cannot tell how its fields are separated; name it .csv or .tsv'
-    )
+  separator = separator_of(path, separator)
   frame = pl.read_csv(
     path,
     has_header=header,
@@ -72,7 +67,7 @@ def _frame(path, header, separator) -> 'pl.DataFrame':
 
 
 def _check_users(path, users):
-  blank = users.is_null() | (users.str.strip_chars() == '')
+  blank = users.is_null() | (users == '')
   if blank.any():
     raise DataError(
       f'{path}, row {blank.arg_max() + 1}: the user, in column'

@@ -202,7 +202,8 @@ def _groups(rng, pair, share):
   if not n:
     raise DataError(
       f'{people.size} users have items in both domains: users={share} leaves '
-      'none to test. Raise the share, or lower the floor that users must pass.'
+      'none to test. Raise the share (config.split.users), or lower the floor '
+      'that users must pass (config.data.at_least).'
     )
   group = np.zeros(pair.target.n_users, np.int8)
   order = rng.permutation(people)

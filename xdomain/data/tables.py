@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # An id is not blank, and on one line: else a quote was not closed before it.
 SOUND_ID = r'\A[^\r\n]*\S[^\r\n]*\z'
 SEPARATORS = {'.csv': ',', '.tsv': '\t', '.inter': '\t'}
+NO_HEADER = 'if there is none, say --config.data.header=False'
+TAB = ('tab', r'\t')  # as it can be typed
 
 
 class DataError(ValueError):
@@ -59,11 +61,13 @@ def read(
       tab-separated ones are taken as they stand.
     user: the column of the users' ids: its name, which is matched without the
       type of a RecBole header (`user_id:token`), or its position, from 0.
+      Spaces around an id are no part of it.
     item: the column of the items' ids.
     rating: the column of the ratings; None if events carry none, value 1.
     time: the column of the timestamps, as numbers; None if there is none.
     scale: lowest and highest rating the file may hold.
-    separator: the character between fields, where the extension does not tell.
+    separator: the character between fields, where the extension does not tell;
+      'tab' is one.
     header: whether line 1 names the columns; if not, give positions.
 
   Raises:
@@ -136,16 +140,29 @@ def fault(event: Event, scale) -> str | None:
       return f'the {name} is missing; fill it in or leave the row out'
     if name in ('rating', 'time'):
       if not _is_number(text):
-        return f'the {name} is {text!r}, which is not a number'
+        return (
+          f'the {name} is {text!r}, which is not a number{_hint(name, text)}'
+        )
     elif '\n' in text or '\r' in text:
       return f'the {name} goes on in the next line; look for a stray quote'
   low, high = scale
   if not low <= float(event.rating) <= high:
     return (
       f'the rating {event.rating} is outside the scale {low} to {high}; '
-      'correct it, or give the lowest and highest rating as the scale'
+      'correct it, or give the lowest and highest rating as the scale '
+      "(--config.data.scale='(1.0, 10.0)')"
     )
   return None
+
+
+def _hint(name, text) -> str:
+  if _is_number(text.strip()):
+    return '; take the space away'
+  if name == 'time':
+    return (
+      '; give it as one, in seconds for instance, or name no column of times'
+    )
+  return ''
 
 
 def first_bad_row(frame, scale) -> int | None:
@@ -235,20 +252,39 @@ class Layout(NamedTuple):
   position: Event  # the column of each part; None where there is none
 
 
-def _layout(path, wanted, separator, header) -> Layout:
+def separator_of(path, given) -> str:
+  """The character between the fields of a text file, by its name or as given.
+
+  Raises:
+    DataError: neither tells.
+  """
   kind = pathlib.Path(path.name.removesuffix('.gz')).suffix
-  separator = separator or SEPARATORS.get(kind)
+  separator = given or SEPARATORS.get(kind)
+  separator = '\t' if separator in TAB else separator
   if separator is None or len(separator) != 1:
+    why = f'separator={given!r}' if given else 'its name does not tell'
     raise DataError(
-      f'{path}: cannot tell how its fields are separated; '
-      "give separator=',' or another single character"
+      f'{path}: cannot tell how its fields are separated ({why}); give a '
+      "single character, as in --config.data.separator=';', or 'tab'"
     )
+  return separator
+
+
+def _layout(path, wanted, separator, header) -> Layout:
+  separator = separator_of(path, separator)
   quote = None if separator == '\t' else '"'
   first = next(_records(path, separator, quote), (1, []))[1]
   if not first:
     raise DataError(f'{path}, line 1: the line is blank; begin with data')
   names = first if header else None
   position = _positions(path, wanted, names, len(first))
+  if names and isinstance(wanted.rating, int):
+    rating = names[position.rating]
+    if _is_number(rating.strip()):
+      raise DataError(
+        f'{path}, line 1: the rating is {rating!r}, as if it were no header; '
+        f'{NO_HEADER}'
+      )
   return Layout(separator, quote, header, len(first), position)
 
 
@@ -281,8 +317,13 @@ def _position(path, column, names, width, optional) -> int | None:
     near = difflib.get_close_matches(column, names, 1, 0.5)
     hint = '; leave its name empty where there is none' if optional else ''
     hint = f'; did you mean {near[0]!r}?' if near else hint
+    if any(map(_is_number, names)):
+      hint = f'; {NO_HEADER}, and give positions, from 0'
     if len(names) == 1:
-      hint = ', one field; if it is several, give the separator between them'
+      hint = (
+        ', one field; if it is several, give the separator between them '
+        "(--config.data.separator=';')"
+      )
     raise DataError(
       f'{path}, line 1: there is no column {column!r}; '
       f'the columns are {", ".join(names)}{hint}'
@@ -332,6 +373,8 @@ def _scan(path, layout) -> 'pl.LazyFrame':
     if column is not None:
       schema[str(column)] = getattr(kinds, name)
       columns[name] = pl.col(str(column))
+      if name in ('user', 'item'):
+        columns[name] = columns[name].str.strip_chars()
   columns['last'] = pl.col(str(layout.width - 1)).is_null()
   columns.setdefault('rating', pl.lit(1, pl.Float32))
   if 'time' in columns:
@@ -435,13 +478,29 @@ def _parquet(path, wanted: Event) -> 'pl.DataFrame':
       for name, column in position._asdict().items()
       if column is not None
     }
-    columns['user'] = columns['user'].cast(pl.String)
-    columns['item'] = columns['item'].cast(pl.String)
+    for name in ('user', 'item'):
+      columns[name] = columns[name].cast(pl.String).str.strip_chars()
     columns.setdefault('rating', pl.lit(1))
-    columns['rating'] = columns['rating'].cast(pl.Float32)
-    if 'time' in columns:
-      columns['time'] = columns['time'].cast(pl.Int64)
+    for name, kind in (('rating', pl.Float32), ('time', pl.Int64)):
+      if name in columns:
+        _check_text(path, scan, name, columns[name], kind)
+        columns[name] = columns[name].cast(kind)
     return scan.select(**columns).collect()
   except (pl.exceptions.PolarsError, OSError) as error:
     reason = str(error).split('\n')[0]
     raise DataError(f'{path}: cannot be read as Parquet ({reason})') from error
+
+
+def _check_text(path, scan, name, column, kind) -> None:
+  """Names the first row with a text where there should be a number."""
+  import polars as pl
+
+  if scan.select(column).collect_schema().dtypes() != [pl.String]:
+    return
+  lost = column.is_not_null() & column.cast(kind, strict=False).is_null()
+  wrong = scan.with_row_index('row').filter(lost).select('row', value=column)
+  for row, value in wrong.head(1).collect().rows():
+    raise DataError(
+      f'{path}, row {row + 1}: the {name} is {value!r}, which is not a '
+      f'number{_hint(name, value)}'
+    )
