@@ -236,15 +236,14 @@ def _rows(config, names, users, say):
   users = np.array(list(dict.fromkeys(map(str, users))))
   rows = _places(names, users)
   if np.any(rows < 0):
+    filters = ('at_least', 'positive', 'people')
+    of_data = [f'config.data.{name}' for name in filters if name in config.data]
+    of_data = f' ({", ".join(of_data)})' if of_data else ''
     why = (
-      f'not among the {names.size:,} people who are left after all filters,'
-      f' such as {", ".join(names[:5].tolist())}'
+      f'not among the {names.size:,} people, such as'
+      f' {", ".join(names[:3].tolist())}, who are left after all'
+      f' filters{of_data}'
     )
-    if 'people' in config.data:
-      why += (
-        '; config.data.at_least, config.data.positive and config.data.people'
-        ' say who is left'
-      )
     _leave_out(users[rows < 0], why, say)
   return rows[rows >= 0]
 

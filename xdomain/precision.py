@@ -1,8 +1,8 @@
 """Matrix products in the precision of their numbers, on every device.
 
 By default a GPU rounds what it multiplies to 10 bits of mantissa (TF32), a TPU
-to 7 (bfloat16). Normal equations are no longer positive definite then, and a
-tenth of the ranks are others.
+to 7 (bfloat16). Normal equations need not be positive definite then, and near
+ties of scores are broken otherwise.
 """
 
 import functools

@@ -182,7 +182,7 @@ def test_unknown_users_are_answered_with_some_that_are_known(trained):
   )
   assert [user for user, _, _ in rows] == ['u3', 'u3']
   assert said[0].startswith(
-    "left out: '3', '4', '5' and 1 more, not among the 300 people who are left"
+    "left out: '3', '4', '5' and 1 more, not among the 300 people, such as u"
   )
 
 
