@@ -167,19 +167,22 @@ def not_here(error: str) -> str:
 def _kinds(grid):
   """The table; of several cut-offs all @10, and then sampled and full ones.
 
-  Columns without a number are left out, and what has no others.
+  Where nothing is sampled, or nothing full, those columns are left out.
   """
   filled = {
     name
     for (_, name), cell in grid.cells.items()
     if cell.values or cell.paper is not None
   }
-  names = [column.name for column in grid.columns if column.name in filled]
-  at_10 = [name for name in names if name.endswith('@10')]
-  kinds = [names]
-  if at_10 and at_10 != names:
-    full = [name for name in names if 'full ' in name]
-    kinds = [at_10, [name for name in names if name not in full], full]
+  names = [column.name for column in grid.columns]
+  groups = [
+    [name for name in names if ('full ' in name) == full]
+    for full in (False, True)
+  ]
+  groups = [group for group in groups if filled.intersection(group)]
+  there = [name for group in groups for name in group]
+  at_10 = [name for name in there if name.endswith('@10')]
+  kinds = [at_10, *groups] if at_10 and at_10 != there else [there]
   return [
     grid._replace(columns=[c for c in grid.columns if c.name in kind])
     for kind in kinds
