@@ -6,6 +6,7 @@ python -m experiments.recommend --run=runs/darec_item-seed0-... \
 """
 
 import functools
+import io
 import json
 import os
 import pathlib
@@ -73,15 +74,15 @@ def _ids(words):
 
 
 def _write(path, rows):
-  """Replaces the file as a whole."""
   import polars as pl
+
+  from xdomain import results
 
   schema = {'user': pl.String, 'item': pl.String, 'prediction': pl.Float32}
   frame = pl.DataFrame(rows, schema, orient='row')
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(f'{path.name}.part')
-  getattr(frame, WRITERS[path.suffix])(beside)
-  beside.replace(path)
+  content = io.BytesIO()
+  getattr(frame, WRITERS[path.suffix])(content)
+  results.write(path, content.getvalue())
 
 
 def _show(rows):

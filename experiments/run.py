@@ -219,9 +219,7 @@ def run(
     if 'diverged' in records[0]:
       raise train.Diverged(records[0]['diverged'])
     return records
-  several = [seen_by(config, each) for each in several]
-  method = build.method(config, several[0].sizes)
-  _check_sight(config, method)
+  several, method = _seen_and_method(config, several)
   with _alone_in(folder):
     about = list(map(_about, build.by_seed(config), several))
     try:
@@ -302,12 +300,18 @@ def check(config, prepared):
   Raises:
     ConfigError: as of `run`.
   """
-  prepared = seen_by(config, prepared)
-  method = build.method(config, prepared.sizes)
-  _check_sight(config, method)
+  (prepared,), method = _seen_and_method(config, [prepared])
   with _fitting(config):
     key = jax.random.key(0)
     train.abstract(method.model, key, prepared.data, method.hyper, 0)
+
+
+def _seen_and_method(config, several):
+  """Splits as the config wants to see them, and the method that is fit to."""
+  several = [seen_by(config, each) for each in several]
+  method = build.method(config, several[0].sizes)
+  _check_sight(config, method)
+  return several, method
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base, evaluate, ranking, train
+from xdomain.models import autorec
 
 
 class Hyper(NamedTuple):
@@ -108,8 +109,6 @@ def test_everything_is_in_full_precision_unless_told_otherwise(told):
 
 def test_a_product_is_not_rounded():
   """As it is lowered for a GPU, which rounds by default."""
-  from xdomain.models import autorec
-
   small = helpers.small()
   (stage,) = autorec.model(small.sizes, embed=4, batch=8).stages
   key, hyper = jax.random.key(0), autorec.Hyper()

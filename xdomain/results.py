@@ -7,7 +7,7 @@ import os
 import pathlib
 
 
-def write(path, text: str) -> None:
+def write(path, content: str | bytes) -> None:
   """Replaces a file as a whole: it is written beside and renamed.
 
   One whose name ends in `.xz` is compressed.
@@ -15,7 +15,8 @@ def write(path, text: str) -> None:
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   beside = path.with_name(f'{path.name}.part')
-  content = text.encode()
+  if isinstance(content, str):
+    content = content.encode()
   with beside.open('wb') as file:
     file.write(lzma.compress(content) if path.suffix == '.xz' else content)
     file.flush()

@@ -140,9 +140,7 @@ def fault(event: Event, scale) -> str | None:
       return f'the {name} is missing; fill it in or leave the row out'
     if name in ('rating', 'time'):
       if not _is_number(text):
-        return (
-          f'the {name} is {text!r}, which is not a number{_hint(name, text)}'
-        )
+        return _no_number(name, text)
     elif '\n' in text or '\r' in text:
       return f'the {name} goes on in the next line; look for a stray quote'
   low, high = scale
@@ -155,14 +153,16 @@ def fault(event: Event, scale) -> str | None:
   return None
 
 
-def _hint(name, text) -> str:
+def _no_number(name, text) -> str:
+  """What is wrong with a text where a number should be, and what would do."""
+  hint = ''
   if _is_number(text.strip()):
-    return '; take the space away'
-  if name == 'time':
-    return (
+    hint = '; take the space away'
+  elif name == 'time':
+    hint = (
       '; give it as one, in seconds for instance, or name no column of times'
     )
-  return ''
+  return f'the {name} is {text!r}, which is not a number{hint}'
 
 
 def first_bad_row(frame, scale) -> int | None:
@@ -500,7 +500,4 @@ def _check_text(path, scan, name, column, kind) -> None:
   lost = column.is_not_null() & column.cast(kind, strict=False).is_null()
   wrong = scan.with_row_index('row').filter(lost).select('row', value=column)
   for row, value in wrong.head(1).collect().rows():
-    raise DataError(
-      f'{path}, row {row + 1}: the {name} is {value!r}, which is not a '
-      f'number{_hint(name, value)}'
-    )
+    raise DataError(f'{path}, row {row + 1}: {_no_number(name, value)}')
