@@ -33,16 +33,20 @@ def pair1():
   from xdomain.data import synthetic
 
   return synthetic.pair(
-    0, users=5154, source=10_398, target=21_732, source_ratings=40_294,
+    0,
+    users=5154,
+    source=10_398,
+    target=21_732,
+    source_ratings=40_294,
     target_ratings=158_927,
-  )  # fmt: skip
+  )
 
 
 def movielens():
   """The default pair."""
-  from xdomain.data import load
+  from xdomain.data import sources
 
-  return load.dataset('movielens', at_least=5, say=lambda line: None)
+  return sources.dataset('movielens', at_least=5, say=lambda line: None)
 
 
 def dense_loss(params, level, value, count, alpha):
@@ -62,9 +66,7 @@ def dense_epoch(state, visits, matrix, level, n_entries, hyper, tx):
   def step(state, rows):
     params, moments = state
     count = n_entries * jnp.sum(rows < n_rows) / n_rows
-    gradients = jax.grad(dense_loss)(
-      params, level, matrix[rows], count, hyper.alpha
-    )
+    gradients = jax.grad(dense_loss)(params, level, matrix[rows], count, hyper.alpha)
     updates, moments = tx.update(gradients, moments)
     params = jax.tree.map(lambda p, u: p - hyper.lr * u, params, updates)
     return (params, moments), None
@@ -84,12 +86,10 @@ class Form(NamedTuple):
 
 def sparse_form(stage, data, hyper, key):
   """The epoch as the package runs it."""
-  from xdomain import train
+  from xdomain.training import loop
 
   state = jax.jit(stage.init)(key, data, hyper, ())
-  lowered = train.run_epoch.lower(
-    stage, 'single', state, key, data, hyper, True
-  )
+  lowered = loop.run_epoch.lower(stage, 'single', state, key, data, hyper, True)
   program, seconds = _compile(lowered)
   rest = key, data, hyper, True
   return Form(program, state, rest, lambda out: out[0].params, seconds)
@@ -136,9 +136,7 @@ def compare(name, data, sizes, axis, batch, embed, repeats) -> str:
     sparse_form(stage, data, hyper, key),
   ]
   first, *timed = [[epoch(form) for form in forms] for _ in range(repeats + 1)]
-  gap = max(
-    float(jnp.max(jnp.abs(a - b))) for a, b in zip(first[0][1], first[1][1])
-  )
+  gap = max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(first[0][1], first[1][1]))
   dense, sparse = (min(took[i][0] for took in timed) for i in (0, 1))
   cells = [
     f'{name} {axis[0].upper()}-',
@@ -161,7 +159,7 @@ def planned_mib(program):
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  from xdomain.data import arrays, splits
+  from xdomain.data import device, splits
 
   print(
     '| data | batch | dense ratings/s | sparse ratings/s | ratio '
@@ -171,12 +169,10 @@ def main(argv):
   for case in CASES.value:
     dataset = {'pair1': pair1, 'movielens': movielens}[case]()
     pair = splits.by_ratio(dataset.pair, 0).train
-    data, sizes = arrays.put(pair), arrays.sizes(pair)
+    data, sizes = device.put(pair), device.sizes(pair)
     for axis in AXES.value:
       for batch in map(int, BATCHES.value):
-        row = compare(
-          case, data, sizes, axis, batch, EMBED.value, REPEATS.value
-        )
+        row = compare(case, data, sizes, axis, batch, EMBED.value, REPEATS.value)
         print(row, flush=True)
 
 

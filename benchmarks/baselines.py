@@ -67,9 +67,14 @@ RANKERS = (
 )
 SWEEPS = 10  # of a library, between the two fits
 HEADER = (
-  'method', 'epoch of', 'ratings', 'seconds', 'ratings/s', 'parameters',
+  'method',
+  'epoch of',
+  'ratings',
+  'seconds',
+  'ratings/s',
+  'parameters',
   'compile s',
-)  # fmt: skip
+)
 
 
 class Timed(NamedTuple):
@@ -123,13 +128,13 @@ def epochs(name, config, prepared, repeats) -> Iterator[Timed]:
 
 def compiled(stage, data, hyper, done) -> autorec.Form:
   """The epoch of a stage, as `train.fit` runs it."""
-  from xdomain import train
+  from xdomain.training import loop
 
   key = jax.random.key(0)
   state = jax.jit(stage.init)(key, data, hyper, done)
   rest = key, data, hyper, True
   started = time.perf_counter()
-  program = train.run_epoch.lower(stage, 'single', state, *rest).compile()
+  program = loop.run_epoch.lower(stage, 'single', state, *rest).compile()
   seconds = time.perf_counter() - started
   return autorec.Form(program, state, rest, lambda out: out, seconds)
 
@@ -146,9 +151,7 @@ def sweeps(library, ratings, repeats) -> Timed:
     return min(_seconds(lambda: library.fit(n)) for _ in range(repeats))
 
   seconds = (fastest(1 + SWEEPS) - fastest(1)) / SWEEPS
-  return Timed(
-    library.name, library.sweep, ratings, seconds, library.parameters
-  )
+  return Timed(library.name, library.sweep, ratings, seconds, library.parameters)
 
 
 def _seconds(function):
@@ -163,9 +166,7 @@ def surprise_svd(data, config) -> Library:
   import surprise
 
   rows, factors = data.target.by_user, config.model.factors
-  columns = (
-    np.asarray(x).tolist() for x in (rows.row, rows.column, rows.value)
-  )
+  columns = (np.asarray(x).tolist() for x in (rows.row, rows.column, rows.value))
   raw = [(user, item, value, None) for user, item, value in zip(*columns)]
   ratings = surprise.Dataset(surprise.Reader()).construct_trainset(raw)
   biased = config.method == 'biased_mf'
@@ -223,9 +224,7 @@ def cornac_bpr(data, config) -> Library:
   import cornac
 
   rows, factors = data.target.by_user, config.model.factors
-  columns = (
-    np.asarray(x).tolist() for x in (rows.row, rows.column, rows.value)
-  )
+  columns = (np.asarray(x).tolist() for x in (rows.row, rows.column, rows.value))
   ratings = cornac.data.Dataset.from_uir(list(zip(*columns)))
 
   def fit(n):
@@ -345,8 +344,7 @@ def recbole(python, text, data, config, repeats) -> Timed:
     except (OSError, subprocess.CalledProcessError) as error:
       said = getattr(error, 'stderr', None) or str(error)
       raise ValueError(
-        f'RecBole did not run with --recbole={python}:'
-        f' {said.strip().splitlines()[-1]}'
+        f'RecBole did not run with --recbole={python}: {said.strip().splitlines()[-1]}'
       ) from error
   found = json.loads(done.stdout.splitlines()[-1])
   return Timed(
@@ -358,9 +356,7 @@ def recbole(python, text, data, config, repeats) -> Timed:
   )
 
 
-def timings(
-  text, quick, prepared, repeats, missing, python=None
-) -> Iterator[Timed]:
+def timings(text, quick, prepared, repeats, missing, python=None) -> Iterator[Timed]:
   """A method's stages, and the libraries that have this method too.
 
   Names of libraries that are not installed are added to `missing`; `python` is
@@ -390,15 +386,17 @@ def line(cells) -> str:
 
 def line_of(timed) -> str:
   """A row of the table."""
-  return line((
-    timed.method,
-    timed.stage,
-    f'{timed.ratings:,.0f}',
-    f'{timed.seconds:.3f}',
-    f'{timed.ratings / timed.seconds:,.0f}',
-    f'{timed.parameters:,}',
-    '' if timed.compiled is None else f'{timed.compiled:.1f}',
-  ))  # fmt: skip
+  return line(
+    (
+      timed.method,
+      timed.stage,
+      f'{timed.ratings:,.0f}',
+      f'{timed.seconds:.3f}',
+      f'{timed.ratings / timed.seconds:,.0f}',
+      f'{timed.parameters:,}',
+      '' if timed.compiled is None else f'{timed.compiled:.1f}',
+    )
+  )
 
 
 def table(methods, quick, repeats, python=None) -> Iterator[str]:

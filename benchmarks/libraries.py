@@ -25,7 +25,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from benchmarks import baselines
-from xdomain import ranking
+from xdomain.evaluation import rankings
 
 Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]  # users, items [Q]
 
@@ -104,9 +104,12 @@ def myfm_gibbs(pair, *, rank, **settings) -> Predict:
   machine = myfm.MyFMRegressor(rank, random_seed=0)
   with contextlib.redirect_stderr(io.StringIO()):  # A progress bar.
     machine.fit(
-      None, pair.target.value, features(*pair.target[:2]),
-      group_shapes=[*source.shape, pair.target.n_items], **settings,
-    )  # fmt: skip
+      None,
+      pair.target.value,
+      features(*pair.target[:2]),
+      group_shapes=[*source.shape, pair.target.n_items],
+      **settings,
+    )
   return lambda users, items: machine.predict(None, features(users, items))
 
 
@@ -144,9 +147,11 @@ def cornac_bpr(pair, **settings) -> Predict:
   bias = np.ones((len(machine.u_factors), 1)), machine.i_biases[:, None]
   tables = []
   for table, column, ids, n in zip(
-    (machine.u_factors, machine.i_factors), bias,
-    (data.uid_map, data.iid_map), target[4:6],
-  ):  # fmt: skip
+    (machine.u_factors, machine.i_factors),
+    bias,
+    (data.uid_map, data.iid_map),
+    target[4:6],
+  ):
     every = np.zeros((n, table.shape[1] + 1), np.float32)  # Under our ids.
     every[list(ids)] = np.hstack([table, column])[list(ids.values())]
     tables.append(every)
@@ -169,9 +174,11 @@ def matrix(ratings):
 
 def _svd(config, biased):
   grid = dict(
-    biased=(biased,), n_factors=(64,), reg_all=(0.05, 0.06, 0.07),
+    biased=(biased,),
+    n_factors=(64,),
+    reg_all=(0.05, 0.06, 0.07),
     n_epochs=(50, 100),
-  )  # fmt: skip
+  )
   name = f'Surprise SVD(biased={biased})'
   return Library(config, name, 'scikit-surprise', surprise_svd, grid)
 
@@ -180,33 +187,60 @@ RATING_LIBRARIES = (
   _svd('configs/pmf.py', False),
   _svd('configs/biased_mf.py:explicit', True),
   Library(
-    'configs/cmf.py:als', 'cmfrec CMF', 'cmfrec threadpoolctl', cmfrec_cmf,
+    'configs/cmf.py:als',
+    'cmfrec CMF',
+    'cmfrec threadpoolctl',
+    cmfrec_cmf,
     dict(k=(8, 16), lambda_=(7.0, 14.0), w_user=(0.5, 1.0), niter=(30,)),
   ),
   Library(
-    'configs/fm_cdcf.py', 'myFM', 'myfm', myfm_gibbs,
+    'configs/fm_cdcf.py',
+    'myFM',
+    'myfm',
+    myfm_gibbs,
     dict(rank=(8, 16, 32), n_iter=(200,), n_kept_samples=(180,)),
   ),
-)  # fmt: skip
+)
 
 
 RANKING_LIBRARIES = (
   Library(
-    'configs/bpr.py', 'cornac BPR', 'cornac', cornac_bpr,
-    dict(k=(64,), learning_rate=(0.02, 0.05), lambda_reg=(0.005, 0.01, 0.02),
-         max_iter=(50, 100)),
+    'configs/bpr.py',
+    'cornac BPR',
+    'cornac',
+    cornac_bpr,
+    dict(
+      k=(64,),
+      learning_rate=(0.02, 0.05),
+      lambda_reg=(0.005, 0.01, 0.02),
+      max_iter=(50, 100),
+    ),
   ),
   Library(
-    'configs/bpr.py', 'implicit BPR', 'implicit threadpoolctl', implicit_bpr,
-    dict(factors=(64,), learning_rate=(0.02, 0.05),
-         regularization=(0.005, 0.01, 0.02), iterations=(50, 100)),
+    'configs/bpr.py',
+    'implicit BPR',
+    'implicit threadpoolctl',
+    implicit_bpr,
+    dict(
+      factors=(64,),
+      learning_rate=(0.02, 0.05),
+      regularization=(0.005, 0.01, 0.02),
+      iterations=(50, 100),
+    ),
   ),
   Library(
-    'configs/ials.py', 'implicit ALS', 'implicit threadpoolctl', implicit_als,
-    dict(factors=(16, 32), regularization=(1.0, 10.0, 30.0), alpha=(1.0, 4.0),
-         iterations=(20,)),
+    'configs/ials.py',
+    'implicit ALS',
+    'implicit threadpoolctl',
+    implicit_als,
+    dict(
+      factors=(16, 32),
+      regularization=(1.0, 10.0, 30.0),
+      alpha=(1.0, 4.0),
+      iterations=(20,),
+    ),
   ),
-)  # fmt: skip
+)
 
 
 def rmse(predict, held, scale):
@@ -222,8 +256,8 @@ def ndcg_and_hr(predict, held, scale):
   users = np.broadcast_to(held.user[:, None], items.shape)
   scores = predict(users.ravel(), items.ravel()).reshape(items.shape)
   above = ~(scores[:, 1:] < scores[:, :1]) & (held.negatives >= 0)
-  gains = ranking.gains(above.sum(axis=1)).mean(axis=0)
-  values = dict(zip(ranking.names(), gains.tolist()))
+  gains = rankings.gains(above.sum(axis=1)).mean(axis=0)
+  values = dict(zip(rankings.names(), gains.tolist()))
   return tuple(values[name] for name in RANKING.measures)
 
 
@@ -294,14 +328,16 @@ def header(task) -> tuple[str, ...]:
 def line_of(name, ours, library, theirs) -> str:
   """A row of the table."""
   settings = ', '.join(f'{k}={v}' for k, v in theirs.settings.items())
-  return baselines.line((
-    name,
-    *(f'{value:.4f}' for value in (ours.valid, *ours.test)),
-    library,
-    *(f'{value:.4f}' for value in (theirs.valid, *theirs.test)),
-    f'{ours.test[-1] - theirs.test[-1]:+.4f}',
-    settings,
-  ))  # fmt: skip
+  return baselines.line(
+    (
+      name,
+      *(f'{value:.4f}' for value in (ours.valid, *ours.test)),
+      library,
+      *(f'{value:.4f}' for value in (theirs.valid, *theirs.test)),
+      f'{ours.test[-1] - theirs.test[-1]:+.4f}',
+      settings,
+    )
+  )
 
 
 def main(argv):

@@ -23,9 +23,7 @@ from absl import app, flags, logging
 
 from benchmarks import autorec, baselines
 
-DATA = flags.DEFINE_list(
-  'data', ['movielens', 'amazon10', 'amazon'], 'Which data.'
-)
+DATA = flags.DEFINE_list('data', ['movielens', 'amazon10', 'amazon'], 'Which data.')
 
 SMALL = dict(hidden=(256,), latent=128, batch=32)
 LARGE = dict(hidden=(512, 256), latent=128, batch=128)
@@ -34,9 +32,9 @@ LARGE = dict(hidden=(512, 256), latent=128, batch=128)
 def movielens():
   """SharedVAE's MovieLens pair."""
   from configs import common
-  from xdomain.data import load
+  from xdomain.data import sources
 
-  return load.dataset(say=lambda line: None, **common.movielens_implicit())
+  return sources.dataset(say=lambda line: None, **common.movielens_implicit())
 
 
 def amazon(share):
@@ -44,9 +42,12 @@ def amazon(share):
   from xdomain.data import synthetic
 
   counts = dict(
-    users=35_025, source=28_656, target=59_880, source_ratings=560_283,
+    users=35_025,
+    source=28_656,
+    target=59_880,
+    source_ratings=560_283,
     target_ratings=601_928,
-  )  # fmt: skip
+  )
   return synthetic.pair(0, **{k: round(share * n) for k, n in counts.items()})
 
 
@@ -80,14 +81,11 @@ def plain_loss(params, x_s, x_t, weight, key, hyper):
   keys = jax.random.split(key)
   gaussians = encode(params.encode_s[0], x_s), encode(params.encode_t, x_t)
   z_s, z_t = (
-    weight[:, None] * nets.sample(k, *gaussian)
-    for k, gaussian in zip(keys, gaussians)
+    weight[:, None] * nets.sample(k, *gaussian) for k, gaussian in zip(keys, gaussians)
   )
   both = jnp.concatenate([z_s, z_t], axis=1)
   kl = sum(variational.kl_to_standard_normal(*each) for each in gaussians)
-  squares = jax.tree.map(
-    lambda p: jnp.sum(p**2), shared_vae.regularised(params)
-  )
+  squares = jax.tree.map(lambda p: jnp.sum(p**2), shared_vae.regularised(params))
   return (
     reconstruction(params.decode_s[0], z_s, x_s)
     + reconstruction(params.decode_t, both, x_t)
@@ -120,8 +118,8 @@ def compare(name, data, sizes, settings, steps, repeats) -> str:
   """A row of the table: both forms on the same epoch, in turn."""
   import optax
 
-  from xdomain import train
   from xdomain.models import shared_vae
+  from xdomain.training import loop
 
   (stage,) = shared_vae.model(sizes, **settings).stages
   every = stage.epoch
@@ -136,9 +134,7 @@ def compare(name, data, sizes, settings, steps, repeats) -> str:
   def plain():
     return plain_epoch((state.params, state.moments), *rest)
 
-  lowered = train.run_epoch.lower(
-    stage, 'single', state, key, data, hyper, True
-  )
+  lowered = loop.run_epoch.lower(stage, 'single', state, key, data, hyper, True)
   program, compiled = _timed(lowered.compile)
 
   def ours():
@@ -193,7 +189,7 @@ def _timed(function):
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  from xdomain.data import arrays
+  from xdomain.data import device
 
   print(
     '| data | plain users/s | users/s | ratio | plain compile s | compile s '
@@ -203,9 +199,13 @@ def main(argv):
     make, settings, steps = CASES[case]
     pair = make().pair
     row = compare(
-      case, arrays.put(pair), arrays.sizes(pair), settings, steps,
+      case,
+      device.put(pair),
+      device.sizes(pair),
+      settings,
+      steps,
       autorec.REPEATS.value,
-    )  # fmt: skip
+    )
     print(row, flush=True)
 
 

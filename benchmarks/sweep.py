@@ -60,25 +60,25 @@ def config_of(name):
 
 def case(name):
   """The model, its hyper-parameters and its data."""
-  from xdomain.data import arrays, load, pairs
+  from xdomain.data import device, pairs, sources
 
   config = config_of(name)
-  pair = load.dataset(say=lambda line: None, **config.data).pair
+  pair = sources.dataset(say=lambda line: None, **config.data).pair
   if config.view == 'merged':
     pair = pairs.joint(pair)
   method = importlib.import_module(f'xdomain.models.{config.method}')
-  model = method.model(arrays.sizes(pair), **config.model.to_dict())
+  model = method.model(device.sizes(pair), **config.model.to_dict())
   hyper = method.Hyper(**config.hyper)
-  return model, hyper, arrays.put(pair)
+  return model, hyper, device.put(pair)
 
 
 def last_stage(model, data, hyper, steps):
   """The last stage of at most so many steps, and the state it begins with."""
-  from xdomain import train
+  from xdomain.training import loop
 
   done, key = (), jax.random.key(0)
   for index in range(len(model.stages)):
-    progress = train.begin(model, key, data, hyper, index, done)
+    progress = loop.begin(model, key, data, hyper, index, done)
     done = (*done, progress.best)
   stage = model.stages[-1]
 
@@ -96,16 +96,16 @@ def stacked(tree, count):
 
 def compiled(stage, form, state, data, hyper):
   """The program of an epoch, and the seconds that compiling it took."""
-  from xdomain import train
-  from xdomain.data import arrays
+  from xdomain.data import device
+  from xdomain.training import loop
 
   running = jnp.ones(jnp.shape(jax.tree.leaves(hyper)[0]), bool)
   key = jax.random.key(0)
   if form == 'seeds':
-    form, data = 'vmap', arrays.stack([data] * running.size)
+    form, data = 'vmap', device.stack([data] * running.size)
     key = jax.random.split(key, running.size)
   rest = key, data, hyper, running
-  lowered = train.run_epoch.lower(stage, form, state, *rest)
+  lowered = loop.run_epoch.lower(stage, form, state, *rest)
   started = time.perf_counter()
   program = lowered.compile()
   seconds = time.perf_counter() - started
@@ -125,10 +125,10 @@ def epoch(program, state, times=1):
 
 def compare(stage, state, data, hyper, count, repeats) -> list[str]:
   """Cells of the table: K runs in every form, in turn."""
-  from xdomain import members
+  from xdomain.training import placement
 
   states, hypers = stacked(state, count), stacked(hyper, count)
-  size = members.size(state)
+  size = placement.size(state)
   single, *_ = compiled(stage, 'single', state, data, hyper)
   forms = {form: compiled(stage, form, states, data, hypers) for form in FORMS}
   turns = [
@@ -141,7 +141,7 @@ def compare(stage, state, data, hyper, count, repeats) -> list[str]:
   alone, *others = (min(times) for times in zip(*turns[1:]))
   seconds = dict(zip(FORMS, others))
   chosen = [
-    'at once' if members.at_once(size, apart) else 'in turn'
+    'at once' if placement.at_once(size, apart) else 'in turn'
     for apart in (False, True)
   ]
   return [
@@ -157,11 +157,16 @@ def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
   columns = [
-    'model', 'MB a member', 'K', 'in turn s',
+    'model',
+    'MB a member',
+    'K',
+    'in turn s',
     *(f'{form} s' for form in FORMS),
-    *(f'{form} ratio' for form in FORMS), 'chosen', 'seeds chosen',
+    *(f'{form} ratio' for form in FORMS),
+    'chosen',
+    'seeds chosen',
     *(f'{form} compile s' for form in FORMS),
-  ]  # fmt: skip
+  ]
   print(f'{jax.device_count()} x {jax.devices()[0].device_kind}\n')
   print(line(columns), line(['---'] * len(columns)), sep='\n', flush=True)
   for name in SWEPT.value.split(';'):

@@ -18,9 +18,7 @@ SELECTED = {
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(
-    arg, feedback=('explicit', 'implicit'), **common.ARGUMENT
-  )
+  arg = common.parse_arg(arg, feedback=('explicit', 'implicit'), **common.ARGUMENT)
   config = common.method(
     'biased_mf',
     model=dict(feedback=arg.feedback, factors=64, batch=64),

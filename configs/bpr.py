@@ -12,9 +12,7 @@ from configs import common
 
 PENALTIES = dict(penalty_user=(0.01, 0.015), penalty_item=(0.005, 0.01))
 SEARCH = {
-  'merged': dict(
-    model=dict(negatives_from=('same_domain', 'union')), hyper=PENALTIES
-  ),
+  'merged': dict(model=dict(negatives_from=('same_domain', 'union')), hyper=PENALTIES),
   'alone': dict(hyper=dict(lr=(0.02, 0.03)) | PENALTIES),
   'cold': dict(
     hyper=dict(
@@ -40,9 +38,7 @@ SELECTED = {
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(
-    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
-  )
+  arg = common.parse_arg(arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT)
   asked = 'cold' if arg.cold else arg.view
   config = common.ranking_baseline(
     'bpr',

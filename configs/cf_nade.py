@@ -22,9 +22,7 @@ def get_config(arg=None):
   # Ratings other than 1 to 5 need `levels`, `lowest` and `step` of their own.
   config = common.method(
     'cf_nade',
-    model=dict(
-      axis=arg.axis, hidden=200, batch=128, levels=5, lowest=1.0, step=1.0
-    ),
+    model=dict(axis=arg.axis, hidden=200, batch=128, levels=5, lowest=1.0, step=1.0),
     hyper=dict(regular=0.0, ordinal=1.0, polyak=0.99, **SELECTED[arg.axis]),
     search=SEARCH,
     data=common.data_block(arg),

@@ -22,9 +22,7 @@ def get_config(arg=None):
   config = common.method(
     'cmf',
     model=dict(solver=arg.solver, factors=FACTORS, batch=64),
-    hyper=dict(
-      lr={'adam': 6e-3, 'als': 1.0}[arg.solver], **SELECTED, offset=1.0
-    ),
+    hyper=dict(lr={'adam': 6e-3, 'als': 1.0}[arg.solver], **SELECTED, offset=1.0),
     search=SEARCH,
     data=common.data_block(arg),
     **common.length(arg),

@@ -273,9 +273,7 @@ def ranking_baseline(name, arg, /, **settings):
 
 
 TABLE_ARGUMENT = dict(data=('movielens', 'amazon', 'tables'), quick=False)
-AMAZON_TABLE_ARGUMENT = TABLE_ARGUMENT | dict(
-  data=('amazon', 'movielens', 'tables')
-)
+AMAZON_TABLE_ARGUMENT = TABLE_ARGUMENT | dict(data=('amazon', 'movielens', 'tables'))
 RANKING = tuple(
   f'{kind} {name}@{k}'
   for kind in ('sampled', 'full')
@@ -318,10 +316,7 @@ def table(name, arg, /, *, title, rows, columns, **settings):
       rows=tuple(rows),  # the order; some of `methods`
       methods=rows,
       columns=tuple(columns),
-      on={
-        column: dict(x=0.0, terms={}) | value
-        for column, value in columns.items()
-      },
+      on={column: dict(x=0.0, terms={}) | value for column, value in columns.items()},
       x_label='',  # of the columns, where they are an axis
       measures=('rmse',),
       paper={},  # by row, column and measure

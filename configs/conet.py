@@ -25,9 +25,7 @@ SELECTED = {
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(
-    arg, variant=('conet', 'sconet'), **common.BASELINE_ARGUMENT
-  )
+  arg = common.parse_arg(arg, variant=('conet', 'sconet'), **common.BASELINE_ARGUMENT)
   config = common.ranking_baseline(
     'conet',
     arg,

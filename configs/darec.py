@@ -19,14 +19,22 @@ SEARCH = {
 # configs/autorec.py.
 SELECTED = {
   'item': dict(
-    alpha=2e-4, alpha_source=2e-4, offset_autorec=1.0,
-    lam=3e-5, beta=0.01, mu=0.01,
+    alpha=2e-4,
+    alpha_source=2e-4,
+    offset_autorec=1.0,
+    lam=3e-5,
+    beta=0.01,
+    mu=0.01,
   ),
   'user': dict(
-    alpha=1e-4, alpha_source=1e-4, offset_autorec=0.0,
-    lam=1e-5, beta=0.1, mu=0.01,
+    alpha=1e-4,
+    alpha_source=1e-4,
+    offset_autorec=0.0,
+    lam=1e-5,
+    beta=0.1,
+    mu=0.01,
   ),
-}  # fmt: skip
+}
 
 
 def get_config(arg=None):
@@ -58,8 +66,6 @@ def get_config(arg=None):
   config.beside.bias = bias.get_config()
   config.beside.autorec = autorec.get_config(text)
   if arg.quick:
-    config.model.update(
-      embed=32, extractor=16, heads=(16, 16), classifier=8, batch=32
-    )
+    config.model.update(embed=32, extractor=16, heads=(16, 16), classifier=8, batch=32)
     config.hyper.lr = 1e-2
   return config

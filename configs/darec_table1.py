@@ -18,9 +18,12 @@ def get_config(arg=None):
     data = {f'pair {row["no"]}': common.amazon(row['no']) for row in rows}
     paper = {f'pair {row["no"]}': _printed(row) for row in rows}
   return common.statistics(
-    'darec_table1', arg, title='DARec, Table 1: the data', data=data,
+    'darec_table1',
+    arg,
+    title='DARec, Table 1: the data',
+    data=data,
     paper=paper,
-  )  # fmt: skip
+  )
 
 
 def _printed(row):

@@ -53,9 +53,7 @@ SPACES = {
     model=dict(factors=(8, 16)),
   ),
   'CDTF': dict(
-    hyper=dict(
-      lambda_a=(0.5, 5.0, 50.0, 500.0, 5000.0), source=(0.03, 0.1, 0.3, 1.0)
-    ),
+    hyper=dict(lambda_a=(0.5, 5.0, 50.0, 500.0, 5000.0), source=(0.03, 0.1, 0.3, 1.0)),
     model=dict(factors=(8, 16)),
   ),
   'FM-CDCF': dict(
@@ -63,16 +61,12 @@ SPACES = {
     model=dict(factors=(4, 8, 16, 32)),
   ),
   'CoNet': dict(
-    hyper=dict(
-      lr=(1e-3, 3e-3), l2=(1e-5, 1e-4, 3e-4, 1e-3, 3e-3), l1=(0.01, 0.1)
-    ),
+    hyper=dict(lr=(1e-3, 3e-3), l2=(1e-5, 1e-4, 3e-4, 1e-3, 3e-3), l1=(0.01, 0.1)),
     model={},
   ),
   'U-DARec': dict(hyper=DAREC, model={}),
   'I-DARec': dict(hyper=DAREC, model={}),
-  'bias': dict(
-    hyper=dict(penalty=tuple(float(p) for p in range(1, 17))), model={}
-  ),
+  'bias': dict(hyper=dict(penalty=tuple(float(p) for p in range(1, 17))), model={}),
   'U-AutoRec': dict(hyper=AUTOREC, model={}),
   'I-AutoRec': dict(hyper=AUTOREC, model={}),
 }

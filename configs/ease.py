@@ -18,9 +18,7 @@ PENALTY, COLD_PENALTY = 500.0, 8000.0
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(
-    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
-  )
+  arg = common.parse_arg(arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'ease',
     arg,

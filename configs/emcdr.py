@@ -16,25 +16,19 @@ SEARCH = dict(
 )
 # With cold_only, the mapping is not asked about people with a past.
 WARM_SEARCH = dict(
-  hyper=dict(
-    lr=(0.02, 0.05), penalty_user=(0.003, 0.01), penalty_item=(0.003, 0.01)
-  )
+  hyper=dict(lr=(0.02, 0.05), penalty_user=(0.003, 0.01), penalty_item=(0.003, 0.01))
 )
 # The best of them, on MovieLens (results/searches).
 LR_MAPPING, COLD_LR_MAPPING = 0.03, 0.003
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(
-    arg, mapped=('all', 'cold_only'), **common.BASELINE_ARGUMENT
-  )
+  arg = common.parse_arg(arg, mapped=('all', 'cold_only'), **common.BASELINE_ARGUMENT)
   config = common.ranking_baseline(
     'emcdr',
     arg,
     name='emcdr' if arg.mapped == 'all' else 'emcdr_cold_only',
-    model=dict(
-      factors=20, hidden=40, mapped=arg.mapped, batch=256, batch_mapping=16
-    ),
+    model=dict(factors=20, hidden=40, mapped=arg.mapped, batch=256, batch_mapping=16),
     hyper=dict(
       lr=0.02,
       penalty_user=0.01,

@@ -12,26 +12,20 @@ from configs import common
 
 SEARCH = dict(hyper=dict(alpha=(1.0, 4.0, 10.0, 30.0), penalty=(10.0, 30.0)))
 # Of people who are new, the target's zeros are taken for dislike.
-COLD_SEARCH = dict(
-  hyper=dict(alpha=(1.0, 4.0), penalty=(30.0, 100.0, 300.0, 1000.0))
-)
+COLD_SEARCH = dict(hyper=dict(alpha=(1.0, 4.0), penalty=(30.0, 100.0, 300.0, 1000.0)))
 # The best of them, on MovieLens, seed 0, by validation NDCG@10; of people who
 # are new, after at most 6 epochs, every other one validated.
 ALPHA, COLD_ALPHA, PENALTY = 4.0, 1.0, 30.0
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(
-    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
-  )
+  arg = common.parse_arg(arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'ials',
     arg,
     view=arg.view,
     model=dict(factors=64),
-    hyper=dict(
-      alpha=COLD_ALPHA if arg.cold else ALPHA, penalty=PENALTY, frequency=0.0
-    ),
+    hyper=dict(alpha=COLD_ALPHA if arg.cold else ALPHA, penalty=PENALTY, frequency=0.0),
     search=COLD_SEARCH if arg.cold else SEARCH,
     epochs=30,
     patience=5,

@@ -19,9 +19,7 @@ NEIGHBOURS, SHRINK = 200, 0.0
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(
-    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
-  )
+  arg = common.parse_arg(arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'item_knn',
     arg,

@@ -22,9 +22,7 @@ COLD = dict(lr=2e-3, l2=3e-4)
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(
-    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
-  )
+  arg = common.parse_arg(arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT)
   config = common.ranking_baseline(
     'mlp',
     arg,

@@ -16,9 +16,7 @@ SELECTED = dict(lr=1e-3, kl=0.5, anneal=20.0, dropout=0.3)
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(
-    arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT
-  )
+  arg = common.parse_arg(arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'mult_vae',
     arg,

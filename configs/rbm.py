@@ -30,14 +30,19 @@ def get_config(arg=None):
   config = common.method(
     'rbm',
     model=dict(
-      axis=arg.axis, steps=(1,), batch=100, levels=5, lowest=1.0, step=1.0,
+      axis=arg.axis,
+      steps=(1,),
+      batch=100,
+      levels=5,
+      lowest=1.0,
+      step=1.0,
       **model,
     ),
     hyper=dict(lr=1e-3, **hyper),
     search=SEARCH[arg.axis],
     data=common.data_block(arg),
     **common.length(arg),
-  )  # fmt: skip
+  )
   config.name = f'rbm_{arg.axis}'
   if arg.quick:
     config.model.update(hidden=20, batch=20)

@@ -14,9 +14,12 @@ def get_config(arg=None):
     'amazon': ('Amazon', common.amazon_implicit()),
   }[arg.data]
   return common.statistics(
-    'sharedvae_table2', arg, title='SharedVAE, Table 2: the data',
-    data={name: data}, paper={name: _printed(name)},
-  )  # fmt: skip
+    'sharedvae_table2',
+    arg,
+    title='SharedVAE, Table 2: the data',
+    data={name: data},
+    paper={name: _printed(name)},
+  )
 
 
 def _printed(name):

@@ -47,8 +47,8 @@ def program():
   import jax
 
   from experiments import build
-  from xdomain import checkpoint, train
-  from xdomain.data import tables
+  from xdomain.data import types
+  from xdomain.training import checkpoint, loop
 
   logging.set_verbosity(logging.WARNING)  # jax tells of every missing backend.
   _keep_compiled()
@@ -57,9 +57,11 @@ def program():
       _check_device()
       yield
   except (
-    build.ConfigError, tables.DataError, train.Diverged,
+    build.ConfigError,
+    types.DataError,
+    loop.Diverged,
     checkpoint.WrongCheckpoint,
-  ) as error:  # fmt: skip
+  ) as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(1)
   except OSError as error:
@@ -96,7 +98,7 @@ def _check_device():
 def _keep_compiled():
   import jax
 
-  from xdomain.data import download
+  from xdomain.data.readers import download
 
   if jax.config.jax_compilation_cache_dir is None:
     folder = download.cache_dir() / 'compiled'
@@ -144,9 +146,7 @@ def load(text):
   if not path.is_file():
     known = map(str, sorted(path.parent.glob('*.py')))
     known = [name for name in known if not name.endswith('__init__.py')]
-    raise ValueError(
-      f'{path} does not exist{wording.instead(str(path), known)}'
-    )
+    raise ValueError(f'{path} does not exist{wording.instead(str(path), known)}')
   spec = importlib.util.spec_from_file_location('config', path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
@@ -163,7 +163,5 @@ def _check_field(config, name):
     if not isinstance(at, ml_collections.ConfigDict):
       raise ValueError(f'{before} is a value and has no field {part!r}')
     if part not in at:
-      raise ValueError(
-        f'{before} has no field {part!r}{wording.instead(part, at)}'
-      )
+      raise ValueError(f'{before} has no field {part!r}{wording.instead(part, at)}')
     at = at[part]

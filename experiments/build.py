@@ -101,9 +101,7 @@ def replaced(config, **fields):
 def product(sweep) -> list[dict]:
   """Combinations of the values by name, of names that have any."""
   given = {name: values for name, values in sweep.items() if values}
-  return [
-    dict(zip(given, values)) for values in itertools.product(*given.values())
-  ]
+  return [dict(zip(given, values)) for values in itertools.product(*given.values())]
 
 
 def _check_numbers(config):
@@ -115,9 +113,7 @@ def _check_numbers(config):
   seeds = config.sweep.seed
   for seed in seeds:
     _check('sweep.seed', seed, isinstance(seed, int), 'of whole numbers')
-  _check(
-    'sweep.seed', seeds, len(set(seeds)) == len(seeds), 'of different numbers'
-  )
+  _check('sweep.seed', seeds, len(set(seeds)) == len(seeds), 'of different numbers')
   if config.every > min(config.patience, config.epochs):
     raise ConfigError(
       f'config.every is {config.every}; validate at least once within'
@@ -160,9 +156,7 @@ def module_of(name: str):
   """The file in `xdomain/models/`; `ConfigError` where there is none."""
   names = [module.name for module in pkgutil.iter_modules(models.__path__)]
   if name not in names:
-    raise ConfigError(
-      f'config.method is {name!r}{wording.instead(name, names)}'
-    )
+    raise ConfigError(f'config.method is {name!r}{wording.instead(name, names)}')
   return importlib.import_module(f'xdomain.models.{name}')
 
 
@@ -170,6 +164,5 @@ def _check_names(field, given, known, method):
   for name in given:
     if name not in known:
       raise ConfigError(
-        f'config.{field}.{name} is no setting of {method}'
-        f'{wording.instead(name, known)}'
+        f'config.{field}.{name} is no setting of {method}{wording.instead(name, known)}'
       )

@@ -13,19 +13,26 @@ import numpy as np
 
 import xdomain
 from experiments import build, run
-from xdomain import ranking, results, wording
+from xdomain import files, wording
+from xdomain.evaluation import rankings
 
 IDENTITY = (
-  'method', 'model', 'seed', 'split', 'protocol', 'view', 'reviews', 'epochs',
-  'patience', 'every',
-)  # fmt: skip
+  'method',
+  'model',
+  'seed',
+  'split',
+  'protocol',
+  'view',
+  'reviews',
+  'epochs',
+  'patience',
+  'every',
+)
 
 MEASURES = (
   'rmse',
   'mae',
-  *(
-    f'{kind} {name}' for kind in ('sampled', 'full') for name in ranking.names()
-  ),
+  *(f'{kind} {name}' for kind in ('sampled', 'full') for name in rankings.names()),
 )
 
 
@@ -40,9 +47,11 @@ class Found(NamedTuple):
 def of(table) -> dict[tuple[str, str], object]:
   """The config of each (row, column) of a table, but for its seed."""
   for field, known in (
-    ('rows', table.methods), ('columns', table.on), ('measures', MEASURES),
+    ('rows', table.methods),
+    ('columns', table.on),
+    ('measures', MEASURES),
     ('seeds', table.seeds),
-  ):  # fmt: skip
+  ):
     if not table[field]:
       raise build.ConfigError(f'config.{field} is empty')
     for name in table[field]:
@@ -114,12 +123,12 @@ def archive(workdir, kept) -> dict[str, list[Found]]:
   found = [
     Found(record, path.parent, member)
     for path in sorted(pathlib.Path(workdir).glob('*-seed*/records.jsonl'))
-    for member, record in enumerate(results.read(path))
+    for member, record in enumerate(files.read(path))
   ]
   found += [
     Found(_of_any_table(record), None, 0)
     for path in sorted(pathlib.Path(kept).glob('*/records.jsonl.xz'))
-    for record in results.read(path)
+    for record in files.read(path)
   ]
   by_identity = {}
   for each in found:
@@ -150,13 +159,9 @@ def find(there, config, digest, measures=()) -> Found | None:
     return record['hashes']['data'] == digest
 
   found = [
-    each
-    for each in there.get(identity(config, config.hyper), ())
-    if same(each.record)
+    each for each in there.get(identity(config, config.hyper), ()) if same(each.record)
   ]
-  return min(
-    found, key=lambda each: not _suffices(each, measures), default=None
-  )
+  return min(found, key=lambda each: not _suffices(each, measures), default=None)
 
 
 def _suffices(found, measures):
@@ -193,13 +198,9 @@ def complete(found: Found, measures) -> dict:
     wanted = {name: kept[name] for name in ('n', *measures) if name in kept}
     return found.record | ({'by_user': wanted} if wanted else {})
   with np.load(found.folder / 'test.npz') as arrays:
-    test = {
-      name: x[found.member] if x.ndim > 1 else x for name, x in arrays.items()
-    }
+    test = {name: x[found.member] if x.ndim > 1 else x for name, x in arrays.items()}
   n = np.bincount(test['user'])
-  sums = {
-    name: np.bincount(test['user'], _each(test, name)) for name in measures
-  }
+  sums = {name: np.bincount(test['user'], _each(test, name)) for name in measures}
   by_user = {'n': n.tolist()} | {
     name: [float(f'{value:.3g}') for value in x] for name, x in sums.items()
   }
@@ -211,7 +212,7 @@ def _each(test, measure):
   if measure in ('rmse', 'mae'):
     return np.abs(test['rating'] - test['truth']) ** (1 + (measure == 'rmse'))
   kind, name = measure.split(' ')
-  return ranking.gains(test[kind])[:, ranking.names().index(name)]
+  return rankings.gains(test[kind])[:, rankings.names().index(name)]
 
 
 def value(record, measure) -> float | None:

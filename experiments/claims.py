@@ -17,7 +17,8 @@ def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
   from configs.papers import claims
-  from xdomain import report, results
+  from xdomain import files
+  from xdomain.reporting import report
 
   if not pathlib.Path(RESULTS.value).is_dir():
     print(f'error: there is no folder {RESULTS.value}', file=sys.stderr)
@@ -31,7 +32,7 @@ def main(argv):
       if records[table] or len(claim.tables) == 1:
         rows.append(_row(claim, table, records[table]))
   path = pathlib.Path(RESULTS.value) / 'claims.md'
-  results.write(path, f'{_INTRODUCTION}\n{report.markdown(rows)}\n')
+  files.write(path, f'{_INTRODUCTION}\n{report.markdown(rows)}\n')
   print(path.read_text('utf-8'))
 
 
@@ -55,11 +56,11 @@ python -m experiments.claims
 
 def _by_place(folder):
   """Records by row, column and seed."""
-  from xdomain import results
+  from xdomain import files
 
   return {
     (record['row'], record['column'], record['seed']): record
-    for record in results.read(folder / 'records.jsonl.xz')
+    for record in files.read(folder / 'records.jsonl.xz')
   }
 
 
@@ -73,9 +74,7 @@ def _row(claim, table, records):
     'measure': layout.name_of(claim.measure),
     'printed': claim.printed or 'no number',
     'asked of': table,
-    'ours': '<br>'.join(
-      _text(terms, one) for terms, one in zip(claim.sums, sums)
-    ),
+    'ours': '<br>'.join(_text(terms, one) for terms, one in zip(claim.sums, sums)),
     'verdict': _verdict([estimate for estimate, _ in sums], claim.equal),
   }
 
@@ -83,7 +82,7 @@ def _row(claim, table, records):
 def _sum(terms, measure, records):
   """The estimate of a signed sum over the seeds, and of its share."""
   from experiments import cells
-  from xdomain import report
+  from xdomain.reporting import report
 
   columns = sorted({column for _, column, _ in records})
   places = [

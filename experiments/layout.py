@@ -7,8 +7,10 @@ import numpy as np
 
 from configs import common
 from experiments import cells
-from xdomain import figures, report, results, significance, typeset
-from xdomain.data import download
+from xdomain import files
+from xdomain.data.readers import download
+from xdomain.evaluation import significance
+from xdomain.reporting import figures, report, typeset
 
 LOWER_IS_BETTER = ('rmse', 'mae')
 
@@ -64,9 +66,7 @@ def _mark(grid, column, measure, found):
   if not gaps:
     return
   users = max(weight.size for _, weight in gaps.values())
-  padded = [
-    [np.pad(x, (0, users - x.size)) for x in gap] for gap in gaps.values()
-  ]
+  padded = [[np.pad(x, (0, users - x.size)) for x in gap] for gap in gaps.values()]
   difference, weight = np.stack(padded, axis=1)
   p_values = significance.paired_bootstrap(difference, weight)
   for row, p in zip(gaps, significance.holm(p_values).tolist()):
@@ -117,14 +117,14 @@ def write(config, found, missing, folder) -> None:
     for record in group
   ]
   if records:
-    lines = ''.join(map(results.line, records))
-    results.write(folder / 'records.jsonl.xz', lines)
+    lines = ''.join(map(files.line, records))
+    files.write(folder / 'records.jsonl.xz', lines)
   if any(cell.values for cell in grid.cells.values()):
     figures.save(_figure(config, grid), folder / 'plot')
-  results.write(folder / 'table.csv', typeset.as_csv(grid))
+  files.write(folder / 'table.csv', typeset.as_csv(grid))
   label = f'tab:{config.name}'
-  results.write(folder / 'table.tex', typeset.latex(grid, config.title, label))
-  results.write(folder / 'table.md', _markdown(config, grid, records, missing))
+  files.write(folder / 'table.tex', typeset.latex(grid, config.title, label))
+  files.write(folder / 'table.md', _markdown(config, grid, records, missing))
 
 
 def _markdown(config, grid, records, missing):
@@ -159,9 +159,7 @@ def _command(config):
 
 def not_here(error: str) -> str:
   """What is missing, for a file that is read on other machines too."""
-  return f'Not here: {error}'.replace(
-    str(download.cache_dir()), '$XDOMAIN_DATA'
-  )
+  return f'Not here: {error}'.replace(str(download.cache_dir()), '$XDOMAIN_DATA')
 
 
 def _kinds(grid):
@@ -176,8 +174,7 @@ def _kinds(grid):
   }
   names = [column.name for column in grid.columns]
   groups = [
-    [name for name in names if ('full ' in name) == full]
-    for full in (False, True)
+    [name for name in names if ('full ' in name) == full] for full in (False, True)
   ]
   groups = [group for group in groups if filled.intersection(group)]
   there = [name for group in groups for name in group]
@@ -193,9 +190,7 @@ def _kinds(grid):
 def _incomplete(config, records):
   """The cells that have runs, but not of all seeds, or some that failed."""
   counts = collections.Counter((r['row'], r['column']) for r in records)
-  failed = collections.Counter(
-    (r['row'], r['column']) for r in records if r['failed']
-  )
+  failed = collections.Counter((r['row'], r['column']) for r in records if r['failed'])
   of_all = f'of {len(config.seeds)} seeds'
   short = [
     f'{row} ({column}) has {count} {of_all}'

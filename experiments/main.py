@@ -26,8 +26,15 @@ SECONDS = flags.DEFINE_float(
 
 # What is shown beside a config is run on its terms.
 TERMS = (
-  'data', 'split', 'protocol', 'reviews', 'seed', 'epochs', 'patience', 'every',
-)  # fmt: skip
+  'data',
+  'split',
+  'protocol',
+  'reviews',
+  'seed',
+  'epochs',
+  'patience',
+  'every',
+)
 
 
 def main(argv):

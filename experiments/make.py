@@ -19,8 +19,9 @@ from experiments import (
   search,
   sweep,
 )
-from xdomain import results, train
-from xdomain.data import kept, load, tables
+from xdomain import files
+from xdomain.data import cache, sources, types
+from xdomain.training import loop
 
 
 def table(config, workdir, out, display, seconds=15.0) -> None:
@@ -36,7 +37,7 @@ def table(config, workdir, out, display, seconds=15.0) -> None:
   folder = pathlib.Path(out) / config.name
   digests, missing = _data(config, display)
   if missing and config.data.kind.startswith('tables') and not folder.exists():
-    raise tables.DataError(missing[0])
+    raise types.DataError(missing[0])
   wanted = cells.of(config)
   _check_kept(config, wanted, digests, folder)
   if config.tune:
@@ -61,7 +62,7 @@ def table(config, workdir, out, display, seconds=15.0) -> None:
 
 def _check_kept(config, wanted, digests, folder):
   """Refuses to write over records that this table would not hold."""
-  for record in results.read(folder / 'records.jsonl.xz'):
+  for record in files.read(folder / 'records.jsonl.xz'):
     place, seed = (record['row'], record['column']), record['seed']
     what = f'{record["row"]} of {record["column"]}, seed {seed}'
     if place in wanted and seed in config.seeds:
@@ -87,10 +88,10 @@ def _data(config, display):
     if key in digests:
       continue
     try:
-      dataset = load.dataset(say=display.say, **cell.data.to_dict())
-      digests[key] = kept.digest(dataset)
+      dataset = sources.dataset(say=display.say, **cell.data.to_dict())
+      digests[key] = cache.digest(dataset)
       display.data(dataset)
-    except tables.DataError as error:
+    except types.DataError as error:
       digests[key] = None
       missing.append(str(error))
       display.say(f'not here: {error}')
@@ -113,7 +114,7 @@ def _train(todo, workdir, display, seconds):
       try:
         with display.training(title, value, part, len(groups)) as watch:
           run.run(each, data, folder, watch=watch, seconds=seconds)
-      except train.Diverged as error:
+      except loop.Diverged as error:
         display.say(f'{title}: {error}')
     jax.clear_caches()  # A process can hold only so many compiled programs.
 
@@ -140,7 +141,7 @@ def _tuned(table, wanted, digests, folder, make):
     folder: of the table, with the searches there are.
     make: makes one that is missing.
   """
-  there = results.read(folder / 'search.jsonl')
+  there = files.read(folder / 'search.jsonl')
   found, tuned = {}, {}
   for (row, column), cell in wanted.items():
     place = row, _key(cell.data)
@@ -151,8 +152,8 @@ def _tuned(table, wanted, digests, folder, make):
       if digest and not found[place] and not search.is_empty(config):
         found[place] = of | make(config)
         there.append(found[place])
-        lines = ''.join(map(results.line, there))
-        results.write(folder / 'search.jsonl', lines)
+        lines = ''.join(map(files.line, there))
+        files.write(folder / 'search.jsonl', lines)
     best = found[place]
     tuned[row, column] = search.apply(cell, best) if best else cell
   return tuned
@@ -185,9 +186,7 @@ def _collect(config, wanted, there, digests):
   for (row, column), cell in wanted.items():
     digest = digests[_key(cell.data)]
     of_seeds = [
-      cells.find(
-        there, build.replaced(cell, seed=seed), digest, config.measures
-      )
+      cells.find(there, build.replaced(cell, seed=seed), digest, config.measures)
       for seed in config.seeds
     ]
     found[row, column] = [
@@ -240,9 +239,7 @@ def _state(config, there, folder, seconds):
     unread = {_key(cell.data): None for cell in wanted.values()}
     wanted = _tuned(config, wanted, unread, folder, None)
   runs = [
-    build.replaced(cell, seed=seed)
-    for cell in wanted.values()
-    for seed in config.seeds
+    build.replaced(cell, seed=seed) for cell in wanted.values() for seed in config.seeds
   ]
   todo = [each for each in runs if not cells.find(there, each, None)]
   of = [(each.method, each.data.kind) for each in todo]
@@ -251,7 +248,5 @@ def _state(config, there, folder, seconds):
     'runs': str(len(runs)),
     'missing': str(len(todo)),
     'hours': f'{sum(known) / 3600:.1f}' if len(known) == len(todo) else '?',
-    'data': ', '.join(
-      sorted({str(cell.data.kind) for cell in wanted.values()})
-    ),
+    'data': ', '.join(sorted({str(cell.data.kind) for cell in wanted.values()})),
   }

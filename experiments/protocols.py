@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from experiments import build
-from xdomain import evaluate, ranking, wording
-from xdomain.data import arrays, splits
+from xdomain import wording
+from xdomain.data import device, splits
+from xdomain.evaluation import rankings, ratings
 
 HEADLINE = 'ndcg@10'
 
@@ -51,20 +52,24 @@ def of(config) -> Protocol:
 
 
 def _rating_error(dataset, model):
-  return evaluate.RatingError(dataset.scale, model.trained)
+  return ratings.RatingError(dataset.scale, model.trained)
 
 
 def _rate(prepared, model, state):
   def predictions(domain):
-    return evaluate.predict_ratings(
-      model, state, prepared.data, getattr(prepared.test, domain),
-      prepared.dataset.scale, domain=domain,
-    )  # fmt: skip
+    return ratings.predict_ratings(
+      model,
+      state,
+      prepared.data,
+      getattr(prepared.test, domain),
+      prepared.dataset.scale,
+      domain=domain,
+    )
 
   target = predictions('target')
-  measures = {'test': evaluate.rating_measures(target)}
+  measures = {'test': ratings.rating_measures(target)}
   if model.predict_source is not None:
-    source = evaluate.rating_measures(predictions('source'))
+    source = ratings.rating_measures(predictions('source'))
     measures['test_source'] = source
   target = target._asdict()
   own = {name: target.pop(name) for name in ('rating', 'raw')}
@@ -73,8 +78,8 @@ def _rate(prepared, model, state):
 
 def _rating_differences(ours, theirs):
   errors = [each['rating'] - each['truth'] for each in (ours, theirs)]
-  first, second = (evaluate.mean_error(e, power=2) for e in errors)
-  low, high = evaluate.error_interval(ours['user'], *errors)
+  first, second = (ratings.mean_error(e, power=2) for e in errors)
+  low, high = ratings.error_interval(ours['user'], *errors)
   return [('RMSE', first - second, low, high)]
 
 
@@ -83,27 +88,25 @@ def _rating_differences(ours, theirs):
 
 def _unranked(dataset, model):
   del dataset, model
-  return ranking.Unranked()
+  return rankings.Unranked()
 
 
 def _rank(prepared, model, state):
-  known = arrays.domain(prepared.dataset.pair.target).by_user
+  known = device.domain(prepared.dataset.pair.target).by_user
   seen = prepared.data if prepared.shown is None else prepared.shown
-  ranks = ranking.ranks(model, state, seen, prepared.test.target, known)
+  ranks = rankings.ranks(model, state, seen, prepared.test.target, known)
   shared = ranks._asdict()
   own = {name: shared.pop(name) for name in ('sampled', 'tied', 'full')}
-  return Answer({'test': ranking.ranking_measures(ranks)}, shared, own)
+  return Answer({'test': rankings.ranking_measures(ranks)}, shared, own)
 
 
 def _ranking_differences(ours, theirs):
-  at = ranking.names().index(HEADLINE)
+  at = rankings.names().index(HEADLINE)
   rows = []
   for kind in ('sampled', 'full'):
-    first, second = (
-      ranking.gains(each[kind])[:, [at]] for each in (ours, theirs)
-    )
+    first, second = (rankings.gains(each[kind])[:, [at]] for each in (ours, theirs))
     gap = first - second
-    low, high = ranking.interval(ours['user'], gain=gap)
+    low, high = rankings.interval(ours['user'], gain=gap)
     name = f'{kind} {HEADLINE.upper()}'
     rows.append((name, gap.mean(), low.item(), high.item()))
   return rows
@@ -111,17 +114,29 @@ def _ranking_differences(ours, theirs):
 
 def _ranking(split):
   return Protocol(
-    split, arrays.ranking_queries, _unranked, f'valid_{HEADLINE}',
-    lambda value: 1 - value, _rank, _ranking_differences, False,
-  )  # fmt: skip
+    split,
+    device.ranking_queries,
+    _unranked,
+    f'valid_{HEADLINE}',
+    lambda value: 1 - value,
+    _rank,
+    _ranking_differences,
+    False,
+  )
 
 
 PROTOCOLS = {
   'rating': Protocol(
-    splits.by_ratio, arrays.rating_queries, _rating_error, 'valid_rmse',
-    lambda value: value, _rate, _rating_differences, True,
+    splits.by_ratio,
+    device.rating_queries,
+    _rating_error,
+    'valid_rmse',
+    lambda value: value,
+    _rate,
+    _rating_differences,
+    True,
   ),
   'leave_one_out': _ranking(splits.leave_one_out),
   'cold_start': _ranking(splits.cold_start),
   'partial': _ranking(splits.partial),
-}  # fmt: skip
+}

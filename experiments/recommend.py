@@ -27,8 +27,10 @@ OUT = flags.DEFINE_string(
   'out', None, 'A .csv, .json or .parquet file, instead of the terminal.'
 )
 WRITERS = {
-  '.csv': 'write_csv', '.json': 'write_json', '.parquet': 'write_parquet',
-}  # fmt: skip
+  '.csv': 'write_csv',
+  '.json': 'write_json',
+  '.parquet': 'write_parquet',
+}
 
 
 def main(argv):
@@ -52,9 +54,7 @@ def _writable(path):
 
   path = pathlib.Path(path)
   if path.suffix not in WRITERS:
-    raise build.ConfigError(
-      f'--out={path}: it can be written as {", ".join(WRITERS)}'
-    )
+    raise build.ConfigError(f'--out={path}: it can be written as {", ".join(WRITERS)}')
   if path.is_dir():
     raise build.ConfigError(f'--out={path} is a folder; name a file in it')
   return path
@@ -76,13 +76,13 @@ def _ids(words):
 def _write(path, rows):
   import polars as pl
 
-  from xdomain import results
+  from xdomain import files
 
   schema = {'user': pl.String, 'item': pl.String, 'prediction': pl.Float32}
   frame = pl.DataFrame(rows, schema, orient='row')
   content = io.BytesIO()
   getattr(frame, WRITERS[path.suffix])(content)
-  results.write(path, content.getvalue())
+  files.write(path, content.getvalue())
 
 
 def _show(rows):
@@ -114,7 +114,7 @@ def recommend(folder, users, top, say=print):
   import numpy as np
 
   from experiments import build, protocols, run
-  from xdomain import ranking
+  from xdomain.evaluation import rankings
 
   config = _config(folder)
   if build.is_sweep(config):
@@ -143,10 +143,15 @@ def recommend(folder, users, top, say=print):
     raise build.ConfigError('there is nobody left to recommend anything to')
   known = _known(config, prepared.dataset)
   rates = protocols.of(config).rates
-  items, scores = ranking.best(
-    method.model, progress.best, run.everything(prepared), known, rows, top,
+  items, scores = rankings.best(
+    method.model,
+    progress.best,
+    run.everything(prepared),
+    known,
+    rows,
+    top,
     trained_on=trained_on if rates else None,
-  )  # fmt: skip
+  )
   shown = np.clip(scores, *prepared.dataset.scale) if rates else scores
   return [
     (str(ids.users[row]), str(ids.target[item]), float(value))
@@ -180,10 +185,10 @@ def _known(config, dataset):
   """`[U, T]` what users have events with, of which some are no positives."""
   import numpy as np
 
-  from xdomain.data import arrays, load
+  from xdomain.data import device, sources
 
   target = dataset.pair.target
-  rated = load.rated(**config.data.to_dict())
+  rated = sources.rated(**config.data.to_dict())
   if rated is not None:
     user = _places(dataset.ids.users, rated.ids.users)[rated.pair.target.user]
     item = _places(dataset.ids.target, rated.ids.target)[rated.pair.target.item]
@@ -193,7 +198,7 @@ def _known(config, dataset):
       item=np.append(target.item, item[there]),
       value=np.append(target.value, np.ones(there.sum())),
     )
-  return arrays.domain(target).by_user
+  return device.domain(target).by_user
 
 
 def _places(names, of):
@@ -212,9 +217,7 @@ def _config(folder):
 
   path = pathlib.Path(folder) / 'config.json'
   if not path.exists():
-    hint = '; the folders of its runs are beside it' * (
-      '-sweep-' in path.parent.name
-    )
+    hint = '; the folders of its runs are beside it' * ('-sweep-' in path.parent.name)
     raise build.ConfigError(
       f'{folder} is not the folder of a run: no {path.name}{hint}'
     )

@@ -30,13 +30,22 @@ import numpy as np
 
 import xdomain
 from experiments import build, protocols
-from xdomain import base, checkpoint, results, train, wording
-from xdomain.data import arrays, kept, load, pairs, splits, tables
+from xdomain import base, files, wording
+from xdomain.data import cache, device, pairs, sources, splits, types
+from xdomain.training import checkpoint, loop
 
 IDENTITY = (
-  'method', 'model', 'hyper', 'sweep', 'seed', 'split', 'data', 'protocol',
-  'view', 'reviews',
-)  # fmt: skip
+  'method',
+  'model',
+  'hyper',
+  'sweep',
+  'seed',
+  'split',
+  'data',
+  'protocol',
+  'view',
+  'reviews',
+)
 # What of the pair a method is given.
 VIEWS = {
   'both': lambda dataset, pair: pair,
@@ -49,10 +58,10 @@ VIEWS = {
 class Prepared(NamedTuple):
   """Data that is ready to train on and to be asked about."""
 
-  dataset: base.Dataset
-  split: base.Split
-  valid: base.Held  # of Queries
-  test: base.Held  # of Queries
+  dataset: types.Dataset
+  split: types.Split
+  valid: types.Held  # of Queries
+  test: types.Held  # of Queries
   hashes: dict[str, str]
   view: str
   sizes: base.Sizes
@@ -62,20 +71,18 @@ class Prepared(NamedTuple):
 
 def prepare(config, say=print) -> Prepared:
   """Reads, filters and splits a config's data, and puts it on the device."""
-  dataset = load.dataset(say=say, **config.data.to_dict())
+  dataset = sources.dataset(say=say, **config.data.to_dict())
   protocol = protocols.of(config)
   _check_ratings(config, dataset)
   split = _split(protocol, config, dataset)
-  hashes = {'data': kept.digest(dataset), 'split': splits.digest(split)}
+  hashes = {'data': cache.digest(dataset), 'split': splits.digest(split)}
   if config.reviews:
     split = _with_reviews(config, dataset, split, say)
 
   def queries(held):
     return None if held is None else protocol.queries(held)
 
-  valid, test = (
-    base.Held(*map(queries, held)) for held in (split.valid, split.test)
-  )
+  valid, test = (types.Held(*map(queries, held)) for held in (split.valid, split.test))
   if 'negatives' in config.split:
     _say_if_few(config.split.negatives, test.target, say)
   return Prepared(
@@ -102,7 +109,7 @@ def _check_ratings(config, dataset):
   """Refuses to predict what is always the same."""
   ratings = dataset.pair.target.value
   if config.protocol == 'rating' and not np.ptp(ratings):
-    raise tables.DataError(
+    raise types.DataError(
       f'every rating of the target is {ratings[0]:g}: there is nothing to'
       ' predict; name the column of ratings (--config.data.rating), or rank'
       ' items instead, as configs/shared_vae.py:tables does'
@@ -119,7 +126,7 @@ def _split(protocol, config, dataset):
       )
   try:
     return protocol.split(dataset.pair, config.seed, **config.split.to_dict())
-  except tables.DataError:
+  except types.DataError:
     raise
   except (TypeError, ValueError) as error:
     raise build.ConfigError(f'config.split: {error}') from None
@@ -131,7 +138,7 @@ def _with_reviews(config, dataset, split, say):
     raise build.ConfigError(
       f"config.reviews needs 'amazon_implicit' data, not {config.data.kind!r}"
     )
-  side = load.review_vectors(say, dataset, split, config.seed)
+  side = sources.review_vectors(say, dataset, split, config.seed)
   shown = split.shown and split.shown._replace(side=side)
   return split._replace(train=split.train._replace(side=side), shown=shown)
 
@@ -139,10 +146,8 @@ def _with_reviews(config, dataset, split, say):
 def _seen_as(view, dataset, split):
   """The view, and the sizes and arrays of what it shows of a split."""
   if view not in VIEWS:
-    raise build.ConfigError(
-      f'config.view is {view!r}{wording.instead(view, VIEWS)}'
-    )
-  sizes = arrays.sizes(VIEWS[view](dataset, split.train))
+    raise build.ConfigError(f'config.view is {view!r}{wording.instead(view, VIEWS)}')
+  sizes = device.sizes(VIEWS[view](dataset, split.train))
   shown = split.shown and _put(view, dataset, split.shown)
   return view, sizes, _put(view, dataset, split.train), shown
 
@@ -150,7 +155,7 @@ def _seen_as(view, dataset, split):
 def _put(view, dataset, pair):
   # The source's items come after the target's where both are one.
   border = pair.target.n_items if view == 'merged' else 0
-  return arrays.put(VIEWS[view](dataset, pair), border)
+  return device.put(VIEWS[view](dataset, pair), border)
 
 
 def everything(prepared) -> base.Arrays:
@@ -170,7 +175,7 @@ def seen_by(config, prepared) -> Prepared:
 
 def at_once(several) -> bool:
   """Whether splits are of one size, as those of one program are."""
-  return arrays.alike(
+  return device.alike(
     [(each.data, each.valid, each.test, each.shown) for each in several]
   )
 
@@ -193,9 +198,7 @@ def to_plain(config) -> dict:
   return plain
 
 
-def run(
-  config, prepared, folder, *, watch, seconds=15.0, test=True
-) -> list[dict]:
+def run(config, prepared, folder, *, watch, seconds=15.0, test=True) -> list[dict]:
   """Trains, evaluates and records a config, or goes on with it.
 
   Args:
@@ -217,17 +220,15 @@ def run(
   records = finished(folder, several)
   if records:
     if 'diverged' in records[0]:
-      raise train.Diverged(records[0]['diverged'])
+      raise loop.Diverged(records[0]['diverged'])
     return records
   several, method = _seen_and_method(config, several)
   with _alone_in(folder):
     about = list(map(_about, build.by_seed(config), several))
     try:
       with _fitting(config):
-        progress = _train(
-          config, several, method, folder, about, watch, seconds
-        )
-    except train.Diverged as error:
+        progress = _train(config, several, method, folder, about, watch, seconds)
+    except loop.Diverged as error:
       _record_failure(config, method, folder, about[0], str(error))
       raise
     seeds = _seed_of(method, several)
@@ -243,9 +244,9 @@ def run(
     if test:
       answers = [answer for _, answer in members]
       _save_test(folder / 'test.npz', answers, apart=len(several) > 1)
-    lines = ''.join(map(results.line, records))
-    results.write(folder / 'records.jsonl', lines)
-  return results.read(folder / 'records.jsonl')
+    lines = ''.join(map(files.line, records))
+    files.write(folder / 'records.jsonl', lines)
+  return files.read(folder / 'records.jsonl')
 
 
 def _seed_of(method, several):
@@ -259,13 +260,13 @@ def _record_failure(config, method, folder, about, why):
   (hyper,) = method.members
   nothing = {protocols.of(config).valid: None, 'epoch': 0, 'failed': True}
   record = {'hyper': hyper, **nothing, 'diverged': why}
-  line = results.line(record | about | _spent(folder))
-  results.write(folder / 'records.jsonl', line)
+  line = files.line(record | about | _spent(folder))
+  files.write(folder / 'records.jsonl', line)
 
 
 def finished(folder, several) -> list[dict]:
   """The records of a run, if it has ended; refused if its data has changed."""
-  records = results.read(pathlib.Path(folder) / 'records.jsonl')
+  records = files.read(pathlib.Path(folder) / 'records.jsonl')
   hashes = [each.hashes for each in several]
   if any(record['hashes'] not in hashes for record in records):
     raise build.ConfigError(
@@ -288,9 +289,7 @@ def _alone_in(folder):
     except ImportError:
       pass  # Not on this platform.
     except BlockingIOError:
-      raise build.ConfigError(
-        f'another process is running in {folder}'
-      ) from None
+      raise build.ConfigError(f'another process is running in {folder}') from None
     yield
 
 
@@ -303,7 +302,7 @@ def check(config, prepared):
   (prepared,), method = _seen_and_method(config, [prepared])
   with _fitting(config):
     key = jax.random.key(0)
-    train.abstract(method.model, key, prepared.data, method.hyper, 0)
+    loop.abstract(method.model, key, prepared.data, method.hyper, 0)
 
 
 def _seen_and_method(config, several):
@@ -342,12 +341,12 @@ def _check_sight(config, method):
 def _train(config, several, method, folder, about, watch, seconds):
   given = give(config, several, method)
   progress = restore(config, several, method, folder, given)
-  results.write_json(folder / 'config.json', to_plain(config))
+  files.write_json(folder / 'config.json', to_plain(config))
   of_all = about if len(about) > 1 else about[0]
-  results.write_json(folder / 'about.json', of_all)
+  files.write_json(folder / 'about.json', of_all)
   log = folder / 'metrics.jsonl'
   _forget_after(log, progress)
-  events = results.EventWriter(folder, results.read(log))
+  events = files.EventWriter(folder, files.read(log))
   saves = functools.partial(
     checkpoint.save, folder / 'checkpoint', identity=_identity(config, several)
   )
@@ -358,7 +357,7 @@ def _train(config, several, method, folder, about, watch, seconds):
     nonlocal due
     if report is not None:
       line = _line(protocol, progress.stage, report)
-      results.append(log, line)
+      files.append(log, line)
       events.write(line)
       watch(report)
     started = time.monotonic()
@@ -368,7 +367,7 @@ def _train(config, several, method, folder, about, watch, seconds):
       # Large states are saved less often: at most a twentieth of the time.
       due = time.monotonic() + (max(seconds, 20 * took) if seconds else 0)
 
-  progress = train.fit(
+  progress = loop.fit(
     method.model,
     given.key,
     given.data,
@@ -392,7 +391,7 @@ class Given(NamedTuple):
 
   key: base.Array
   data: base.Arrays
-  valid: base.Held
+  valid: types.Held
   shown: base.Arrays | None
 
 
@@ -406,7 +405,7 @@ def give(config, several, method) -> Given:
   given = [several[at] for at in each]
   return Given(
     jnp.stack(keys)[each],
-    *arrays.stack([(of.data, of.valid, of.shown) for of in given]),
+    *device.stack([(of.data, of.valid, of.shown) for of in given]),
   )
 
 
@@ -421,26 +420,30 @@ def _identity(config, several):
   return {name: plain[name] for name in IDENTITY} | hashes
 
 
-def restore(config, several, method, folder, given) -> train.Progress | None:
+def restore(config, several, method, folder, given) -> loop.Progress | None:
   """Where the run in a folder stands, or None."""
   return checkpoint.restore(
-    pathlib.Path(folder) / 'checkpoint', _identity(config, several),
-    method.model, given.key, given.data, method.hyper,
-  )  # fmt: skip
+    pathlib.Path(folder) / 'checkpoint',
+    _identity(config, several),
+    method.model,
+    given.key,
+    given.data,
+    method.hyper,
+  )
 
 
 def _forget_after(log, progress):
   """Drops the lines of epochs that will be run again."""
   if progress is None:
-    results.write(log, '')
+    files.write(log, '')
   else:
     at = progress.stage, progress.epoch
-    results.keep(log, lambda line: (line['stage'], line['epoch']) <= at)
+    files.keep(log, lambda line: (line['stage'], line['epoch']) <= at)
 
 
 def _spent(folder):
   """Seconds of all epochs, also of those before it was taken up again."""
-  lines = results.read(folder / 'metrics.jsonl')
+  lines = files.read(folder / 'metrics.jsonl')
   return {
     'seconds': round(sum(line['seconds'] for line in lines), 1),
     'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
@@ -511,9 +514,7 @@ def differences(config, folder, other, member=0) -> list[tuple]:
   answers = []
   for path, row in ((folder, member), (other, 0)):
     with np.load(pathlib.Path(path) / 'test.npz') as test:
-      answers.append(
-        {name: x[row] if x.ndim > 1 else x for name, x in test.items()}
-      )
+      answers.append({name: x[row] if x.ndim > 1 else x for name, x in test.items()})
   return protocols.of(config).differences(*answers)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 import xdomain
 from experiments import build, protocols, run, sweep
-from xdomain import report, results
+from xdomain import files
+from xdomain.reporting import report
 
 
 def trials(config) -> list[dict]:
@@ -86,7 +87,7 @@ def search(config, prepared, workdir, display) -> dict:
       runs.append(run.run(each, data, inside, watch=watch, test=False))
   jax.clear_caches()  # A process can hold only so many compiled programs.
   found = _found(config, runs)
-  results.write_json(folder / 'search.json', found)
+  files.write_json(folder / 'search.json', found)
   if found['trials'][0]['valid'] is None:
     raise build.ConfigError(
       f'every trial of {config.name} diverged; give config.search smaller'
@@ -102,9 +103,7 @@ def unchosen(config):
   """
   _check_names(config)
   first = {
-    field: {
-      name: values[0] for name, values in config.search[field].items() if values
-    }
+    field: {name: values[0] for name, values in config.search[field].items() if values}
     for field in ('hyper', 'model')
   }
   return build.replaced(config, **first)
@@ -119,12 +118,12 @@ def plain(config) -> dict:
 def keep(folder, config, found) -> None:
   """Writes a search to a folder of them, and the table of all of them."""
   folder = pathlib.Path(folder)
-  results.write_json(_file(folder, config), {'config': plain(config)} | found)
+  files.write_json(_file(folder, config), {'config': plain(config)} | found)
   every = map(_read, folder.glob('*.json'))
   every = [each for each in every if 'trials' in each]
   every.sort(key=lambda each: each['config']['name'])
   table = report.markdown([_summary(each) for each in every])
-  results.write(folder / 'table.md', table + '\n')
+  files.write(folder / 'table.md', table + '\n')
 
 
 def kept(folder, config, hashes) -> dict | None:
@@ -188,12 +187,9 @@ def rows(found) -> list[dict[str, str]]:
   return [
     {
       'trial': ' '.join(
-        f'{name}={value}'
-        for name, value in (trial['model'] | trial['hyper']).items()
+        f'{name}={value}' for name, value in (trial['model'] | trial['hyper']).items()
       ),
-      'valid': 'diverged'
-      if trial['valid'] is None
-      else f'{trial["valid"]:.4f}',
+      'valid': 'diverged' if trial['valid'] is None else f'{trial["valid"]:.4f}',
       'epoch': str(trial['epoch']),
     }
     for trial in found['trials']

@@ -10,8 +10,7 @@ from xdomain.data import pairs
 PAUSE = 10.0  # Seconds between lines where there is no terminal.
 RATING_TITLE = 'Test RMSE of the target; epochs chosen on validation ratings'
 RANKING_TITLE = (
-  'Test items of the target among sampled negatives; epochs chosen on'
-  ' validation items'
+  'Test items of the target among sampled negatives; epochs chosen on validation items'
 )
 FULL_TITLE = 'The same in the full catalogue'
 OVER_SEEDS = (
@@ -53,8 +52,7 @@ class Show:
     tables = [_cells(record) for _, record in records]
     for title in tables[0]:
       rows = [
-        {'method': name} | of_record[title]
-        for name, of_record in zip(names, tables)
+        {'method': name} | of_record[title] for name, of_record in zip(names, tables)
       ]
       self.say(title)
       self.table(rows)

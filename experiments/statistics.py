@@ -5,13 +5,17 @@ import io
 import pathlib
 
 from experiments import layout
-from xdomain import report, results, typeset
-from xdomain.data import load, pairs, tables
+from xdomain import files
+from xdomain.data import pairs, sources, types
+from xdomain.reporting import report, typeset
 
 COUNTS = (
-  'shared_users', 'source_items', 'source_ratings', 'target_items',
+  'shared_users',
+  'source_items',
+  'source_ratings',
+  'target_items',
   'target_ratings',
-)  # fmt: skip
+)
 
 
 def table(config, out, display) -> None:
@@ -19,21 +23,21 @@ def table(config, out, display) -> None:
   rows, missing = [], []
   for name, data in config.data.items():
     try:
-      dataset = load.dataset(say=display.say, **data.to_dict())
+      dataset = sources.dataset(say=display.say, **data.to_dict())
       rows.append(_row(name, pairs.counts(dataset.pair)))
-    except tables.DataError as error:
+    except types.DataError as error:
       missing.append(layout.not_here(str(error)))
     if name in config.paper:
       rows.append(_row(f'{name}, paper', config.paper[name].to_dict()))
   if not rows:
-    raise tables.DataError(missing[0])
+    raise types.DataError(missing[0])
   folder = pathlib.Path(out) / config.name
   command = f'```\npython -m experiments.table --config={config.command}\n```'
   parts = [f'# {config.title}', report.markdown(rows), *missing, command]
-  results.write(folder / 'table.md', '\n\n'.join(parts) + '\n')
-  results.write(folder / 'table.csv', _as_csv(rows))
+  files.write(folder / 'table.md', '\n\n'.join(parts) + '\n')
+  files.write(folder / 'table.csv', _as_csv(rows))
   label = f'tab:{config.name}'
-  results.write(folder / 'table.tex', typeset.rows(rows, config.title, label))
+  files.write(folder / 'table.tex', typeset.rows(rows, config.title, label))
   display.say((folder / 'table.md').read_text('utf-8'))
 
 

@@ -12,15 +12,17 @@ import sys
 from absl import app, flags, logging
 
 CUTOFFS = flags.DEFINE_string(
-  'cutoffs', '',
+  'cutoffs',
+  '',
   'HR and NDCG at 5, 10, 20 and 50 instead: sampled, full or expected.',
-)  # fmt: skip
+)
 AGAINST = flags.DEFINE_string('against', '', 'Only differences to this method.')
 
 
 def main(argv):
   logging.set_verbosity(logging.WARNING)
-  from xdomain import report, results
+  from xdomain import files
+  from xdomain.reporting import report
 
   records = []
   for name in argv[1:]:
@@ -29,7 +31,7 @@ def main(argv):
     if not path.exists():
       print(f'error: {path} does not exist', file=sys.stderr)
       sys.exit(1)
-    records += _named(results.read(path))
+    records += _named(files.read(path))
   if not records:
     print('error: no records; name run folders or files', file=sys.stderr)
     sys.exit(1)
@@ -52,8 +54,7 @@ def _named(records):
   """Records of a table under the names of their cells; others as they are."""
   several = len({record.get('column') for record in records}) > 1
   return [
-    _of_cell(record, several) if 'row' in record else record
-    for record in records
+    _of_cell(record, several) if 'row' in record else record for record in records
   ]
 
 

@@ -10,7 +10,9 @@ import jax
 import numpy as np
 
 from experiments import build, protocols, run, show
-from xdomain import figures, members, report, results, train
+from xdomain import files
+from xdomain.reporting import figures, report
+from xdomain.training import loop, placement
 
 
 def turns(config, prepare, folder=None):
@@ -33,9 +35,7 @@ def turns(config, prepare, folder=None):
     count = count if run.at_once([*ready.values()]) else 1
   for begin in range(0, len(every), count):
     turn = range(begin, min(begin + count, len(every)))
-    several = [
-      ready.pop(at) if at in ready else prepare(every[at]) for at in turn
-    ]
+    several = [ready.pop(at) if at in ready else prepare(every[at]) for at in turn]
     seeds = tuple(every[at].seed for at in turn)
     together = build.replaced(config, sweep=dict(seed=seeds))
     yield (together if len(turn) > 1 else every[begin]), several
@@ -52,7 +52,7 @@ def _seeds_at_once(config, prepared, folder):
   fitting = [
     count
     for count in range(2, len(config.sweep.seed) + 1)
-    if all(members.fits(count * of_one, width) for of_one, width in of_settings)
+    if all(placement.fits(count * of_one, width) for of_one, width in of_settings)
   ]
   return max(fitting, default=1)
 
@@ -95,7 +95,7 @@ def _chunks(config, several, folder):
   if len(every) * len(several) == 1:
     return [(config, several)]
   width = _width(config, several[0], folder)
-  if members.fits(len(every) * len(several), width):
+  if placement.fits(len(every) * len(several), width):
     return [(config, several)]
   if len(several) > 1:
     return _alone(_chunks, config, several, folder)
@@ -106,7 +106,7 @@ def _chunks(config, several, folder):
 
   return [
     (of_members(tuple(every[turn])), several)
-    for turn in members.chunks(len(every), width)
+    for turn in placement.chunks(len(every), width)
   ]
 
 
@@ -115,15 +115,13 @@ def _width(config, prepared, folder):
   if config.width:
     return config.width
   apart = len(config.sweep.seed) > 1
-  of_any = build.replaced(
-    config, seed=0, sweep=dict(seed=(0, 1) if apart else ())
-  )
+  of_any = build.replaced(config, seed=0, sweep=dict(seed=(0, 1) if apart else ()))
   file = folder and run.folder_of(of_any, folder, 'width') / 'members.json'
   if file and file.exists():
     return json.loads(file.read_text('utf-8'))
   prepared = run.seen_by(config, prepared)
   method = build.method(config, prepared.sizes)
-  width = train.width(
+  width = loop.width(
     method.model,
     jax.random.key(config.seed),
     prepared.data,
@@ -133,16 +131,14 @@ def _width(config, prepared, folder):
     own=(prepared.data, prepared.valid, prepared.shown) if apart else None,
   )
   if file:
-    results.write_json(file, width)
+    files.write_json(file, width)
   return width
 
 
 def swept(config) -> list[tuple[str, ...]]:
   """Where the swept values stand in a record, such as ('hyper', 'beta')."""
-  members = {name for member in config.sweep.members for name in member}
-  hyper = [
-    name for name in config.hyper if config.sweep.hyper[name] or name in members
-  ]
+  listed = {name for member in config.sweep.members for name in member}
+  hyper = [name for name in config.hyper if config.sweep.hyper[name] or name in listed]
   model = [name for name, values in config.sweep.model.items() if values]
   return [('hyper', name) for name in hyper] + [
     ('config', 'model', name) for name in model
@@ -177,7 +173,7 @@ def report_on(config, records, workdir, display) -> None:
     display: where it is shown.
   """
   folder = run.folder_of(config, workdir, 'sweep')
-  results.write(folder / 'records.jsonl', ''.join(map(results.line, records)))
+  files.write(folder / 'records.jsonl', ''.join(map(files.line, records)))
   own = [record for record in records if record['name'] == config.name]
   named = [
     record | {'name': label(config, record)} if record in own else record
@@ -191,7 +187,7 @@ def report_on(config, records, workdir, display) -> None:
     return
   display.say(show.OVER_SEEDS)
   display.table(rows)
-  results.write(folder / 'table.md', report.markdown(rows) + '\n')
+  files.write(folder / 'table.md', report.markdown(rows) + '\n')
   figure = _figure(config, own)
   if figure is not None:
     figures.save(figure, folder / 'plot')
@@ -224,8 +220,7 @@ def _lines(x_label, measures):
   if all(isinstance(x, int | float) for (x,) in measures):
     return figures.curves(lines, x_label=x_label, y_label=y_label)
   groups = {
-    name: {_text(point.x): point for point in points}
-    for name, points in lines.items()
+    name: {_text(point.x): point for point in points} for name, points in lines.items()
   }
   return figures.bars(groups, y_label=x_label)
 
@@ -238,7 +233,11 @@ def _heat_map(x_label, y_label, measures):
   for (x, y), values in measures.items():
     means[y_values.index(y), x_values.index(x)] = values[name].mean
   return figures.heat_map(
-    [_text(x) for x in x_values], [_text(y) for y in y_values], means,
-    x_label=x_label, y_label=y_label, value_label=name,
+    [_text(x) for x in x_values],
+    [_text(y) for y in y_values],
+    means,
+    x_label=x_label,
+    y_label=y_label,
+    value_label=name,
     lower_is_better=name.endswith('RMSE'),
-  )  # fmt: skip
+  )

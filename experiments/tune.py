@@ -42,7 +42,9 @@ def _tune(config, display):
   import jax
 
   from experiments import build, protocols, run, search, show, sweep
-  from xdomain import report, results, train
+  from xdomain import files
+  from xdomain.reporting import report
+  from xdomain.training import loop
 
   build.check(config)
   if build.is_sweep(config) or sweep.swept(config):
@@ -86,14 +88,14 @@ def _tune(config, display):
         records += run.run(part, data, into, watch=watch)
     jax.clear_caches()  # Each turn has programs of its own.
   records = [record | {'search': found} for record in records]
-  results.write(folder / 'records.jsonl', ''.join(map(results.line, records)))
+  files.write(folder / 'records.jsonl', ''.join(map(files.line, records)))
   display.say(
     f'trials and records are in {folder}; the choice is trained in'
     f' {", ".join(map(str, folders))}'
   )
   diverged = [r['seed'] for r in records if report.loss(r) == math.inf]
   if diverged:
-    raise train.Diverged(
+    raise loop.Diverged(
       f'{chosen.name} has diverged with seed {", ".join(map(str, diverged))}'
     )
   display.say(show.OVER_SEEDS)

@@ -19,9 +19,7 @@ FILES = sorted(
   for path in (ROOT / 'configs').glob('*.py')
   if path.stem not in ('__init__', 'common')
 )
-TABLES = [
-  text for text in FILES if re.search('_(table|figure|latent|ablation)', text)
-]
+TABLES = [text for text in FILES if re.search('_(table|figure|latent|ablation)', text)]
 CONFIGS = [text for text in FILES if text not in TABLES]
 VARIANTS = {
   'configs/autorec.py': ['item', 'user'],
@@ -127,9 +125,7 @@ def test_the_values_of_a_search_space_ascend(text):
 @pytest.mark.parametrize('text', SEARCHED)
 def test_every_method_is_given_as_many_trials(text):
   config = arguments.load(text)
-  spaces = [
-    values for space, _ in searched(config) for values in space.values()
-  ]
+  spaces = [values for space, _ in searched(config) for values in space.values()]
   assert config.search.trials == 8
   if config.method in NOTHING_TO_TUNE:
     assert not spaces
@@ -176,8 +172,7 @@ def test_a_search_that_is_kept_is_that_of_its_config(path):
   config = arguments.load(every[path.stem])
   assert found['config'] == search.plain(config)
   tried = [
-    {field: trial[field] for field in ('model', 'hyper')}
-    for trial in found['trials']
+    {field: trial[field] for field in ('model', 'hyper')} for trial in found['trials']
   ]
   assert len(tried) == config.search.trials
   assert all(trial in tried for trial in search.trials(config))
@@ -233,9 +228,7 @@ def commands():
   files = [ROOT / 'README.md', *(ROOT / 'configs').glob('*.py')]
   text = '\n'.join(path.read_text() for path in files if path.exists())
   text = text.replace('\\\n', ' ')
-  return sorted(
-    set(re.findall(r'python -m experiments\.\w+ --config=[^\n`#|]*', text))
-  )
+  return sorted(set(re.findall(r'python -m experiments\.\w+ --config=[^\n`#|]*', text)))
 
 
 @pytest.mark.parametrize('command', commands())

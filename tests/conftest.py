@@ -10,14 +10,12 @@ import pytest
 
 # Where it matters that a program runs and not how fast, over all models: they
 # compile in two thirds of the time.
-NOT_OPTIMISED = ('models_test', 'configs_test')
+NOT_OPTIMISED = ('contract_test', 'configs_test')
 
 
 @pytest.fixture(scope='session', autouse=True)
 def compilation_cache(request):
-  jax.config.update(
-    'jax_compilation_cache_dir', str(request.config.cache.mkdir('jax'))
-  )
+  jax.config.update('jax_compilation_cache_dir', str(request.config.cache.mkdir('jax')))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 

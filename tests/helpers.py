@@ -8,18 +8,20 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from xdomain import base, evaluate, ranking, train
-from xdomain.data import arrays, splits, synthetic
+from xdomain import base
+from xdomain.data import device, splits, synthetic, types
+from xdomain.evaluation import rankings, ratings
 from xdomain.models import bias
+from xdomain.training import loop
 
 
 class Small(NamedTuple):
-  split: base.Split
+  split: types.Split
   sizes: base.Sizes
   data: base.Arrays
-  valid: base.Held
-  test: base.Held
-  measure: evaluate.RatingError | ranking.Unranked
+  valid: types.Held
+  test: types.Held
+  measure: ratings.RatingError | rankings.Unranked
 
 
 @functools.cache
@@ -31,11 +33,11 @@ def small(seed=0, split=0, **sizes) -> Small:
   split = splits.by_ratio(dataset.pair._replace(side=side), seed + split)
   return Small(
     split,
-    arrays.sizes(split.train),
-    arrays.put(split.train),
-    base.Held(*map(arrays.rating_queries, split.valid)),
-    base.Held(*map(arrays.rating_queries, split.test)),
-    evaluate.RatingError(dataset.scale),
+    device.sizes(split.train),
+    device.put(split.train),
+    types.Held(*map(device.rating_queries, split.valid)),
+    types.Held(*map(device.rating_queries, split.test)),
+    ratings.RatingError(dataset.scale),
   )
 
 
@@ -45,26 +47,39 @@ def implicit(seed=0, **sizes) -> Small:
   dataset = synthetic.implicit(seed, **sizes)
   split = splits.leave_one_out(dataset.pair, seed, negatives=20)
   valid, test = (
-    base.Held(None, arrays.ranking_queries(held.target))
+    types.Held(None, device.ranking_queries(held.target))
     for held in (split.valid, split.test)
   )
   return Small(
-    split, arrays.sizes(split.train), arrays.put(split.train), valid, test,
-    ranking.Unranked(),
-  )  # fmt: skip
+    split,
+    device.sizes(split.train),
+    device.put(split.train),
+    valid,
+    test,
+    rankings.Unranked(),
+  )
 
 
 @functools.cache
 def planted(source_ratings=2000) -> tuple[Small, float]:
   """A pair with a taste to be found, and what the bias model reaches."""
   pair = small(
-    users=400, source=40, target=80, source_ratings=source_ratings,
-    target_ratings=12000, noise=0.2,
-  )  # fmt: skip
-  floor = train.fit(
-    bias.model(pair.sizes), jax.random.key(0), pair.data, bias.Hyper(),
-    epochs=10, valid=pair.valid, measure=pair.measure,
-  )  # fmt: skip
+    users=400,
+    source=40,
+    target=80,
+    source_ratings=source_ratings,
+    target_ratings=12000,
+    noise=0.2,
+  )
+  floor = loop.fit(
+    bias.model(pair.sizes),
+    jax.random.key(0),
+    pair.data,
+    bias.Hyper(),
+    epochs=10,
+    valid=pair.valid,
+    measure=pair.measure,
+  )
   return pair, float(floor.best_value)
 
 
@@ -72,18 +87,22 @@ def planted(source_ratings=2000) -> tuple[Small, float]:
 def planted_implicit() -> tuple[Small, float]:
   """Positives with a taste to be found, and what popularity reaches."""
   pair = implicit(
-    0, users=400, source=60, target=80, source_ratings=16000,
+    0,
+    users=400,
+    source=60,
+    target=80,
+    source_ratings=16000,
     target_ratings=16000,
-  )  # fmt: skip
+  )
   popular = pair.data.target.by_item.length.astype(float)
   floor = pair.measure(lambda _, items: popular[items], None, pair.valid.target)
   return pair, float(floor)
 
 
-def ratings(events, n_users, n_items) -> base.Ratings:
+def ratings_of(events, n_users, n_items) -> types.Ratings:
   """Ratings from a list of [user, item, value]."""
   user, item, value = np.array(events, np.float64).reshape(-1, 3).T
-  return base.Ratings(
+  return types.Ratings(
     user.astype(np.int32),
     item.astype(np.int32),
     value.astype(np.float32),

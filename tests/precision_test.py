@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, evaluate, ranking, train
+from xdomain import base, stages
+from xdomain.evaluation import rankings, ratings
 from xdomain.models import autorec
+from xdomain.training import loop
 
 
 class Hyper(NamedTuple):
@@ -64,10 +66,13 @@ def noting():
     note('trained')
     return jnp.ones(items.shape, bool)
 
-  stage = train.gradient_stage(
-    init, loss, lambda key, data: jnp.zeros((2,)), predict=predict,
+  stage = stages.gradient_stage(
+    init,
+    loss,
+    lambda key, data: jnp.zeros((2,)),
+    predict=predict,
     inspect=inspect,
-  )  # fmt: skip
+  )
   return base.Model((stage,), stage.predict, trained), under
 
 
@@ -76,10 +81,15 @@ def fit(model, small):
     del data
     return jnp.sum(score(queries.user, queries.item))
 
-  return train.fit(
-    model, jax.random.key(0), small.data, Hyper(), epochs=1,
-    valid=small.valid, measure=measure,
-  )  # fmt: skip
+  return loop.fit(
+    model,
+    jax.random.key(0),
+    small.data,
+    Hyper(),
+    epochs=1,
+    valid=small.valid,
+    measure=measure,
+  )
 
 
 @pytest.mark.parametrize('told', [None, 'tensorfloat32'])
@@ -92,11 +102,11 @@ def test_everything_is_in_full_precision_unless_told_otherwise(told):
     best = fit(model, small).best
     assert under.keys() == {'init', 'loss', 'backward', 'inspect', 'predict'}
     asked = [
-      lambda: evaluate.predict_ratings(
+      lambda: ratings.predict_ratings(
         model, best, small.data, small.test.target, (1, 5)
       ),
-      lambda: ranking.ranks(model, best, small.data, ranked, known),
-      lambda: ranking.best(
+      lambda: rankings.ranks(model, best, small.data, ranked, known),
+      lambda: rankings.best(
         model, best, small.data, known, np.array([0]), 2, small.data
       ),
     ]
@@ -113,9 +123,7 @@ def test_a_product_is_not_rounded():
   (stage,) = autorec.model(small.sizes, embed=4, batch=8).stages
   key, hyper = jax.random.key(0), autorec.Hyper()
   state = jax.eval_shape(stage.init, key, small.data, hyper, ())
-  traced = train.run_epoch.trace(
-    stage, 'single', state, key, small.data, hyper, True
-  )
+  traced = loop.run_epoch.trace(stage, 'single', state, key, small.data, hyper, True)
   text = traced.lower(lowering_platforms=('cuda',)).as_text()
   products = [line for line in text.splitlines() if 'dot_general' in line]
   assert products

@@ -10,8 +10,9 @@ import numpy as np
 
 from configs import common
 from tests import helpers
-from xdomain import evaluate, train
-from xdomain.data import load
+from xdomain.data import sources
+from xdomain.evaluation import ratings
+from xdomain.training import loop
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -23,12 +24,12 @@ def _code():
 
 
 def test_a_model_is_trained_from_python_as_the_readme_has_it(monkeypatch):
-  made = load.dataset(say=lambda line: None, **common.synthetic())
-  monkeypatch.setattr(load, 'dataset', lambda *args, **kwargs: made)
+  made = sources.dataset(say=lambda line: None, **common.synthetic())
+  monkeypatch.setattr(sources, 'dataset', lambda *args, **kwargs: made)
   _, code = _code()
   there = {}
   exec(code.replace('epochs=20', 'epochs=2'), there)
-  measures = evaluate.rating_measures(there['ratings'])
+  measures = ratings.rating_measures(there['ratings'])
   assert measures['ratings'] == made.pair.target.user.size // 10
   assert 0 < measures['rmse'] < 2
 
@@ -40,12 +41,16 @@ def test_the_model_in_the_readme_trains_and_sweeps():
   small = helpers.small(users=300, target_ratings=6000)
   model = mine.model(small.sizes)
   values = []
-  end = train.fit(
-    model, jax.random.key(0), small.data,
+  end = loop.fit(
+    model,
+    jax.random.key(0),
+    small.data,
     mine.Hyper(lr=jnp.array([0.01, 0.02]), penalty=jnp.full(2, 1e-3)),
-    epochs=30, valid=small.valid, measure=small.measure,
+    epochs=30,
+    valid=small.valid,
+    measure=small.measure,
     watch=lambda report, at: report and values.append(report.value),
-  )  # fmt: skip
+  )
   assert np.all(end.best_value < 0.9 * values[0])
 
 
@@ -56,10 +61,12 @@ def test_every_file_that_the_readme_names_exists():
     text,
   )
   missing = [
-    name for name in names
-    if name != 'configs/mine.py' and name != 'xdomain/models/mine.py'
+    name
+    for name in names
+    if name != 'configs/mine.py'
+    and name != 'xdomain/models/mine.py'
     and not (ROOT / name).exists()
-  ]  # fmt: skip
+  ]
   assert names and not missing
 
 

@@ -12,7 +12,7 @@ Methods: `Stage`, `Model`, `Sizes`.
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,97 +24,6 @@ from xdomain.ops import sampling, sparse
 
 Array = jax.Array
 Tree = Any
-
-# --- Host -------------------------------------------------------------------
-
-
-class Ratings(NamedTuple):
-  """The events of one domain; ids are dense, `0..n-1`."""
-
-  user: np.ndarray  # [E] int32
-  item: np.ndarray  # [E] int32
-  value: np.ndarray  # [E] float32
-  time: np.ndarray  # [E] int64, or [0] where no time is known
-  n_users: int
-  n_items: int
-
-
-class Table(NamedTuple):
-  """One domain as it was read: ratings, and the raw ids behind the integers.
-
-  A table holds each (user, item) at most once: readers keep the last rating by
-  time, else by order, and count the others in `duplicates`.
-  """
-
-  ratings: Ratings
-  users: Sequence[str]  # [n_users]
-  items: Sequence[str]  # [n_items]
-  origin: str  # the file or archive it came from, for messages
-  duplicates: int = 0
-
-
-class Pair(NamedTuple):
-  """Two domains over the same people: user `u` is one person in both.
-
-  SharedVAE takes several sources as well, as a tuple.
-  """
-
-  source: Ratings
-  target: Ratings
-  side: np.ndarray | None = None  # auxiliary user vectors: [U, A], or
-  # [U, 2, A] where each domain has its own, the source's first
-
-
-class Ids(NamedTuple):
-  """The raw ids of a pair."""
-
-  users: np.ndarray  # [U] str
-  source: np.ndarray  # [S] str
-  target: np.ndarray  # [T] str
-
-
-class Dataset(NamedTuple):
-  """A pair that is ready to be split, and how it came to be."""
-
-  name: str
-  pair: Pair
-  ids: Ids
-  scale: tuple[float, float]  # lowest and highest rating
-  trail: tuple[tuple[str, dict[str, int]], ...]  # (step, counts after it)
-  sources: tuple[str, ...] = ()  # where several domains are stacked in the
-  # source: their names, which its raw ids begin with, as in 'films:tt0076759'
-
-
-class HeldOut(NamedTuple):
-  """Events of one domain that were taken out of training."""
-
-  user: np.ndarray  # [Q] int32
-  item: np.ndarray  # [Q] int32
-  value: np.ndarray  # [Q] float32
-  # [Q, N] items to rank it among, drawn under the split's seed; -1 where there
-  # were not so many.
-  negatives: np.ndarray | None = None
-
-
-class Held(NamedTuple):
-  """What was held out of each domain; a source may be kept whole."""
-
-  source: HeldOut | None
-  target: HeldOut
-
-
-class Split(NamedTuple):
-  """What to train on, to choose by and to test on.
-
-  `shown` is what predictions may look at, where that is more than what was
-  trained on: the rows of people who are new.
-  """
-
-  train: Pair
-  valid: Held
-  test: Held
-  shown: Pair | None = None
-
 
 # --- Device -----------------------------------------------------------------
 
@@ -197,9 +106,7 @@ class Rows:
   def entries(self, rows) -> sparse.Entries:
     """The entries of a batch from `batches`, `[B]`, flat and padded."""
     capacity = sampling.capacity(self.lengths.falling, rows.shape[0])
-    return sparse.flatten_rows(
-      self.start, self.column, self.value, rows, capacity
-    )
+    return sparse.flatten_rows(self.start, self.column, self.value, rows, capacity)
 
   def shuffled(self, key, batch: int) -> Array:
     """`[N, B]` entry ids: every entry once, in random batches.
@@ -280,11 +187,14 @@ class Together:
     """The entries of a batch, `[B]`, in each domain."""
     return [
       sparse.flatten_rows(
-        rows.start, rows.column, rows.value, ids,
+        rows.start,
+        rows.column,
+        rows.value,
+        ids,
         sampling.capacity(lengths, ids.shape[0]),
       )
       for rows, lengths in zip(self.rows, self._lengths)
-    ]  # fmt: skip
+    ]
 
   def for_all(self, function, batch: int = 256) -> Array:
     """`function(ids [B]) -> [B, ...]` of everybody, `[R, ...]`."""
@@ -381,9 +291,7 @@ class Stage(NamedTuple):
 def check_axis(axis: str) -> None:
   """Raises a ValueError unless the axis is 'user' or 'item'."""
   if axis not in ('user', 'item'):
-    raise ValueError(
-      f'axis is {axis!r}{wording.instead(axis, ("user", "item"))}'
-    )
+    raise ValueError(f'axis is {axis!r}{wording.instead(axis, ("user", "item"))}')
 
 
 def oriented(axis: str, rate) -> Score:

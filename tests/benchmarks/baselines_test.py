@@ -62,9 +62,7 @@ def test_a_line_divides_ratings_by_seconds():
 
 
 def test_a_sweep_of_a_library_is_timed_without_its_set_up():
-  library = baselines.Library(
-    'slow', 'nap', lambda n: time.sleep(0.2 + 0.01 * n), 7
-  )
+  library = baselines.Library('slow', 'nap', lambda n: time.sleep(0.2 + 0.01 * n), 7)
   timed = baselines.sweeps(library, 1000.0, 2)
   assert 0.005 < timed.seconds < 0.02
   assert baselines.line_of(timed).startswith('| slow | nap | 1,000 | 0.01')
@@ -98,9 +96,7 @@ def test_libraries_are_given_the_training_ratings():
     ('configs/ials.py', 'implicit'),
   ],
 )
-def test_a_library_stands_under_its_method_with_as_many_parameters(
-  text, package
-):
+def test_a_library_stands_under_its_method_with_as_many_parameters(text, package):
   pytest.importorskip(package)
   _, _, method, library = map(cells, baselines.table([text], True, 1))
   assert package in library[0].lower()

@@ -7,8 +7,8 @@ import pytest
 from benchmarks import libraries
 from experiments import arguments
 from tests import helpers
-from xdomain import base, ranking
-from xdomain.data import arrays
+from xdomain.data import device, types
+from xdomain.evaluation import rankings
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -24,7 +24,7 @@ def cells(line):
 
 def constant(pair, *, value, extra=0):
   """A library that says the same of everything."""
-  assert isinstance(pair.target, base.Ratings)
+  assert isinstance(pair.target, types.Ratings)
   return lambda users, items: np.full(users.shape, value + extra)
 
 
@@ -34,13 +34,13 @@ def imaginary(fit=constant, **grid):
 
 def held(*values):
   ids = np.zeros(len(values), int)
-  domain = base.HeldOut(ids, ids, np.array(values, float))
-  return base.Held(domain, domain)
+  domain = types.HeldOut(ids, ids, np.array(values, float))
+  return types.Held(domain, domain)
 
 
 def test_validation_chooses_the_settings_and_the_test_set_does_not():
   train = helpers.small().split.train
-  split = base.Split(train, valid=held(2.0, 4.0), test=held(5.0, 5.0))
+  split = types.Split(train, valid=held(2.0, 4.0), test=held(5.0, 5.0))
   library = imaginary(value=(1.0, 3.0), extra=(0.0, 3.0))
   result = libraries.chosen(library, libraries.RATING, split, (1, 5))
   assert result.settings == {'value': 3.0, 'extra': 0.0}
@@ -75,9 +75,7 @@ def test_a_matrix_holds_the_training_ratings():
   ratings = helpers.small().split.train.source
   dense = libraries.matrix(ratings).toarray()
   assert dense.shape == (ratings.n_users, ratings.n_items)
-  np.testing.assert_array_equal(
-    dense[ratings.user, ratings.item], ratings.value
-  )
+  np.testing.assert_array_equal(dense[ratings.user, ratings.item], ratings.value)
   assert np.count_nonzero(dense) == ratings.value.size
 
 
@@ -96,8 +94,8 @@ def test_rankings_are_judged_as_ours_are():
   def score(users, items):
     return jnp.asarray(scores)[users[:, None], items]
 
-  place, _ = ranking.places(score, arrays.ranking_queries(held))
-  gains = dict(zip(ranking.names(), ranking.gains(place).mean(axis=0)))
+  place, _ = rankings.places(score, device.ranking_queries(held))
+  gains = dict(zip(rankings.names(), rankings.gains(place).mean(axis=0)))
   np.testing.assert_allclose((ndcg, hr), (gains['ndcg@10'], gains['hr@10']))
 
 

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain.base import Pair, Ratings, Table
-from xdomain.data import kept, pairs, synthetic
-from xdomain.data.tables import DataError
+from xdomain.data import cache, pairs, synthetic
+from xdomain.data.types import DataError, Pair, Ratings, Table
 
 
 def table(events, origin='toy.csv', duplicates=0):
@@ -109,9 +108,7 @@ def test_users_are_numbered_by_the_target_and_items_by_their_own_domain():
     ),
   ],
 )
-def test_people_of_one_domain_are_kept_on_request(
-  people, users, source, target
-):
+def test_people_of_one_domain_are_kept_on_request(people, users, source, target):
   dataset = pairs.align(BOOKS, FILMS, people=people, name='x')
   ids = dataset.ids
   assert ids.users.tolist() == users
@@ -177,9 +174,7 @@ def test_types_and_times_survive_alignment():
 
 
 def test_tables_without_times_align():
-  untimed = BOOKS._replace(
-    ratings=BOOKS.ratings._replace(time=np.zeros(0, int))
-  )
+  untimed = BOOKS._replace(ratings=BOOKS.ratings._replace(time=np.zeros(0, int)))
   assert pairs.align(untimed, FILMS, name='x').pair.source.time.size == 0
 
 
@@ -187,7 +182,7 @@ def test_raw_ids_may_be_a_list_an_array_or_a_tuple():
   for kind in (np.array, tuple):
     films = FILMS._replace(users=kind(FILMS.users), items=kind(FILMS.items))
     dataset = pairs.align(BOOKS, films, name='x')
-    assert kept.digest(dataset) == kept.digest(aligned())
+    assert cache.digest(dataset) == cache.digest(aligned())
     assert dataset.ids.users.tolist() == ['cat', 'ann']
 
 
@@ -234,9 +229,7 @@ def test_a_user_who_is_listed_but_rated_nothing_is_not_shared():
 
 def test_a_rating_off_the_scale_is_an_error_that_shows_it():
   films = table([('ann', 'heat', 4), ('cat', 'jaws', 10)], 'films.csv')
-  with pytest.raises(
-    DataError, match=r"films\.csv: 1 of 2 .* 10 of user 'cat'"
-  ):
+  with pytest.raises(DataError, match=r"films\.csv: 1 of 2 .* 10 of user 'cat'"):
     pairs.align(BOOKS, films, name='x')
   assert pairs.align(BOOKS, films, scale=(1, 10), name='x').scale == (1, 10)
 
@@ -281,7 +274,7 @@ def test_a_filter_keeps_every_event_of_those_it_keeps():
 
 
 def test_a_floor_of_one_changes_nothing_after_align():
-  assert kept.digest(pairs.at_least(aligned(), 1, 1)) == kept.digest(aligned())
+  assert cache.digest(pairs.at_least(aligned(), 1, 1)) == cache.digest(aligned())
 
 
 def test_every_filter_is_in_the_trail():
@@ -340,14 +333,12 @@ def test_a_core_is_what_repeated_removal_leaves():
   core = pairs.core(dataset, 5, 7)
   assert cells(core) == by_loops(cells(dataset), 5, 7)
   assert 0 < core.ids.users.size < pairs.at_least(dataset, 5, 5).ids.users.size
-  assert core.trail[-1][0] == (
-    'users with at least 5 ratings in each domain, items 7'
-  )
+  assert core.trail[-1][0] == ('users with at least 5 ratings in each domain, items 7')
 
 
 def test_a_core_without_a_floor_for_items_is_a_floor_per_domain():
   dataset = synthetic.pair(0)
-  assert kept.digest(pairs.core(dataset, 15, 1)) == kept.digest(
+  assert cache.digest(pairs.core(dataset, 15, 1)) == cache.digest(
     pairs.at_least(dataset, 15, 15)
   )
 
@@ -400,7 +391,7 @@ def test_where_there_are_no_ratings_everything_is_positive():
 
 def test_positives_of_positives_are_themselves():
   once = pairs.positives(synthetic.pair(0))
-  assert kept.digest(pairs.positives(once)) == kept.digest(once)
+  assert cache.digest(pairs.positives(once)) == cache.digest(once)
 
 
 def test_a_threshold_that_nobody_reaches_is_an_error_with_the_highest():
@@ -454,9 +445,7 @@ def test_auxiliary_vectors_go_to_their_users_and_zeros_to_others():
   assert dataset.ids.users.tolist() == ['cat', 'ann']
   assert dataset.pair.side.tolist() == [[0, 0], [3, 4]]
   assert dataset.pair.side.dtype == np.float32
-  assert dataset.trail[-1][0] == (
-    'auxiliary vectors of 2 numbers for 1 of 2 users'
-  )
+  assert dataset.trail[-1][0] == ('auxiliary vectors of 2 numbers for 1 of 2 users')
 
 
 def test_vectors_of_nobody_are_an_error_that_shows_an_id_of_each_side():
@@ -562,8 +551,8 @@ def test_the_description_shows_every_step_within_80_columns():
 
 def test_merged_items_of_domains_of_unequal_size_do_not_collide():
   pair = Pair(
-    helpers.ratings([[0, 0, 1], [1, 1, 2]], 2, 2),
-    helpers.ratings([[0, 4, 3], [1, 2, 4]], 2, 5),
+    helpers.ratings_of([[0, 0, 1], [1, 1, 2]], 2, 2),
+    helpers.ratings_of([[0, 4, 3], [1, 2, 4]], 2, 5),
   )
   both = pairs.merged(pair)
   assert both.item.tolist() == [4, 2, 5, 6]

@@ -3,9 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from xdomain.base import Pair, Ratings
-from xdomain.data import kept, pairs, splits, synthetic
-from xdomain.data.tables import DataError
+from xdomain.data import cache, pairs, splits, synthetic
+from xdomain.data.types import DataError, Pair, Ratings
 
 
 def ratings(n, seed=0):
@@ -257,9 +256,7 @@ def test_held_out_items_come_by_user_with_their_values(split):
   for held in split(MANY._replace(target=target), 0)[1:3]:
     key = held.target.user * 1000 + held.target.item
     assert (np.diff(key) > 0).all()
-    np.testing.assert_array_equal(
-      held.target.value, held.target.item / np.float32(7)
-    )
+    np.testing.assert_array_equal(held.target.value, held.target.item / np.float32(7))
 
 
 @ranked
@@ -273,7 +270,7 @@ def test_the_order_of_the_events_does_not_matter(split):
   order = np.random.default_rng(2).permutation(MANY.target.user.size)
   one = split(MANY, 0)
   two = split(MANY._replace(target=pairs.take(MANY.target, order)), 0)
-  assert kept.sha256(one[1:3]) == kept.sha256(two[1:3])
+  assert cache.sha256(one[1:3]) == cache.sha256(two[1:3])
   assert cells(one.train.target) == cells(two.train.target)
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from xdomain.data import kept, pairs, splits, synthetic
-from xdomain.data.tables import DataError
+from xdomain.data import cache, pairs, splits, synthetic
+from xdomain.data.types import DataError
 
 SHAPES = {
   'default': {},
@@ -26,9 +26,7 @@ def domains(dataset):
 
 @pytest.fixture(name='made', params=SHAPES)
 def _made(request):
-  asked = dict(
-    users=60, source=40, target=50, source_ratings=1200, target_ratings=1200
-  )
+  asked = dict(users=60, source=40, target=50, source_ratings=1200, target_ratings=1200)
   asked |= SHAPES[request.param]
   return asked, synthetic.pair(0, **asked)
 
@@ -66,15 +64,13 @@ def test_arrays_have_the_types_of_base(made):
 
 
 def test_the_seed_decides():
-  digests = [kept.digest(synthetic.pair(seed)) for seed in (0, 0, 1)]
+  digests = [cache.digest(synthetic.pair(seed)) for seed in (0, 0, 1)]
   assert digests[0] == digests[1] != digests[2]
 
 
 def test_the_target_does_not_change_with_the_source():
-  few, many = (
-    synthetic.pair(0, source=k, source_ratings=600) for k in (20, 40)
-  )
-  assert kept.sha256(few.pair.target) == kept.sha256(many.pair.target)
+  few, many = (synthetic.pair(0, source=k, source_ratings=600) for k in (20, 40))
+  assert cache.sha256(few.pair.target) == cache.sha256(many.pair.target)
 
 
 def test_ratings_are_integers_on_the_scale_and_all_of_them_occur():
@@ -130,7 +126,7 @@ def test_positives_are_one_and_everybody_has_enough_in_each_domain():
 
 
 def test_the_seed_decides_what_people_like():
-  digests = [kept.digest(synthetic.implicit(seed)) for seed in (0, 0, 1)]
+  digests = [cache.digest(synthetic.implicit(seed)) for seed in (0, 0, 1)]
   assert digests[0] == digests[1] != digests[2]
 
 

@@ -17,9 +17,7 @@ def test_the_default_run_beats_the_bias_floor_and_lands_in_its_band(
   assert list(counts.values())[-1]['users'] == 4106
   rmse = {}
   for each in (config.beside.bias, config.beside.autorec, config):
-    (record,) = run.run(
-      each, prepared, tmp_path / each.name, watch=lambda report: None
-    )
+    (record,) = run.run(each, prepared, tmp_path / each.name, watch=lambda report: None)
     rmse[each.method] = record['test']['rmse']
   assert 0.89 < rmse['bias'] < 0.92
   assert rmse['autorec'] < {'item': 0.87, 'user': 0.90}[axis]

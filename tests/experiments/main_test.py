@@ -14,7 +14,7 @@ import pytest
 
 from experiments import arguments
 from tests.experiments.run_test import of_interest
-from xdomain import results
+from xdomain import files
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 QUICK = '--config=configs/autorec.py:item,quick'
@@ -41,24 +41,24 @@ def environment(request, tmp_path):
 def ask(environment):
   def run(*flags, **options):
     return subprocess.run(
-      command(*flags, **options), cwd=ROOT, env=environment, text=True,
-      capture_output=True, timeout=300,
-    )  # fmt: skip
+      command(*flags, **options),
+      cwd=ROOT,
+      env=environment,
+      text=True,
+      capture_output=True,
+      timeout=300,
+    )
 
   return run
 
 
-def test_it_ends_with_a_table_and_is_shown_again_without_training(
-  ask, tmp_path
-):
+def test_it_ends_with_a_table_and_is_shown_again_without_training(ask, tmp_path):
   flags = QUICK, f'--workdir={tmp_path}', '--config.epochs=2'
   first, again = ask(*flags), ask(*flags)
   rows = []
   for answer in (first, again):
     assert answer.returncode == 0, answer.stderr
-    rows += [
-      line for line in answer.stdout.splitlines() if ' autorec_item  ' in line
-    ]
+    rows += [line for line in answer.stdout.splitlines() if ' autorec_item  ' in line]
   assert len(rows) == 2 and rows[0] == rows[1]
   assert 'ratings/s' in first.stdout
   assert 'ratings/s' not in again.stdout
@@ -103,9 +103,7 @@ def test_commands_train_in_32_bits():
     assert not jax.config.jax_enable_x64
 
 
-def test_what_cannot_be_trained_is_refused_before_what_stands_beside_it(
-  ask, tmp_path
-):
+def test_what_cannot_be_trained_is_refused_before_what_stands_beside_it(ask, tmp_path):
   for name in ('films', 'books'):
     rows = [f'{u},{name}{i},5' for u in range(30) for i in range(u, u + 9)]
     text = '\n'.join(['user,item,rating', *rows])
@@ -137,18 +135,19 @@ def test_a_device_that_is_not_there_is_said_in_one_line(ask, environment):
   assert done.stderr.splitlines()[-1].startswith(says)
 
 
-def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(
-  ask, environment, tmp_path
-):
+def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(ask, environment, tmp_path):
   flags = QUICK, '--config.epochs=40', '--checkpoint_seconds=0'
   whole = ask(*flags, f'--workdir={tmp_path / "whole"}')
   assert whole.returncode == 0, whole.stderr
   broken = [*flags, f'--workdir={tmp_path / "broken"}']
   for lines in (3, 12, 20):
     process = subprocess.Popen(
-      command(*broken), cwd=ROOT, env=environment,
-      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+      command(*broken),
+      cwd=ROOT,
+      env=environment,
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.DEVNULL,
+    )
     _wait_for_lines(tmp_path / 'broken', lines, process)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
@@ -213,9 +212,12 @@ def test_help_and_a_wrong_flag_import_nothing_slow(environment, flag):
     'assert not slow, slow'
   )
   subprocess.run(
-    [sys.executable, '-c', code], cwd=ROOT, env=environment, check=True,
+    [sys.executable, '-c', code],
+    cwd=ROOT,
+    env=environment,
+    check=True,
     capture_output=True,
-  )  # fmt: skip
+  )
 
 
 def test_a_workdir_that_is_a_file_is_said_to_be_one(ask, tmp_path):
@@ -250,18 +252,24 @@ def test_own_files_are_read_and_their_ids_kept(ask, tmp_path):
     '--config=configs/autorec.py:item,tables,quick',
     f'--config.data.source={tmp_path / "source.csv"}',
     f'--config.data.target={tmp_path / "target.csv"}',
-    '--config.data.user=who', '--config.data.item=what',
-    '--config.data.rating=stars', f'--workdir={tmp_path / "runs"}',
-  )  # fmt: skip
+    '--config.data.user=who',
+    '--config.data.item=what',
+    '--config.data.rating=stars',
+    f'--workdir={tmp_path / "runs"}',
+  )
   assert answer.returncode == 0, answer.stderr
   assert '40 users' in answer.stdout
 
 
 def test_a_search_is_kept_and_its_choice_tested_on_seeds_at_once(ask, tmp_path):
   flags = [
-    QUICK, f'--workdir={tmp_path / "runs"}', f'--keep={tmp_path / "kept"}',
-    '--config.epochs=2', '--config.patience=2', '--config.search.trials=2',
-  ]  # fmt: skip
+    QUICK,
+    f'--workdir={tmp_path / "runs"}',
+    f'--keep={tmp_path / "kept"}',
+    '--config.epochs=2',
+    '--config.patience=2',
+    '--config.search.trials=2',
+  ]
   ours = functools.partial(ask, *flags, module='experiments.tune')
   answer = ours('--seeds=0')
   assert answer.returncode == 0, answer.stderr
@@ -270,7 +278,7 @@ def test_a_search_is_kept_and_its_choice_tested_on_seeds_at_once(ask, tmp_path):
   assert answer.returncode == 0, answer.stderr
   assert 'from its search that is kept in' in answer.stdout
   (folder,) = (tmp_path / 'runs').glob('*-tuned2-*')
-  records = results.read(folder / 'records.jsonl')
+  records = files.read(folder / 'records.jsonl')
   assert [record['seed'] for record in records] == [0, 1]
   (kept,) = (tmp_path / 'kept').glob('*.json')
   found = json.loads(kept.read_text())

@@ -6,32 +6,31 @@ import pytest
 
 from experiments import protocols, run
 from tests import helpers
-from xdomain import base, evaluate
-from xdomain.data import arrays, pairs
+from xdomain import base
+from xdomain.data import device, pairs, types
+from xdomain.evaluation import ratings
 
 RANKING = protocols.PROTOCOLS['leave_one_out']
 RATING = protocols.PROTOCOLS['rating']
 
 
 def prepared(pair, valid, test, data, shown=None, scale=(0, 1)):
-  dataset = base.Dataset('small', pair, None, scale, ())
+  dataset = types.Dataset('small', pair, None, scale, ())
   return run.Prepared(dataset, None, valid, test, {}, 'both', None, data, shown)
 
 
 def asked(item):
   """A user is asked about an item, among items 3 and 4."""
-  held = base.HeldOut(
-    np.array([0]), np.array([item]), np.ones(1), np.array([[3, 4]])
-  )
-  return base.Held(None, arrays.ranking_queries(held))
+  held = types.HeldOut(np.array([0]), np.array([item]), np.ones(1), np.array([[3, 4]]))
+  return types.Held(None, device.ranking_queries(held))
 
 
 @pytest.mark.parametrize('is_shown', [False, True])
 def test_a_ranking_is_of_the_test_among_what_is_not_known(is_shown):
   table = jnp.array([[9.0, 8, 5, 6, 1, 0]])
-  whole = helpers.ratings([[0, 0, 1], [0, 1, 1], [0, 2, 1]], 1, 6)
+  whole = helpers.ratings_of([[0, 0, 1], [0, 1, 1], [0, 2, 1]], 1, 6)
   nothing, one = (
-    arrays.put(base.Pair(whole, pairs.take(whole, slice(n)))) for n in (0, 1)
+    device.put(types.Pair(whole, pairs.take(whole, slice(n)))) for n in (0, 1)
   )
 
   def predict(state, data):
@@ -39,7 +38,7 @@ def test_a_ranking_is_of_the_test_among_what_is_not_known(is_shown):
     return lambda users, items: seen * table[users[:, None], items]
 
   data, shown = (nothing, one) if is_shown else (one, None)
-  given = prepared(base.Pair(whole, whole), asked(1), asked(2), data, shown)
+  given = prepared(types.Pair(whole, whole), asked(1), asked(2), data, shown)
   answer = RANKING.answer(given, base.Model((), predict), None)
   assert answer.shared['item'] == [2]
   assert answer.shared['catalogue'] == [4]  # Items 0 and 1 are known.
@@ -48,25 +47,25 @@ def test_a_ranking_is_of_the_test_among_what_is_not_known(is_shown):
 
 
 def test_errors_are_of_the_test_of_each_domain():
-  pair = base.Pair(
-    helpers.ratings([[0, 0, 3]], 2, 1), helpers.ratings([[0, 0, 3]], 2, 1)
+  pair = types.Pair(
+    helpers.ratings_of([[0, 0, 3]], 2, 1), helpers.ratings_of([[0, 0, 3]], 2, 1)
   )
 
   def held(source, target):
-    return base.Held(*(
-      arrays.rating_queries(
-        base.HeldOut(np.array([1]), np.array([0]), np.array([value]))
+    return types.Held(
+      *(
+        device.rating_queries(
+          types.HeldOut(np.array([1]), np.array([0]), np.array([value]))
+        )
+        for value in (source, target)
       )
-      for value in (source, target)
-    ))  # fmt: skip
+    )
 
   def says(value):
     return lambda state, data: lambda users, items: jnp.full(items.shape, value)
 
   model = base.Model((), says(2.0), predict_source=says(4.0))
-  given = prepared(
-    pair, held(4.0, 2.0), held(3.0, 5.0), arrays.put(pair), scale=(1, 5)
-  )
+  given = prepared(pair, held(4.0, 2.0), held(3.0, 5.0), device.put(pair), scale=(1, 5))
   answer = RATING.answer(given, model, None)
   assert answer.measures['test']['rmse'] == 3
   assert answer.measures['test_source']['rmse'] == 1
@@ -78,16 +77,14 @@ def test_what_chooses_the_epoch_is_what_is_reported():
   dataset = prepared(None, None, None, None, scale=(1, 5)).dataset
   model = base.Model((), None, lambda data, users, items: items > 0)
   measure = RATING.measure(dataset, model)
-  assert measure == evaluate.RatingError((1, 5), model.trained)
+  assert measure == ratings.RatingError((1, 5), model.trained)
 
 
 def test_the_better_of_two_has_a_difference_below_0():
   rng = np.random.default_rng(0)
   user, truth = np.arange(50), np.zeros(50)
   error = rng.normal(size=50)
-  ours, theirs = (
-    {'user': user, 'truth': truth, 'rating': error * by} for by in (1, 2)
-  )
+  ours, theirs = ({'user': user, 'truth': truth, 'rating': error * by} for by in (1, 2))
   ((name, value, low, high),) = RATING.differences(ours, theirs)
   assert name == 'RMSE'
   assert value == pytest.approx(-np.sqrt(np.mean(error**2)))

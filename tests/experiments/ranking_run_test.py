@@ -8,8 +8,10 @@ from ml_collections import config_dict
 
 from configs import common
 from experiments import arguments, build, recommend, run
-from xdomain import ranking, report, results
+from xdomain import files
 from xdomain.data import synthetic
+from xdomain.evaluation import rankings
+from xdomain.reporting import report
 
 
 @pytest.fixture(autouse=True)
@@ -42,31 +44,28 @@ def folders(tmp_path_factory, request):
 
 
 def test_a_record_holds_measures_of_every_kind_with_intervals(folders):
-  (record,) = results.read(folders['shared'] / 'records.jsonl')
+  (record,) = files.read(folders['shared'] / 'records.jsonl')
   for kind in ('sampled', 'full', 'expected'):
-    assert set(record['test'][kind]) == set(ranking.names())
+    assert set(record['test'][kind]) == set(rankings.names())
     low, high = record['test'][f'{kind}_interval']['ndcg@10']
     assert low < record['test'][kind]['ndcg@10'] < high
   assert 0 < record['valid_ndcg@10'] < 1
-  lines = results.read(folders['shared'] / 'metrics.jsonl')
+  lines = files.read(folders['shared'] / 'metrics.jsonl')
   best = max(line['valid_ndcg@10'] for line in lines)
   assert record['valid_ndcg@10'] == pytest.approx(best)
 
 
 def test_the_measures_follow_from_the_places_that_are_kept(folders):
-  (record,) = results.read(folders['shared'] / 'records.jsonl')
+  (record,) = files.read(folders['shared'] / 'records.jsonl')
   with np.load(folders['shared'] / 'test.npz') as test:
     (sampled,) = test['sampled']
-    means = ranking.gains(sampled).mean(axis=0)
-  assert list(record['test']['sampled'].values()) == pytest.approx(
-    means.tolist()
-  )
+    means = rankings.gains(sampled).mean(axis=0)
+  assert list(record['test']['sampled'].values()) == pytest.approx(means.tolist())
 
 
 def test_methods_with_other_views_answer_the_same_queries(folders):
   first, second = (
-    results.read(folders[name] / 'records.jsonl')[0]
-    for name in ('shared', 'merged')
+    files.read(folders[name] / 'records.jsonl')[0] for name in ('shared', 'merged')
   )
   assert first['hashes'] == second['hashes']
   rows = run.differences(config(), folders['shared'], folders['merged'])
@@ -81,7 +80,7 @@ def test_a_summary_averages_seeds(folders):
   records = [
     record
     for folder in folders.values()
-    for record in results.read(folder / 'records.jsonl')
+    for record in files.read(folder / 'records.jsonl')
   ]
   (shared, merged) = report.over_seeds(records)
   assert shared['method'] == 'shared_vae'
@@ -108,9 +107,7 @@ def test_new_people_are_asked_about_and_never_trained_on(variant, tmp_path):
   prepared = run.prepare(config(variant), say=lambda line: None)
   asked = np.unique(prepared.split.test.target.user)
   assert not np.isin(prepared.split.train.target.user, asked).any()
-  (record,) = run.run(
-    config(variant), prepared, tmp_path, watch=lambda report: None
-  )
+  (record,) = run.run(config(variant), prepared, tmp_path, watch=lambda report: None)
   test = record['test']
   assert test['users'] == asked.size < test['queries']
   assert test['sampled_macro']['hr@10'] != test['sampled']['hr@10']
@@ -163,9 +160,7 @@ def test_a_method_that_sees_nothing_of_new_people_says_so(tmp_path):
     ('configs/shared_vae.py:aux,synthetic,quick', 'both', 'auxiliary vectors'),
   ],
 )
-def test_data_that_lacks_what_a_method_reads_is_said(
-  text, view, message, tmp_path
-):
+def test_data_that_lacks_what_a_method_reads_is_said(text, view, message, tmp_path):
   unfit = arguments.load(text)
   unfit.view, unfit.epochs, unfit.patience = view, 1, 1
   prepared = run.prepare(unfit, say=lambda line: None)
@@ -175,9 +170,7 @@ def test_data_that_lacks_what_a_method_reads_is_said(
 
 
 def test_a_share_of_the_target_is_shown_but_not_trained_on(tmp_path):
-  partly = config(
-    protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5)
-  )
+  partly = config(protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5))
   prepared = run.prepare(partly, say=lambda line: None)
   asked = np.unique(prepared.split.test.target.user)
   length = prepared.data.target.by_user.length
@@ -222,10 +215,12 @@ def reviews(path, text):
         kind = 'lasers' if (user + item) % 2 else 'kisses'
         rating = 5.0 if (user + item) % 3 else 2.0
         line = {
-          'reviewerID': f'u{user}', 'asin': f'{path.stem}{item}',
-          'overall': rating, 'unixReviewTime': item,
+          'reviewerID': f'u{user}',
+          'asin': f'{path.stem}{item}',
+          'overall': rating,
+          'unixReviewTime': item,
           'reviewText': f'{text} {kind} {kind} are what it is about',
-        }  # fmt: skip
+        }
         file.write(json.dumps(line) + '\n')
 
 
@@ -237,9 +232,7 @@ def test_reviews_become_vectors_and_the_split_stays(tmp_path, monkeypatch):
   reviews(tmp_path / 'amazon' / 'reviews_Books.json', 'book')
   aux = config('aux', reviews=True)
   with aux.unlocked():
-    aux.data = dict(
-      kind='amazon_implicit', positive=4.0, at_least=3, item_at_least=1
-    )
+    aux.data = dict(kind='amazon_implicit', positive=4.0, at_least=3, item_at_least=1)
   aux.split.negatives = 2
   prepared = run.prepare(aux, say=lambda line: None)
   users = prepared.sizes.users
@@ -248,11 +241,10 @@ def test_reviews_become_vectors_and_the_split_stays(tmp_path, monkeypatch):
   assert run.prepare(aux, say=len).hashes == prepared.hashes
 
 
-def test_without_review_files_the_error_says_which_to_get(
-  tmp_path, monkeypatch
-):
+def test_without_review_files_the_error_says_which_to_get(tmp_path, monkeypatch):
   monkeypatch.setenv('XDOMAIN_DATA', str(tmp_path))
-  from xdomain.data import amazon, tables
+  from xdomain.data import types
+  from xdomain.data.readers import amazon
 
-  with pytest.raises(tables.DataError, match=r'reviews_Books\.json\.gz'):
+  with pytest.raises(types.DataError, match=r'reviews_Books\.json\.gz'):
     amazon.find_reviews('Books')

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from experiments import arguments, build, recommend, run
-from xdomain import ranking, results
-from xdomain import train as fit
-from xdomain.data import arrays
+from xdomain import files
+from xdomain.data import device
+from xdomain.evaluation import rankings
+from xdomain.training import loop
 
 
 def train(config, folder):
@@ -23,9 +24,7 @@ def train(config, folder):
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, request):
   folder = tmp_path_factory.mktemp('run')
-  config = arguments.load(
-    str(request.config.rootpath / 'configs/darec.py:item,quick')
-  )
+  config = arguments.load(str(request.config.rootpath / 'configs/darec.py:item,quick'))
   return folder, train(config, folder).dataset
 
 
@@ -55,8 +54,11 @@ def test_all_users_are_asked_for_in_a_file(trained, tmp_path, request):
   command = f'-m experiments.recommend --run={folder} --top=3 --out={file}'
   done = subprocess.run(
     [sys.executable, *command.split()],
-    cwd=request.config.rootpath, capture_output=True, text=True, check=True,
-  )  # fmt: skip
+    cwd=request.config.rootpath,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
   users = dataset.pair.target.n_users
   rows = recommend.recommend(folder, [], top=3)
   assert [user for user, _, _ in rows[::3]] == dataset.ids.users.tolist()
@@ -150,7 +152,7 @@ def test_people_are_known_by_all_they_did_held_out_or_not(spec, tmp_path):
     config, [given], method, tmp_path, run.give(config, [given], method)
   ).best
   score, everything = (
-    method.model.predict(state, arrays.put(pair))
+    method.model.predict(state, device.put(pair))
     for pair in (given.split.train, given.dataset.pair)
   )
   of_u3 = given.dataset.ids.users.tolist().index('u3')
@@ -201,7 +203,7 @@ def test_a_run_that_has_not_ended_is_not_asked(trained, tmp_path):
 def test_a_run_that_diverged_says_so(tmp_path):
   config = arguments.load('configs/autorec.py:quick')
   config.hyper.lr = 1e30
-  with pytest.raises(fit.Diverged):
+  with pytest.raises(loop.Diverged):
     train(config, tmp_path)
   with pytest.raises(build.ConfigError, match='the loss is not finite'):
     recommend.recommend(tmp_path, ['u3'], top=1)
@@ -231,16 +233,18 @@ def test_a_file_without_ids_does_not_mean_everybody(tmp_path):
 @pytest.mark.parametrize(
   'name, read',
   [
-    ('top.csv', pl.read_csv), ('top.json', pl.read_json),
+    ('top.csv', pl.read_csv),
+    ('top.json', pl.read_json),
     ('new/top.parquet', pl.read_parquet),
   ],
-)  # fmt: skip
+)
 def test_files_are_of_the_kind_that_they_are_called(name, read, tmp_path):
   path = recommend._writable(tmp_path / name)
   recommend._write(path, [('u', 'a,b', 3.5), ('u', 'c', 1 / 3)])
   assert read(path).rows() == [
-    ('u', 'a,b', 3.5), ('u', 'c', pytest.approx(1 / 3)),
-  ]  # fmt: skip
+    ('u', 'a,b', 3.5),
+    ('u', 'c', pytest.approx(1 / 3)),
+  ]
   assert len(list(path.parent.iterdir())) == 1
 
 
@@ -264,8 +268,10 @@ def test_what_cannot_be_written_is_refused_at_once(name, says, tmp_path):
 def test_wrong_words_are_answered_in_one_line(words, says, request):
   done = subprocess.run(
     [sys.executable, '-m', 'experiments.recommend', '--run=r', *words],
-    cwd=request.config.rootpath, capture_output=True, text=True,
-  )  # fmt: skip
+    cwd=request.config.rootpath,
+    capture_output=True,
+    text=True,
+  )
   assert done.returncode == 2 and done.stdout == ''
   assert done.stderr.lower().startswith('error: ' + says.lower()[:4])
   assert says.lower() in done.stderr.lower() and done.stderr.count('\n') == 1
@@ -273,48 +279,38 @@ def test_wrong_words_are_answered_in_one_line(words, says, request):
 
 def test_a_run_on_other_data_than_there_is_now_is_not_asked(trained, tmp_path):
   folder = shutil.copytree(trained[0], tmp_path / 'run')
-  (record,) = results.read(folder / 'records.jsonl')
+  (record,) = files.read(folder / 'records.jsonl')
   record['hashes']['data'] = 'other'
-  results.write(folder / 'records.jsonl', results.line(record))
-  with pytest.raises(
-    build.ConfigError, match='has changed since; put the data'
-  ):
+  files.write(folder / 'records.jsonl', files.line(record))
+  with pytest.raises(build.ConfigError, match='has changed since; put the data'):
     recommend.recommend(folder, ['u3'], top=1)
 
 
 def noted(monkeypatch):
   """What `ranking.best` is called with."""
-  calls, best = [], ranking.best
+  calls, best = [], rankings.best
 
   def noting(model, state, seen, *args, trained_on):
     calls.append((seen, trained_on))
     return best(model, state, seen, *args, trained_on=trained_on)
 
-  monkeypatch.setattr(ranking, 'best', noting)
+  monkeypatch.setattr(rankings, 'best', noting)
   return calls
 
 
-def test_the_best_epoch_recommends_with_the_fallback_of_ratings(
-  tmp_path, monkeypatch
-):
+def test_the_best_epoch_recommends_with_the_fallback_of_ratings(tmp_path, monkeypatch):
   train(arguments.load('configs/bias.py:quick'), tmp_path)
   calls, restore = noted(monkeypatch), run.restore
   before = recommend.recommend(tmp_path, ['u3'], top=5)
-  monkeypatch.setattr(
-    run, 'restore', lambda *args: restore(*args)._replace(state=None)
-  )
+  monkeypatch.setattr(run, 'restore', lambda *args: restore(*args)._replace(state=None))
   assert recommend.recommend(tmp_path, ['u3'], top=5) == before
   everything, trained_on = (seen.target.by_user.n_entries for seen in calls[0])
   assert trained_on < everything
 
 
-def test_new_people_are_recommended_items_by_what_is_shown(
-  tmp_path, monkeypatch
-):
+def test_new_people_are_recommended_items_by_what_is_shown(tmp_path, monkeypatch):
   config = arguments.load('configs/shared_vae.py:shared,quick')
-  config.update(
-    protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5)
-  )
+  config.update(protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5))
   given = train(config, tmp_path)
   new = int(given.split.test.target.user[0])
   calls = noted(monkeypatch)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from experiments import arguments, build, run
-from xdomain import checkpoint, results, train
-from xdomain.data import synthetic, tables
+from xdomain import files
+from xdomain.data import synthetic, types
+from xdomain.training import checkpoint, loop
 
 
 class Killed(BaseException):
@@ -45,8 +46,8 @@ def go(config, folder, watch=lambda report: None, seconds=0.0):
 
 def of_interest(folder):
   """What must not depend on how often a run was broken."""
-  lines = results.read(folder / 'metrics.jsonl')
-  (record,) = results.read(folder / 'records.jsonl')
+  lines = files.read(folder / 'metrics.jsonl')
+  (record,) = files.read(folder / 'records.jsonl')
   for each in (*lines, record):
     for name in ('seconds', 'time'):
       each.pop(name, None)
@@ -55,9 +56,7 @@ def of_interest(folder):
 
 
 @pytest.mark.parametrize('seconds', [0.0, 1e9])
-def test_a_run_broken_in_every_stage_ends_as_the_unbroken_one(
-  tmp_path, seconds
-):
+def test_a_run_broken_in_every_stage_ends_as_the_unbroken_one(tmp_path, seconds):
   go(config(), tmp_path / 'unbroken')
   for n in (2, 3, 4):
     with pytest.raises(Killed):
@@ -91,9 +90,7 @@ def test_a_sweep_leaves_a_record_a_member_equal_to_its_run(tmp_path):
     alone.hyper.lr = record['hyper']['lr']
     (single,) = go(alone, tmp_path / f'{record["hyper"]["lr"]}')
     assert record['valid_rmse'] == pytest.approx(single['valid_rmse'], abs=1e-4)
-    assert record['test']['rmse'] == pytest.approx(
-      single['test']['rmse'], abs=1e-4
-    )
+    assert record['test']['rmse'] == pytest.approx(single['test']['rmse'], abs=1e-4)
 
 
 @pytest.mark.parametrize('seconds', [0.0, 1e9])
@@ -103,9 +100,9 @@ def test_a_diverged_run_says_where_and_keeps_the_last_good_checkpoint(
   wild = config()
   wild.hyper.update(beta=3e38, target=3e38)  # Only stage 2 overflows.
   for _ in 'ab':  # The second time it is said from the record.
-    with pytest.raises(train.Diverged, match='stage darec: the loss'):
+    with pytest.raises(loop.Diverged, match='stage darec: the loss'):
       go(wild, tmp_path, seconds=seconds)
-  (record,) = results.read(tmp_path / 'records.jsonl')
+  (record,) = files.read(tmp_path / 'records.jsonl')
   assert record['failed'] and 'test' not in record
   prepared = run.prepare(wild, say=lambda line: None)
   method = build.method(wild, prepared.sizes)
@@ -124,7 +121,7 @@ def test_a_member_that_diverged_at_once_has_no_measures(tmp_path):
   for name in ('records.jsonl', 'metrics.jsonl'):
     text = (tmp_path / name).read_text()
     assert 'NaN' not in text and 'Infinity' not in text
-  assert results.read(tmp_path / 'records.jsonl')[1]['valid_rmse'] is None
+  assert files.read(tmp_path / 'records.jsonl')[1]['valid_rmse'] is None
 
 
 def test_a_member_that_diverged_has_no_measures_of_the_source_either(tmp_path):
@@ -141,7 +138,7 @@ def test_ratings_that_are_all_the_same_are_not_predicted():
   target = target._replace(value=np.ones_like(target.value))
   ones = dataset._replace(pair=dataset.pair._replace(target=target))
   run._check_ratings(config(), dataset)
-  with pytest.raises(tables.DataError, match='every rating of the target is 1'):
+  with pytest.raises(types.DataError, match='every rating of the target is 1'):
     run._check_ratings(config(), ones)
 
 
@@ -166,7 +163,7 @@ def test_the_seconds_of_a_broken_run_are_those_of_all_its_parts(tmp_path):
   with pytest.raises(Killed):
     go(config(), tmp_path, killed_after(4))
   (record,) = go(config(), tmp_path)
-  lines = results.read(tmp_path / 'metrics.jsonl')
+  lines = files.read(tmp_path / 'metrics.jsonl')
   assert record['seconds'] == pytest.approx(
     sum(line['seconds'] for line in lines), abs=0.06
   )

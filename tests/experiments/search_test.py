@@ -6,7 +6,7 @@ import pytest
 
 from experiments import arguments, build, run, search, show
 from tests.experiments.run_test import Killed
-from xdomain import results
+from xdomain import files
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def test_the_best_on_validation_is_chosen_and_the_test_set_is_left_alone(
   assert best.model.embed == found['trials'][0]['model']['embed']
   assert not list(tmp_path.glob('**/test.npz'))
   for path in tmp_path.glob('**/records.jsonl'):
-    assert all('test' not in record for record in results.read(path))
+    assert all('test' not in record for record in files.read(path))
   (saved,) = tmp_path.glob('*-search-*/search.json')
   assert json.loads(saved.read_text()) == found
 
@@ -94,9 +94,7 @@ def test_a_killed_search_repeats_no_finished_trial(tmp_path, monkeypatch):
     with pytest.raises(Killed):
       go(config(), tmp_path / 'broken')
   trained, train = [], run._train
-  monkeypatch.setattr(
-    run, '_train', lambda *args: trained.append(1) or train(*args)
-  )
+  monkeypatch.setattr(run, '_train', lambda *args: trained.append(1) or train(*args))
   again = go(config(), tmp_path / 'broken')
   assert len(trained) == 1
   assert again['trials'] == whole['trials']
@@ -111,8 +109,12 @@ def test_a_trial_that_diverged_is_last_and_harms_no_other(tmp_path):
 
 def test_a_trial_that_diverged_after_its_best_epoch_is_not_chosen():
   about = {
-    'hashes': {}, 'seconds': 1.0, 'epoch': 1, 'device': 'cpu', 'git': None,
-  }  # fmt: skip
+    'hashes': {},
+    'seconds': 1.0,
+    'epoch': 1,
+    'device': 'cpu',
+    'git': None,
+  }
   fine, broken = (
     {'valid_rmse': value, 'failed': failed} | about
     for value, failed in ((0.9, False), (0.8, True))
@@ -156,8 +158,9 @@ def test_a_search_that_is_kept_is_found_again_and_stands_in_their_table(
   assert again == {'config': search.plain(tuned)} | found
   _, _, *lines = (tmp_path / 'kept/table.md').read_text().splitlines()
   assert [line.split(' | ')[:2] for line in lines] == [
-    ['| aaa', '2'], ['| autorec_item', '2'],
-  ]  # fmt: skip
+    ['| aaa', '2'],
+    ['| autorec_item', '2'],
+  ]
   assert f'lr={found["trials"][0]["hyper"]["lr"]}' in lines[1]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import arguments, build, cells, recommend, run, show, sweep
-from xdomain import results
+from xdomain import files
 
 
 @pytest.fixture(autouse=True)
@@ -53,15 +53,13 @@ def test_all_members_are_trained_once_whatever_the_width():
   assert sweep.parts(swept, data) == [(swept, data)]
 
 
-def test_a_sweep_that_goes_on_has_the_width_that_it_began_with(
-  tmp_path, monkeypatch
-):
+def test_a_sweep_that_goes_on_has_the_width_that_it_began_with(tmp_path, monkeypatch):
   swept = config()
   swept.sweep.hyper.lr = (1e-3, 1e-2, 1e-1)
   data = [prepared(swept)]
   begun = sweep.parts(swept, data, tmp_path)
   assert len(begun) == 1
-  monkeypatch.setattr(sweep.train, 'width', lambda *args, **kwargs: 1)
+  monkeypatch.setattr(sweep.loop, 'width', lambda *args, **kwargs: 1)
   assert sweep.parts(swept, data, tmp_path) == begun
   assert len(sweep.parts(swept, data)) == 3
 
@@ -88,30 +86,31 @@ def shown(swept, tmp_path):
   return records, folder
 
 
-def test_a_sweep_over_seeds_and_values_leaves_records_table_and_plot(
-  tmp_path, capsys
-):
+def test_a_sweep_over_seeds_and_values_leaves_records_table_and_plot(tmp_path, capsys):
   swept = config(width=1)
   swept.sweep.seed = (0, 1)
   swept.sweep.hyper.lr = (1e-3, 1e-2)
   records, folder = shown(swept, tmp_path)
   assert [(r['seed'], r['hyper']['lr']) for r in records] == [
-    (0, 1e-3), (0, 1e-2), (1, 1e-3), (1, 1e-2),
-  ]  # fmt: skip
-  assert results.read(folder / 'records.jsonl') == records
+    (0, 1e-3),
+    (0, 1e-2),
+    (1, 1e-3),
+    (1, 1e-2),
+  ]
+  assert files.read(folder / 'records.jsonl') == records
   table = (folder / 'table.md').read_text().splitlines()
   assert [line.split(' | ')[:2] for line in table[2:]] == [
-    ['| autorec_item lr=0.001', '2'], ['| autorec_item lr=0.01', '2'],
-  ]  # fmt: skip
+    ['| autorec_item lr=0.001', '2'],
+    ['| autorec_item lr=0.01', '2'],
+  ]
   assert {path.name for path in folder.glob('plot.*')} == {
-    'plot.png', 'plot.svg',
-  }  # fmt: skip
+    'plot.png',
+    'plot.svg',
+  }
   assert 'autorec_item lr=0.01' in capsys.readouterr().out
 
 
-def test_a_member_that_diverged_is_named_and_the_others_are_shown(
-  tmp_path, capsys
-):
+def test_a_member_that_diverged_is_named_and_the_others_are_shown(tmp_path, capsys):
   swept = config()
   swept.sweep.hyper.lr = (1e-2, 1e30)
   swept.sweep.hyper.alpha = (1e-4, 1e-3)
@@ -145,14 +144,10 @@ def seeds_at_once(**fields):
     (3, [(0,), (4,), (5,)]),
   ],
 )
-def test_as_many_seeds_are_trained_at_once_as_fit_with_all_members(
-  width, seeds
-):
+def test_as_many_seeds_are_trained_at_once_as_fit_with_all_members(width, seeds):
   swept = seeds_at_once(width=width)
   turns = [turn for turn, _ in sweep.turns(swept, prepared)]
-  assert [
-    tuple(each.seed for each in build.by_seed(turn)) for turn in turns
-  ] == seeds
+  assert [tuple(each.seed for each in build.by_seed(turn)) for turn in turns] == seeds
   assert [build.is_sweep(turn) for turn in turns] == [True] * len(turns)
 
 
@@ -165,9 +160,7 @@ def test_seeds_at_once_leave_what_each_leaves_alone(tmp_path):
   for ours, theirs in zip(together, alone):
     for field in ('hyper', 'seed', 'hashes'):
       assert ours[field] == theirs[field]
-    assert ours['test']['rmse'] == pytest.approx(
-      theirs['test']['rmse'], abs=1e-4
-    )
+    assert ours['test']['rmse'] == pytest.approx(theirs['test']['rmse'], abs=1e-4)
     key = cells.identity(theirs['config'], theirs['hyper'])
     (found,) = there[key]
     assert found.record == ours and found.folder == folder

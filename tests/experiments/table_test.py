@@ -21,8 +21,9 @@ from experiments import (
   statistics,
   summary,
 )
-from xdomain import figures, report, results, typeset
-from xdomain.data import tables
+from xdomain import files
+from xdomain.data import types
+from xdomain.reporting import figures, report, typeset
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +73,11 @@ def fill(config, tmp_path):
 def test_every_cell_is_the_rows_config_on_the_columns_terms():
   there = cells.of(small())
   assert list(there) == [
-    ('bias', '80 %'), ('bias', '90 %'),
-    ('AutoRec', '80 %'), ('AutoRec', '90 %'),
-  ]  # fmt: skip
+    ('bias', '80 %'),
+    ('bias', '90 %'),
+    ('AutoRec', '80 %'),
+    ('AutoRec', '90 %'),
+  ]
   assert there['AutoRec', '80 %'].split.test == 0.2
   assert there['AutoRec', '90 %'].split.test == 0.1
   assert there['AutoRec', '80 %'].method == 'autorec'
@@ -100,10 +103,14 @@ def test_a_table_is_trained_written_and_printed_again_without_training(
   folder = filled / 'out' / 'small_quick'
   first = {path.name: path.read_bytes() for path in folder.iterdir()}
   assert set(first) == {
-    'table.md', 'table.csv', 'table.tex', 'plot.png', 'plot.svg',
+    'table.md',
+    'table.csv',
+    'table.tex',
+    'plot.png',
+    'plot.svg',
     'records.jsonl.xz',
-  }  # fmt: skip
-  records = results.read(folder / 'records.jsonl.xz')
+  }
+  records = files.read(folder / 'records.jsonl.xz')
   assert len(records) == 2 * 2 * 2
   lines = list(csv.DictReader(first['table.csv'].decode().splitlines()))
   of_one = [r for r in records if (r['row'], r['column']) == ('bias', '80 %')]
@@ -118,9 +125,7 @@ def test_a_table_is_trained_written_and_printed_again_without_training(
   assert first['table.md'].decode() in capsys.readouterr().out
 
 
-def test_what_is_kept_suffices_where_there_are_no_run_folders(
-  filled, monkeypatch
-):
+def test_what_is_kept_suffices_where_there_are_no_run_folders(filled, monkeypatch):
   folder = filled / 'out' / 'small_quick'
   table = (folder / 'table.md').read_text()
   monkeypatch.setattr(make, '_train', None)
@@ -138,7 +143,7 @@ def test_a_record_kept_by_another_table_stands_in_the_cell_of_this_one(
     config.columns = ('ninety',)
   monkeypatch.setattr(make, '_train', None)
   make.table(config, filled / 'none', filled / 'out', show.Show())
-  records = results.read(filled / 'out' / 'other' / 'records.jsonl.xz')
+  records = files.read(filled / 'out' / 'other' / 'records.jsonl.xz')
   assert {record['column'] for record in records} == {'ninety'}
   assert len(records) == 4
   for record in records:
@@ -155,8 +160,9 @@ def test_only_what_is_missing_is_trained(filled, monkeypatch):
   config.seeds = (0, 1, 2)
   fill(config, filled)
   assert [(c.name, c.seed) for c in trained if c.name != 'bias'] == [
-    ('autorec_item', 2), ('autorec_item', 2),
-  ]  # fmt: skip
+    ('autorec_item', 2),
+    ('autorec_item', 2),
+  ]
   assert len([c for c in trained if c.name == 'bias']) == 6
 
 
@@ -197,9 +203,7 @@ def _digest(there):
   return digest
 
 
-def test_a_record_of_other_data_or_another_version_fills_no_cell(
-  filled, monkeypatch
-):
+def test_a_record_of_other_data_or_another_version_fills_no_cell(filled, monkeypatch):
   config = small()
   cell = cells.of(config)['bias', '80 %']
   cell.seed = 0
@@ -231,14 +235,15 @@ def test_what_differs_in_hyper_parameters_alone_is_trained_together():
   third.epochs = 7
   both, alone = cells.together([one, other, third])
   assert [m['penalty'] for m in build.members(both)] == [
-    one.hyper.penalty, 9.0,
-  ]  # fmt: skip
+    one.hyper.penalty,
+    9.0,
+  ]
   assert alone.epochs == 7 and not build.is_sweep(alone)
 
 
 def test_what_users_came_to_adds_up_to_the_measure(filled):
   folder = filled / 'out' / 'small_quick'
-  for record in results.read(folder / 'records.jsonl.xz'):
+  for record in files.read(folder / 'records.jsonl.xz'):
     by_user = record['by_user']
     mean = sum(by_user['rmse']) / sum(by_user['n'])
     assert mean**0.5 == pytest.approx(record['test']['rmse'], rel=1e-2)
@@ -262,13 +267,11 @@ def ranking():
 def test_rankings_are_shown_at_10_and_then_sampled_and_full(tmp_path):
   folder = fill(ranking(), tmp_path)
   text = (folder / 'table.md').read_text()
-  at_10, sampled, full = re.findall(
-    r'^\| method \| (.*) \|$', text, re.MULTILINE
-  )
+  at_10, sampled, full = re.findall(r'^\| method \| (.*) \|$', text, re.MULTILINE)
   assert at_10 == 'HR@10 | NDCG@10 | full HR@10 | full NDCG@10'
   assert sampled.startswith('HR@5 | HR@10') and 'full' not in sampled
   assert full == 'full ' + sampled.replace('| ', '| full ')
-  record = results.read(folder / 'records.jsonl.xz')[0]
+  record = files.read(folder / 'records.jsonl.xz')[0]
   by_user, test = record['by_user'], record['test']
   for measure in ('sampled ndcg@10', 'full hr@50'):
     kind, name = measure.split()
@@ -294,12 +297,14 @@ def test_those_who_were_asked_of_other_users_are_not_paired():
 
 
 def test_a_summary_of_kept_records_has_a_row_a_cell(filled):
-  records = results.read(filled / 'out' / 'small_quick' / 'records.jsonl.xz')
+  records = files.read(filled / 'out' / 'small_quick' / 'records.jsonl.xz')
   rows = report.over_seeds(summary._named(records))
   assert [(row['method'], row['seeds']) for row in rows] == [
-    ('bias, 80 %', '2'), ('bias, 90 %', '2'),
-    ('AutoRec, 80 %', '2'), ('AutoRec, 90 %', '2'),
-  ]  # fmt: skip
+    ('bias, 80 %', '2'),
+    ('bias, 90 %', '2'),
+    ('AutoRec, 80 %', '2'),
+    ('AutoRec, 90 %', '2'),
+  ]
   of_column = [record for record in records if record['column'] == '90 %']
   names = {record['name'] for record in summary._named(of_column)}
   assert names == {'bias', 'AutoRec'}
@@ -318,7 +323,7 @@ def test_all_but_the_best_are_compared_with_it(filled):
 def test_data_that_is_not_here_leaves_an_empty_column_that_says_so(
   tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(make.load, 'dataset', _not_here)
+  monkeypatch.setattr(make.sources, 'dataset', _not_here)
   folder = fill(small(), tmp_path)
   text = (folder / 'table.md').read_text()
   assert 'Not here: not here' in text
@@ -330,18 +335,18 @@ def test_rows_are_tuned_once_on_the_data_of_their_column(tmp_path, monkeypatch):
   config = small()
   config.tune = True
   folder = fill(config, tmp_path)
-  lines = results.read(folder / 'search.jsonl')
+  lines = files.read(folder / 'search.jsonl')
   assert [line['row'] for line in lines] == ['bias', 'AutoRec']
   assert all(len(line['trials']) == 8 for line in lines)
   best = lines[1]['trials'][0]['hyper']
-  for each in results.read(folder / 'records.jsonl.xz'):
+  for each in files.read(folder / 'records.jsonl.xz'):
     if each['row'] == 'AutoRec':
       assert {name: each['hyper'][name] for name in best} == best
   monkeypatch.setattr(make.search, 'search', None)
   monkeypatch.setattr(make, '_train', None)
   fill(config, tmp_path)
   table = (folder / 'table.md').read_text()
-  monkeypatch.setattr(make.load, 'dataset', _not_here)
+  monkeypatch.setattr(make.sources, 'dataset', _not_here)
   make.table(config, tmp_path / 'none', tmp_path / 'out', show.Show())
   assert (folder / 'table.md').read_text().startswith(table[:400])
 
@@ -369,7 +374,7 @@ def test_a_part_that_an_ablation_takes_away_is_not_searched_for():
 
 
 def _not_here(say, **data):
-  raise tables.DataError('not here')
+  raise types.DataError('not here')
 
 
 def test_an_overview_counts_what_is_missing(tmp_path):
@@ -389,14 +394,15 @@ def test_an_overview_is_of_the_table_that_is_asked_for(tmp_path):
 def test_sizes_of_data_stand_beside_the_papers(tmp_path, capsys):
   arg = common.parse_arg('', data=('movielens', 'amazon'))
   config = common.statistics(
-    'sizes', arg, title='Sizes', data={'small': common.synthetic()},
+    'sizes',
+    arg,
+    title='Sizes',
+    data={'small': common.synthetic()},
     paper={'small': dict.fromkeys(statistics.COUNTS, 10)},
-  )  # fmt: skip
+  )
   statistics.table(config, tmp_path, show.Show())
   table = (tmp_path / 'sizes' / 'table.md').read_text()
-  assert '| small | 300 | 80 | 6,000 | 120 | 9,000 | 75.00 % | 75.00 % |' in (
-    table
-  )
+  assert '| small | 300 | 80 | 6,000 | 120 | 9,000 | 75.00 % | 75.00 % |' in (table)
   assert '| small, paper | 10 | 10 | 10 | 10 | 10 | 90.00 % |' in table
   assert table in capsys.readouterr().out
 
@@ -406,24 +412,25 @@ def test_sizes_of_nothing_but_missing_data_are_an_error(tmp_path, monkeypatch):
   config = common.statistics(
     'sizes', arg, title='Sizes', data={'small': common.synthetic()}, paper={}
   )
-  monkeypatch.setattr(statistics.load, 'dataset', _not_here)
-  with pytest.raises(tables.DataError, match='not here'):
+  monkeypatch.setattr(statistics.sources, 'dataset', _not_here)
+  with pytest.raises(types.DataError, match='not here'):
     statistics.table(config, tmp_path, show.Show())
 
 
 def test_the_command_of_own_files_can_be_pasted():
   config = common.table(
-    'own', common.parse_arg('tables', **common.TABLE_ARGUMENT), title='Own',
-    rows={'bias': (bias,)}, columns={'90 %': {}},
+    'own',
+    common.parse_arg('tables', **common.TABLE_ARGUMENT),
+    title='Own',
+    rows={'bias': (bias,)},
+    columns={'90 %': {}},
     data=common.tables() | dict(separator=';', scale=(1.0, 10.0)),
-  )  # fmt: skip
+  )
   words = layout._command(config)
   assert "'--config.data.separator=;'" in words
   assert 'config.name' not in words and 'config.seeds' not in words
   config.name, config.seeds = 'mine', (0, 1)
-  assert "--config.name=mine \\\n  '--config.seeds=(0, 1)'" in (
-    layout._command(config)
-  )
+  assert "--config.name=mine \\\n  '--config.seeds=(0, 1)'" in (layout._command(config))
   assert "'--config.data.scale=(1.0, 10.0)'" in words
 
 
@@ -534,8 +541,11 @@ def test_a_table_of_runs_that_all_diverged_has_no_plot(tmp_path):
   config.methods.AutoRec.hyper.lr = 1e30
   folder = fill(config, tmp_path)
   assert {path.name for path in folder.iterdir()} == {
-    'table.md', 'table.csv', 'table.tex', 'records.jsonl.xz',
-  }  # fmt: skip
+    'table.md',
+    'table.csv',
+    'table.tex',
+    'records.jsonl.xz',
+  }
 
 
 @pytest.mark.parametrize(
@@ -549,9 +559,7 @@ def test_a_table_of_runs_that_all_diverged_has_no_plot(tmp_path):
 def test_a_plot_is_of_measures_of_one_scale(measures, drawn, monkeypatch):
   columns = [typeset.Column(layout.name_of(name), False) for name in measures]
   cell = typeset.Cell((0.5, 0.6))
-  grid = typeset.Grid(
-    ['a'], columns, {('a', column.name): cell for column in columns}
-  )
+  grid = typeset.Grid(['a'], columns, {('a', column.name): cell for column in columns})
   monkeypatch.setattr(figures, 'bars', lambda groups, **labels: list(groups))
   config = small({'AutoRec': (autorec, 'item')})
   with config.unlocked():

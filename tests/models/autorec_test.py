@@ -7,10 +7,12 @@ import optax
 import pytest
 
 from tests import helpers
-from xdomain import base, evaluate, train
-from xdomain.data import arrays
+from xdomain import base, stages
+from xdomain.data import device, types
+from xdomain.evaluation import ratings
 from xdomain.models import autorec
 from xdomain.ops import sparse
+from xdomain.training import loop
 
 AXES = pytest.mark.parametrize('axis', ['user', 'item'])
 
@@ -19,15 +21,13 @@ def toy():
   """The data of the golden numbers: arrays and test queries."""
   facts = helpers.golden('golden_rating')['data']
   users, source, target = facts['U,IS,IT']
-  pair = base.Pair(
-    helpers.ratings(facts['source_train'], users, source),
-    helpers.ratings(facts['target_train'], users, target),
+  pair = types.Pair(
+    helpers.ratings_of(facts['source_train'], users, source),
+    helpers.ratings_of(facts['target_train'], users, target),
   )
-  held = helpers.ratings(facts['target_test'], users, target)
-  queries = arrays.rating_queries(
-    base.HeldOut(held.user, held.item, held.value)
-  )
-  return arrays.sizes(pair), arrays.put(pair), queries
+  held = helpers.ratings_of(facts['target_test'], users, target)
+  queries = device.rating_queries(types.HeldOut(held.user, held.item, held.value))
+  return device.sizes(pair), device.put(pair), queries
 
 
 def golden_params(axis):
@@ -84,7 +84,7 @@ def test_predictions_are_those_of_another_implementation(axis):
   with jax.enable_x64(True):
     sizes, data, queries = toy()
     model = autorec.model(sizes, axis=axis, embed=3)
-    state = train.Trained(golden_params(axis), 0.0, ())
+    state = stages.GradientState(golden_params(axis), 0.0, ())
     score = model.predict(state, data)
     raw = score(queries.user, queries.item)[:, 0]
     np.testing.assert_allclose(raw, expected['pred_test_raw'], rtol=1e-9)
@@ -97,13 +97,13 @@ def test_measures_with_the_fallback_are_those_of_another_implementation():
   with jax.enable_x64(True):
     sizes, data, queries = toy()
     model = autorec.model(sizes, axis='user', embed=3)
-    state = train.Trained(golden_params('user'), 0.0, ())
-    predictions = evaluate.predict_ratings(model, state, data, queries, (1, 5))
+    state = stages.GradientState(golden_params('user'), 0.0, ())
+    predictions = ratings.predict_ratings(model, state, data, queries, (1, 5))
   np.testing.assert_allclose(
     predictions.rating, expected['U-AutoRec_pred_with_fallback'], rtol=1e-7
   )
   np.testing.assert_array_equal(predictions.warm, expected['warm_mask'])
-  measures = evaluate.rating_measures(predictions)
+  measures = ratings.rating_measures(predictions)
   np.testing.assert_allclose(
     [measures['rmse'], measures['rmse_warm'], measures['mae']],
     expected['rmse_all,rmse_warm,mae_all'],
@@ -139,9 +139,7 @@ def test_an_epoch_equals_the_dense_form_with_adam(axis, dense, monkeypatch):
   for visit in visits:
     batch, real = value[visit], np.sum(visit < rows.n_rows)
     count = rows.n_entries * real / rows.n_rows
-    gradient = jax.grad(dense_loss)(
-      params, level, batch, batch > 0, count, hyper
-    )
+    gradient = jax.grad(dense_loss)(params, level, batch, batch > 0, count, hyper)
     updates, moments = tx.update(gradient, moments)
     params = optax.apply_updates(params, updates)
   for visit in visits:
@@ -173,23 +171,25 @@ def test_item_autorec_is_user_autorec_of_the_transpose():
   ends = []
   for axis, its_data in (('user', small.data), ('item', data)):
     model = autorec.model(small.sizes, axis=axis, embed=8)
-    ends.append(
-      train.fit(model, jax.random.key(0), its_data, autorec.Hyper(), epochs=2)
-    )
+    ends.append(loop.fit(model, jax.random.key(0), its_data, autorec.Hyper(), epochs=2))
   for one, two in zip(*(jax.tree.leaves(end.best) for end in ends)):
     np.testing.assert_array_equal(one, two)
 
 
 def test_training_costs_entries_and_not_users_times_items():
   small = helpers.small(
-    0, users=3000, source=50, target=4000, source_ratings=3000,
+    0,
+    users=3000,
+    source=50,
+    target=4000,
+    source_ratings=3000,
     target_ratings=6000,
-  )  # fmt: skip
+  )
   model = autorec.model(small.sizes, axis='user', embed=4, batch=1000)
   hyper = autorec.Hyper()
   (stage,) = model.stages
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  compiled = train.run_epoch.lower(
+  compiled = loop.run_epoch.lower(
     stage, 'single', state, jax.random.key(0), small.data, hyper, True
   ).compile()
   batch_of_users_times_items = 4 * 1000 * small.sizes.target
@@ -200,11 +200,15 @@ def test_training_costs_entries_and_not_users_times_items():
 @AXES
 def test_a_planted_taste_is_found(axis):
   small, floor = helpers.planted()
-  ours = train.fit(
+  ours = loop.fit(
     autorec.model(small.sizes, axis=axis, embed=64, batch=32),
-    jax.random.key(0), small.data, autorec.Hyper(lr=3e-3, alpha=1e-4),
-    epochs=40, valid=small.valid, measure=small.measure,
-  )  # fmt: skip
+    jax.random.key(0),
+    small.data,
+    autorec.Hyper(lr=3e-3, alpha=1e-4),
+    epochs=40,
+    valid=small.valid,
+    measure=small.measure,
+  )
   assert ours.best_value < 0.95 * floor
 
 

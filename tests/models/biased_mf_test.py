@@ -7,10 +7,11 @@ import pytest
 
 from tests import helpers
 from tests.models import autorec_test
-from xdomain import train
-from xdomain.data import arrays, pairs
+from xdomain import stages
+from xdomain.data import device, pairs
 from xdomain.models import biased_mf
 from xdomain.ops import sparse
+from xdomain.training import loop
 
 FEEDBACK = pytest.mark.parametrize('feedback', biased_mf.FEEDBACK)
 
@@ -55,9 +56,7 @@ def loss_by_hand(params, level, rows, hyper):
 
 @FEEDBACK
 @pytest.mark.parametrize('dense', [0.0, 2.0])
-def test_a_step_follows_the_gradient_of_the_loss_by_hand(
-  feedback, dense, monkeypatch
-):
+def test_a_step_follows_the_gradient_of_the_loss_by_hand(feedback, dense, monkeypatch):
   monkeypatch.setattr(sparse, 'DENSE', dense)
   hyper = biased_mf.Hyper(penalty=0.3, penalty_bias=0.7)
   with jax.enable_x64(True):
@@ -90,7 +89,7 @@ def test_scores_are_those_of_the_equation(feedback):
   sizes, data, _ = autorec_test.toy()
   model = biased_mf.model(sizes, feedback=feedback, factors=3, batch=2)
   params, rows = waves(sizes, feedback), data.target.by_user
-  state = train.Trained(params, 3.5, ())
+  state = stages.GradientState(params, 3.5, ())
   items = jnp.tile(jnp.arange(sizes.target), (sizes.users, 1))
   scores = model.predict(state, data)(jnp.arange(sizes.users), items)
   for (user, item), score in np.ndenumerate(scores):
@@ -126,9 +125,9 @@ def test_who_is_not_known_is_rated_by_the_other_bias(feedback):
   target = small.split.train.target
   keep = (target.user != 3) & (target.item != 5)
   pair = small.split.train._replace(target=pairs.take(target, keep))
-  data = arrays.put(pair)
+  data = device.put(pair)
   model = biased_mf.model(small.sizes, feedback=feedback, factors=4)
-  end = train.fit(model, jax.random.key(0), data, biased_mf.Hyper(), epochs=3)
+  end = loop.fit(model, jax.random.key(0), data, biased_mf.Hyper(), epochs=3)
   params, level = end.best.params, end.best.frozen
   users, items = jnp.array([3, 8, 3]), jnp.array([[7], [5], [5]])
   scores = model.predict(end.best, data)(users, items)[:, 0]
@@ -141,10 +140,13 @@ def test_without_vectors_it_ends_at_the_bias_model():
   small = helpers.small()
   rows = small.data.target.by_user
   model = biased_mf.model(small.sizes, factors=1, batch=small.sizes.users)
-  end = train.fit(
-    model, jax.random.key(0), small.data,
-    biased_mf.Hyper(lr=0.02, penalty=100.0, penalty_bias=0.1), epochs=600,
-  )  # fmt: skip
+  end = loop.fit(
+    model,
+    jax.random.key(0),
+    small.data,
+    biased_mf.Hyper(lr=0.02, penalty=100.0, penalty_bias=0.1),
+    epochs=600,
+  )
   params, level = end.best.params, end.best.frozen
   assert np.max(np.abs(params.user)) < 1e-3
   # The ridge regression of one-hot users and items, each with its ratings.
@@ -165,14 +167,18 @@ def test_without_vectors_it_ends_at_the_bias_model():
 @FEEDBACK
 def test_an_epoch_costs_ratings_and_not_users_times_items(feedback):
   small = helpers.small(
-    0, users=3000, source=50, target=4000, source_ratings=3000,
+    0,
+    users=3000,
+    source=50,
+    target=4000,
+    source_ratings=3000,
     target_ratings=6000,
-  )  # fmt: skip
+  )
   model = biased_mf.model(small.sizes, feedback=feedback, factors=4, batch=1000)
   (stage,) = model.stages
   hyper = biased_mf.Hyper()
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  compiled = train.run_epoch.lower(
+  compiled = loop.run_epoch.lower(
     stage, 'single', state, jax.random.key(0), small.data, hyper, True
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
@@ -182,11 +188,15 @@ def test_an_epoch_costs_ratings_and_not_users_times_items(feedback):
 @FEEDBACK
 def test_a_planted_taste_is_found(feedback):
   small, floor = helpers.planted()
-  ours = train.fit(
+  ours = loop.fit(
     biased_mf.model(small.sizes, feedback=feedback, factors=16, batch=32),
-    jax.random.key(0), small.data, biased_mf.Hyper(lr=1e-2, penalty=0.05),
-    epochs=30, valid=small.valid, measure=small.measure,
-  )  # fmt: skip
+    jax.random.key(0),
+    small.data,
+    biased_mf.Hyper(lr=1e-2, penalty=0.05),
+    epochs=30,
+    valid=small.valid,
+    measure=small.measure,
+  )
   assert ours.best_value < 0.95 * floor
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, train
-from xdomain.data import arrays
+from xdomain import base
+from xdomain.data import device
 from xdomain.models import bpr
+from xdomain.training import loop
 
 GOLDEN = helpers.golden('golden_ranking')['bpr']
 
@@ -34,7 +35,7 @@ def one_step(params, triples, lr=1.0):
 def toy(held):
   """`Rows` of who likes which of 12 items."""
   events = [[u, i, 1] for u, items in enumerate(held) for i in items]
-  return arrays.domain(helpers.ratings(events, len(held), 12)).by_user
+  return device.domain(helpers.ratings_of(events, len(held), 12)).by_user
 
 
 def test_the_loss_is_that_of_another_implementation():
@@ -99,13 +100,10 @@ def test_a_batch_equals_its_triples_one_by_one_where_they_share_no_row():
 def test_triples_that_share_rows_add_up():
   params, hyper = random_params(), bpr.Hyper(lr=0.3)
   once, thrice = (
-    bpr.Triples(*(jnp.full(n, i) for i in (3, 4, 5)), jnp.ones(n))
-    for n in (1, 3)
+    bpr.Triples(*(jnp.full(n, i) for i in (3, 4, 5)), jnp.ones(n)) for n in (1, 3)
   )
   moved, moved_more = (
-    jax.tree.map(
-      jnp.subtract, bpr.step(params, t, None, None, hyper)[0], params
-    )
+    jax.tree.map(jnp.subtract, bpr.step(params, t, None, None, hyper)[0], params)
     for t in (once, thrice)
   )
   for one, two in zip(jax.tree.leaves(moved), jax.tree.leaves(moved_more)):
@@ -168,9 +166,9 @@ def test_negatives_can_be_of_the_domain_of_the_positive():
   mine = (drawn.user == 0) & (drawn.positive >= 8)
   assert set(np.asarray(drawn.negative[mine])) == {8, 10}
   everywhere = triples(rows, 30000)
-  assert set(np.asarray(everywhere.negative[everywhere.user == 1])) == {
-    *range(12)
-  } - {2}
+  assert set(np.asarray(everywhere.negative[everywhere.user == 1])) == {*range(12)} - {
+    2
+  }
 
 
 def test_an_unknown_choice_of_negatives_is_answered_with_a_near_one():
@@ -212,9 +210,7 @@ def test_people_without_positives_are_ranked_by_the_items_biases():
 def test_all_scores_are_the_scores_of_all_items(bias):
   small = helpers.implicit()
   model = bpr.model(small.sizes, factors=8, bias=bias, batch=64)
-  params = train.fit(
-    model, jax.random.key(0), small.data, bpr.Hyper(), epochs=2
-  ).best
+  params = loop.fit(model, jax.random.key(0), small.data, bpr.Hyper(), epochs=2).best
   assert (params.item.bias is None) == (bias == 'none')
   users = jnp.arange(small.sizes.users)
   items = jnp.tile(jnp.arange(small.sizes.target), (users.size, 1))
@@ -228,27 +224,37 @@ def test_all_scores_are_the_scores_of_all_items(bias):
 def test_a_planted_taste_is_found():
   small = helpers.implicit()
   model = bpr.model(small.sizes, factors=16, batch=64)
-  ours = train.fit(
-    model, jax.random.key(0), small.data, bpr.Hyper(), epochs=30,
-    valid=small.valid, measure=small.measure,
-  )  # fmt: skip
+  ours = loop.fit(
+    model,
+    jax.random.key(0),
+    small.data,
+    bpr.Hyper(),
+    epochs=30,
+    valid=small.valid,
+    measure=small.measure,
+  )
   popularity = small.data.target.by_item.length
   floor = small.measure(
-    lambda users, items: popularity[items].astype(float), small.data,
+    lambda users, items: popularity[items].astype(float),
+    small.data,
     small.valid.target,
-  )  # fmt: skip
+  )
   assert 1 - ours.best_value > 1.1 * (1 - floor)
 
 
 def test_an_epoch_costs_positives_and_not_users_times_items():
   small = helpers.small(
-    0, users=3000, source=50, target=4000, source_ratings=3000,
+    0,
+    users=3000,
+    source=50,
+    target=4000,
+    source_ratings=3000,
     target_ratings=6000,
-  )  # fmt: skip
+  )
   (stage,) = bpr.model(small.sizes, factors=4).stages
   hyper = jax.tree.map(jnp.asarray, bpr.Hyper())
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  compiled = train.run_epoch.lower(
+  compiled = loop.run_epoch.lower(
     stage, 'single', state, jax.random.key(0), small.data, hyper, True
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes

@@ -7,10 +7,11 @@ import pytest
 
 from tests import helpers
 from tests.models.autorec_test import toy
-from xdomain import base, train
-from xdomain.data import arrays
+from xdomain import base
+from xdomain.data import device
 from xdomain.models import bias, cdtf
 from xdomain.ops import sparse
+from xdomain.training import loop
 
 
 def started(data, sizes, hyper, a, c, **settings):
@@ -43,23 +44,17 @@ def test_iterations_are_those_of_another_implementation():
     hyper = cdtf.Hyper(0.5, *expected['settings']['lam'])
     a = helpers.wave((5, 2), 91, scale=0.4, shift=0.5)
     c = helpers.wave((2, 2), 92, scale=0.4, shift=0.5)  # the target's first
-    stage, state = started(
-      data, sizes, hyper, a, c[::-1], factors=2, rounds=2
-    )  # fmt: skip
+    stage, state = started(data, sizes, hyper, a, c[::-1], factors=2, rounds=2)
     states, values = iterate(stage, state, data, hyper, 25)
   first, last = states[0], states[-1]
   # The means of the slabs are float32.
   np.testing.assert_allclose(values, expected['objective_trace'], rtol=1e-7)
   np.testing.assert_allclose(first.a, expected['after_1/A'], rtol=1e-7)
   np.testing.assert_allclose(first.h, expected['after_1/H'], rtol=1e-7)
-  np.testing.assert_allclose(
-    first.c[::-1], expected['after_1/C_scaled'], rtol=1e-7
-  )
+  np.testing.assert_allclose(first.c[::-1], expected['after_1/C_scaled'], rtol=1e-7)
   for state, name in ((first, 'after_1'), (last, 'after_25')):
     ours = said(state.slabs[1])
-    np.testing.assert_allclose(
-      ours, expected[f'{name}/model_target'], rtol=1e-7
-    )
+    np.testing.assert_allclose(ours, expected[f'{name}/model_target'], rtol=1e-7)
 
 
 def dense(ratings):
@@ -78,9 +73,7 @@ def dense_iterations(pair, a, h, c, hyper, rounds, times):
   models = [np.full_like(x, x[known].mean()) for x, known in slabs]
   eye = np.eye(a.shape[1])
   for _ in range(times):
-    full = [
-      w * np.where(k, x, m) for (x, k), m, w in zip(slabs, models, weights)
-    ]
+    full = [w * np.where(k, x, m) for (x, k), m, w in zip(slabs, models, weights)]
     qs = [x.T @ a @ np.diag(row) @ h.T for x, row in zip(full, c)]
     ps = []
     for q in qs:
@@ -94,9 +87,7 @@ def dense_iterations(pair, a, h, c, hyper, rounds, times):
       h = right @ np.linalg.inv((a.T @ a) * (c.T @ c) + hyper.lambda_h * eye)
       gram = (a.T @ a) * (h.T @ h) + hyper.lambda_c * eye
       c = np.stack([np.linalg.solve(gram, np.diag(a.T @ y @ h)) for y in ys])
-    models = [
-      a @ np.diag(row) @ (p @ h).T / w for row, p, w in zip(c, ps, weights)
-    ]
+    models = [a @ np.diag(row) @ (p @ h).T / w for row, p, w in zip(c, ps, weights)]
   return models
 
 
@@ -111,9 +102,7 @@ def test_it_equals_the_algorithm_on_filled_matrices(share, monkeypatch):
     random.uniform(size=(2, 3)),
   )
   with jax.enable_x64(True):
-    stage, state = started(
-      small.data, small.sizes, hyper, a, c, factors=3, rounds=4
-    )
+    stage, state = started(small.data, small.sizes, hyper, a, c, factors=3, rounds=4)
     states, _ = iterate(stage, state, small.data, hyper, 3)
   expected = dense_iterations(small.split.train, a, np.eye(3), c, hyper, 4, 3)
   for slab, theirs in zip(states[-1].slabs, expected):
@@ -124,11 +113,14 @@ def test_it_equals_the_algorithm_on_filled_matrices(share, monkeypatch):
 def test_the_objective_never_rises(weight):
   small = helpers.small()
   reports = []
-  train.fit(
-    cdtf.model(small.sizes, factors=6), jax.random.key(0), small.data,
-    cdtf.Hyper(weight, 10.0, 1.0, 1.0), epochs=20,
+  loop.fit(
+    cdtf.model(small.sizes, factors=6),
+    jax.random.key(0),
+    small.data,
+    cdtf.Hyper(weight, 10.0, 1.0, 1.0),
+    epochs=20,
     watch=lambda report, at: reports.append(report),
-  )  # fmt: skip
+  )
   values = [float(report.metrics['loss']) for report in reports[1:]]
   assert len(values) == 20
   assert np.all(np.diff(values) < 0)
@@ -152,15 +144,24 @@ def test_the_items_of_a_domain_are_turned_to_fit_best():
 
 def test_a_planted_taste_is_found_with_the_help_of_the_source():
   small = helpers.small(
-    users=400, source=40, target=80, source_ratings=8000, target_ratings=6000,
+    users=400,
+    source=40,
+    target=80,
+    source_ratings=8000,
+    target_ratings=6000,
     noise=0.2,
-  )  # fmt: skip
+  )
 
   def best(model, hyper):
-    return train.fit(
-      model, jax.random.key(0), small.data, hyper, epochs=60, valid=small.valid,
+    return loop.fit(
+      model,
+      jax.random.key(0),
+      small.data,
+      hyper,
+      epochs=60,
+      valid=small.valid,
       measure=small.measure,
-    ).best_value  # fmt: skip
+    ).best_value
 
   floor = best(bias.model(small.sizes), bias.Hyper())
   machine = cdtf.model(small.sizes, factors=6)
@@ -179,8 +180,8 @@ def test_with_weight_zero_the_source_says_nothing():
   model = cdtf.model(small.sizes, factors=3)
   hyper = cdtf.Hyper(source=0.0)
   one, two = (
-    train.fit(model, jax.random.key(0), data, hyper, epochs=3).best
-    for data in (small.data, arrays.put(other))
+    loop.fit(model, jax.random.key(0), data, hyper, epochs=3).best
+    for data in (small.data, device.put(other))
   )
   np.testing.assert_allclose(said(one.slabs[1]), said(two.slabs[1]), atol=1e-3)
   assert np.std(said(one.slabs[1])) > 0.1
@@ -189,7 +190,7 @@ def test_with_weight_zero_the_source_says_nothing():
 def test_ratings_of_the_source_are_explained_too():
   small = helpers.small()
   model = cdtf.model(small.sizes, factors=6)
-  end = train.fit(
+  end = loop.fit(
     model, jax.random.key(0), small.data, cdtf.Hyper(source=0.5), epochs=20
   )
   rows = small.data.source.by_user
@@ -211,13 +212,17 @@ def test_who_rated_nothing_anywhere_is_not_trained():
 
 def test_an_iteration_costs_ratings_and_not_users_times_items():
   small = helpers.small(
-    0, users=3000, source=50, target=4000, source_ratings=3000,
+    0,
+    users=3000,
+    source=50,
+    target=4000,
+    source_ratings=3000,
     target_ratings=6000,
-  )  # fmt: skip
+  )
   hyper = cdtf.Hyper()
   model = cdtf.model(small.sizes, factors=4)
   state = model.stages[0].init(jax.random.key(0), small.data, hyper, ())
-  compiled = train.run_epoch.lower(
+  compiled = loop.run_epoch.lower(
     model.stages[0], 'single', state, jax.random.key(0), small.data, hyper, True
   ).compile()
   users_times_items = 4 * small.sizes.users * small.sizes.target
@@ -227,11 +232,11 @@ def test_an_iteration_costs_ratings_and_not_users_times_items():
 
 def test_a_slab_of_nearly_rank_one_is_fitted():
   same = [[u, i, 3] for u in range(300) for i in range(4)]
-  ratings = helpers.ratings(same, 300, 40)
-  domain = arrays.domain(ratings)
+  ratings = helpers.ratings_of(same, 300, 40)
+  domain = device.domain(ratings)
   data = base.Arrays(domain, domain)
   model = cdtf.model(base.Sizes(300, 40, 40), factors=25)
-  end = train.fit(model, jax.random.key(0), data, cdtf.Hyper(), epochs=5)
+  end = loop.fit(model, jax.random.key(0), data, cdtf.Hyper(), epochs=5)
   users = jnp.arange(300)
   said = model.predict(end.best, data)(users, jnp.zeros((300, 1), int))
   np.testing.assert_allclose(said, 3, atol=0.1)

@@ -11,9 +11,10 @@ import pytest
 
 from tests import helpers
 from tests.models import autorec_test
-from xdomain import base, train
+from xdomain import base
 from xdomain.models import cf_nade
 from xdomain.ops import levels, sparse
+from xdomain.training import loop
 
 AXES = pytest.mark.parametrize('axis', ['user', 'item'])
 SCALE = levels.Scale()
@@ -117,16 +118,13 @@ def test_biases_begin_as_those_of_another_implementation():
 def chain_by_choices(scores, chain):
   """Minus the log-probability that a chain's levels are chosen in order."""
   strength = [math.exp(scores[level]) for level in chain]
-  return -sum(
-    math.log(strength[i] / sum(strength[i:])) for i in range(len(chain))
-  )
+  return -sum(math.log(strength[i] / sum(strength[i:])) for i in range(len(chain)))
 
 
 def test_the_ordinal_cost_is_that_of_two_chains_of_choices():
   scores = np.random.default_rng(0).normal(size=(5, 5))
   expected = [
-    chain_by_choices(row, range(level, -1, -1))
-    + chain_by_choices(row, range(level, 5))
+    chain_by_choices(row, range(level, -1, -1)) + chain_by_choices(row, range(level, 5))
     for level, row in enumerate(scores)
   ]
   got = cf_nade.ordinal(jnp.asarray(scores), jnp.arange(5))
@@ -155,9 +153,7 @@ def test_every_number_of_given_columns_and_every_choice_is_as_likely():
   expected = np.array([3, 1, 1, 1, 1, 1, 1, 0]) / 9
   np.testing.assert_allclose(counts, expected, atol=0.02)
   d = np.sum(given[:, :3], axis=1, keepdims=True)
-  np.testing.assert_allclose(
-    asked[:, :3], (1 - given[:, :3]) * 3 / (3 - d), rtol=1e-6
-  )
+  np.testing.assert_allclose(asked[:, :3], (1 - given[:, :3]) * 3 / (3 - d), rtol=1e-6)
 
 
 @AXES
@@ -229,9 +225,7 @@ def test_item_cf_nade_is_user_cf_nade_of_the_transpose():
   ends = []
   for axis, its_data in (('user', small.data), ('item', data)):
     model = cf_nade.model(small.sizes, axis=axis, hidden=8)
-    ends.append(
-      train.fit(model, jax.random.key(0), its_data, cf_nade.Hyper(), epochs=2)
-    )
+    ends.append(loop.fit(model, jax.random.key(0), its_data, cf_nade.Hyper(), epochs=2))
   for one, two in zip(*(jax.tree.leaves(end.best) for end in ends)):
     np.testing.assert_array_equal(one, two)
 
@@ -242,14 +236,12 @@ def test_ratings_on_another_scale_train_the_same_model():
   def halved(rows):
     return dataclasses.replace(rows, value=rows.value / 2 - 0.5)
 
-  halves = small.data._replace(
-    target=base.Domain(*map(halved, small.data.target))
-  )
+  halves = small.data._replace(target=base.Domain(*map(halved, small.data.target)))
   users, items = jnp.arange(60), jnp.tile(jnp.arange(50), (60, 1))
   scores = []
   for data, scale in ((small.data, {}), (halves, dict(lowest=0.0, step=0.5))):
     model = cf_nade.model(small.sizes, hidden=4, **scale)
-    end = train.fit(model, jax.random.key(0), data, cf_nade.Hyper(), epochs=2)
+    end = loop.fit(model, jax.random.key(0), data, cf_nade.Hyper(), epochs=2)
     scores.append(model.predict(end.best, data)(users, items))
   np.testing.assert_allclose(scores[0] / 2 - 0.5, scores[1], atol=1e-5)
 
@@ -268,14 +260,18 @@ def test_a_column_without_ratings_predicts_the_level_of_all():
 
 def test_training_costs_entries_and_not_users_times_items():
   small = helpers.small(
-    0, users=3000, source=50, target=4000, source_ratings=3000,
+    0,
+    users=3000,
+    source=50,
+    target=4000,
+    source_ratings=3000,
     target_ratings=6000,
-  )  # fmt: skip
+  )
   model = cf_nade.model(small.sizes, axis='user', hidden=4, batch=1000)
   hyper = cf_nade.Hyper()
   (stage,) = model.stages
   state = begun(model, small, hyper)
-  compiled = train.run_epoch.lower(
+  compiled = loop.run_epoch.lower(
     stage, 'single', state, jax.random.key(0), small.data, hyper, True
   ).compile()
   batch_of_users_times_items = 4 * 5 * 1000 * small.sizes.target
@@ -287,11 +283,15 @@ def test_training_costs_entries_and_not_users_times_items():
 def test_a_planted_taste_is_found(axis):
   small, floor = helpers.planted()
   hyper = cf_nade.Hyper(lr=3e-3, decay=0.01, polyak=0.9)
-  ours = train.fit(
+  ours = loop.fit(
     cf_nade.model(small.sizes, axis=axis, hidden=32, batch=8),
-    jax.random.key(0), small.data, hyper, epochs=30, valid=small.valid,
+    jax.random.key(0),
+    small.data,
+    hyper,
+    epochs=30,
+    valid=small.valid,
     measure=small.measure,
-  )  # fmt: skip
+  )
   assert ours.best_value < 0.95 * floor
 
 

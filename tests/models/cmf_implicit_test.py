@@ -9,9 +9,9 @@ import pytest
 
 from tests import helpers
 from tests.models import ease_test, shared_vae_test
-from xdomain import train
-from xdomain.data import arrays, pairs
+from xdomain.data import device, pairs
 from xdomain.models import cmf_implicit
+from xdomain.training import loop
 
 GOLDEN = helpers.golden('golden_ranking')['cmf']
 HYPER = cmf_implicit.Hyper(penalty=GOLDEN['lam'])
@@ -59,10 +59,8 @@ def somebody_is_new():
 
 def some_params(pair):
   rng = np.random.default_rng(0)
-  sizes = arrays.sizes(pair)
-  return cmf_implicit.Params(
-    *(jnp.asarray(rng.normal(size=(n, 4))) for n in sizes)
-  )
+  sizes = device.sizes(pair)
+  return cmf_implicit.Params(*(jnp.asarray(rng.normal(size=(n, 4))) for n in sizes))
 
 
 def test_each_block_is_where_the_dense_objective_is_flat():
@@ -101,9 +99,7 @@ def test_new_people_are_folded_in_by_their_source():
   pair = somebody_is_new()
   with jax.enable_x64(True):
     params = some_params(pair)
-    user = cmf_implicit.fit_block(
-      'user', params, shared_vae_test.put(pair), HYPER
-    )
+    user = cmf_implicit.fit_block('user', params, shared_vae_test.put(pair), HYPER)
   x, q = ease_test.dense(pair.source), np.asarray(params.source)
   weight = HYPER.w_source / x.size
   left = weight * q.T @ q + HYPER.penalty / 2 * np.eye(4)
@@ -115,10 +111,14 @@ def test_an_epoch_is_a_sweep_and_the_objective_never_rises():
   small = helpers.implicit()
   reports = []
   model = cmf_implicit.model(small.sizes, factors=4)
-  end = train.fit(
-    model, jax.random.key(0), small.data, cmf_implicit.Hyper(), epochs=6,
+  end = loop.fit(
+    model,
+    jax.random.key(0),
+    small.data,
+    cmf_implicit.Hyper(),
+    epochs=6,
     watch=lambda report, at: report and reports.append(report.metrics),
-  ).best  # fmt: skip
+  ).best
   losses = [metrics['loss'] for metrics in reports]
   assert np.all(np.diff(losses) < 1e-6 * losses[0])
   train_pair = small.split.train

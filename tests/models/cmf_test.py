@@ -7,10 +7,11 @@ import pytest
 
 from tests import helpers
 from tests.models import autorec_test
-from xdomain import base, train
-from xdomain.data import arrays, pairs
+from xdomain import base
+from xdomain.data import device, pairs
 from xdomain.models import cmf
 from xdomain.ops import sparse
+from xdomain.training import loop
 
 HYPER = cmf.Hyper(lr=1.0, alpha=0.3, penalty=0.1, offset=0.0)
 LEVELS = cmf.Both(0.0, 0.0)
@@ -72,9 +73,7 @@ def test_loss_and_every_gradient_are_those_of_another_implementation(
 
 
 @pytest.mark.parametrize('dense', [0.0, 2.0])
-def test_a_sweep_of_newton_steps_is_that_of_another_implementation(
-  dense, monkeypatch
-):
+def test_a_sweep_of_newton_steps_is_that_of_another_implementation(dense, monkeypatch):
   monkeypatch.setattr(sparse, 'DENSE', dense)
   with jax.enable_x64(True):
     _, data, _ = autorec_test.toy()
@@ -132,10 +131,13 @@ def test_both_solvers_end_at_a_point_where_the_gradient_is_zero():
   losses = []
   for solver, lr, epochs in (('als', 1.0, 200), ('adam', 1e-2, 400)):
     model = cmf.model(small.sizes, solver=solver, factors=1, batch=60)
-    end = train.fit(
-      model, jax.random.key(0), small.data,
-      cmf.Hyper(lr=lr, penalty=2.0, offset=1.0), epochs=epochs,
-    )  # fmt: skip
+    end = loop.fit(
+      model,
+      jax.random.key(0),
+      small.data,
+      cmf.Hyper(lr=lr, penalty=2.0, offset=1.0),
+      epochs=epochs,
+    )
     params, levels = end.best.params, end.best.frozen
     (stage,) = model.stages
     visits = stage.epoch(jax.random.key(0), small.data)
@@ -157,17 +159,26 @@ def test_a_user_is_known_from_either_domain():
 @SOLVERS
 def test_the_source_helps_who_has_few_target_ratings(solver):
   small = helpers.small(
-    users=300, source=60, target=60, source_ratings=9000, target_ratings=1500,
+    users=300,
+    source=60,
+    target=60,
+    source_ratings=9000,
+    target_ratings=1500,
     noise=0.2,
-  )  # fmt: skip
+  )
   values = []
   for alpha in (0.5, 1e-6):
     lr = 1.0 if solver == 'als' else 1e-2
     hyper = cmf.Hyper(lr=lr, alpha=alpha, penalty=6.0 * (1 - alpha))
-    end = train.fit(
-      cmf.model(small.sizes, solver=solver, factors=4), jax.random.key(0),
-      small.data, hyper, epochs=30, valid=small.valid, measure=small.measure,
-    )  # fmt: skip
+    end = loop.fit(
+      cmf.model(small.sizes, solver=solver, factors=4),
+      jax.random.key(0),
+      small.data,
+      hyper,
+      epochs=30,
+      valid=small.valid,
+      measure=small.measure,
+    )
     values.append(float(end.best_value))
   assert values[0] < 0.95 * values[1]
 
@@ -175,12 +186,16 @@ def test_the_source_helps_who_has_few_target_ratings(solver):
 @SOLVERS
 def test_the_loss_counts_ratings_and_not_users_times_items(solver):
   small = helpers.small(
-    0, users=3000, source=50, target=4000, source_ratings=3000,
+    0,
+    users=3000,
+    source=50,
+    target=4000,
+    source_ratings=3000,
     target_ratings=6000,
-  )  # fmt: skip
+  )
   (stage,) = cmf.model(small.sizes, solver=solver, factors=4).stages
   state = stage.init(jax.random.key(0), small.data, cmf.Hyper(), ())
-  compiled = train.run_epoch.lower(
+  compiled = loop.run_epoch.lower(
     stage, 'single', state, jax.random.key(0), small.data, cmf.Hyper(), True
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
@@ -196,12 +211,16 @@ def test_an_unknown_solver_is_answered_with_the_known_ones():
 def test_without_source_ratings_it_factorises_the_target(solver):
   small = helpers.small()
   lr = 1.0 if solver == 'als' else 1e-2
-  alone = arrays.put(pairs.alone(small.split.train))
-  end = train.fit(
-    cmf.model(small.sizes, solver=solver, factors=4), jax.random.key(0), alone,
-    cmf.Hyper(lr=lr, penalty=2.0), epochs=30, valid=small.valid,
+  alone = device.put(pairs.alone(small.split.train))
+  end = loop.fit(
+    cmf.model(small.sizes, solver=solver, factors=4),
+    jax.random.key(0),
+    alone,
+    cmf.Hyper(lr=lr, penalty=2.0),
+    epochs=30,
+    valid=small.valid,
     measure=small.measure,
-  )  # fmt: skip
+  )
   params = end.best.params
   spread = float(np.std(small.split.valid.target.value))
   assert end.best_value < 0.97 * spread

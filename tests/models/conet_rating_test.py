@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, train
-from xdomain.data import arrays, pairs
+from xdomain import stages
+from xdomain.data import device, pairs, types
 from xdomain.models import conet_rating
+from xdomain.training import loop
 
 SETTINGS = dict(embed=2, layers=(3, 2), cross_layers=1)
 FACTS = helpers.golden('golden_rating')['data']
@@ -18,11 +19,11 @@ EXPECTED = helpers.golden('golden_rating')['CoNet']
 def toy():
   """The data of the golden numbers."""
   users, source, target = FACTS['U,IS,IT']
-  pair = base.Pair(
-    helpers.ratings(FACTS['source_train'], users, source),
-    helpers.ratings(FACTS['target_train'], users, target),
+  pair = types.Pair(
+    helpers.ratings_of(FACTS['source_train'], users, source),
+    helpers.ratings_of(FACTS['target_train'], users, target),
   )
-  return arrays.sizes(pair), arrays.put(pair)
+  return device.sizes(pair), device.put(pair)
 
 
 def golden_tower(items, table, layers, output, level):
@@ -96,9 +97,13 @@ def test_loss_and_every_gradient_are_those_of_another_implementation(padding):
   with jax.enable_x64(True):
     sizes, data = toy()
     metrics, gradients = one_step(
-      sizes, data, golden_params(), golden_visit(data, padding), hyper,
+      sizes,
+      data,
+      golden_params(),
+      golden_visit(data, padding),
+      hyper,
       **SETTINGS,
-    )  # fmt: skip
+    )
   np.testing.assert_allclose(metrics['loss'], EXPECTED['loss'], rtol=1e-9)
   named = by_golden_name(gradients)
   assert set(named) == {
@@ -119,9 +124,7 @@ def test_joint_predictions_are_those_of_another_implementation():
       conet_rating.joined(params, 'source', rows.row, beside),
       conet_rating.joined(params, 'target', rows.row, rows.column),
     )
-    source, target = conet_rating.together(
-      params, inputs, jnp.ones(rows.n_entries)
-    )
+    source, target = conet_rating.together(params, inputs, jnp.ones(rows.n_entries))
   np.testing.assert_allclose(source, EXPECTED['pred_source_joint'], rtol=1e-9)
   np.testing.assert_allclose(target, EXPECTED['pred_target_joint'], rtol=1e-9)
 
@@ -132,7 +135,7 @@ def test_the_tower_alone_predicts_as_another_implementation():
     sizes, data = toy()
     model = conet_rating.model(sizes, pairing='random', **SETTINGS)
     levels = conet_rating.Both(0.0, 0.0)
-    score = model.predict(train.Trained(golden_params(), levels, ()), data)
+    score = model.predict(stages.GradientState(golden_params(), levels, ()), data)
     ours = score(user, item[:, None])[:, 0]
   seen = item != 5  # Theirs asks the row of an item that nobody has rated.
   theirs = np.array(EXPECTED['pred_test_tower_only'])
@@ -153,7 +156,7 @@ def test_an_id_that_training_never_visits_has_a_zero_row(user, item):
   model = conet_rating.model(sizes, **SETTINGS)
   params = golden_params()
   levels = conet_rating.Both(0.0, 2.0)
-  score = model.predict(train.Trained(params, levels, ()), data)
+  score = model.predict(stages.GradientState(params, levels, ()), data)
   ours = score(np.array([user]), np.array([[item]]))
   tower = params.towers.target
   row = np.where(user == 4, 0, params.user[user])
@@ -166,7 +169,7 @@ def lonely(keep_source=lambda user: user % 3 > 0):
   pair = helpers.small().split.train
   keep = keep_source(pair.source.user)
   pair = pair._replace(source=pairs.take(pair.source, keep))
-  return arrays.sizes(pair), arrays.put(pair)
+  return device.sizes(pair), device.put(pair)
 
 
 def test_a_target_rating_is_joined_by_a_source_rating_of_the_same_user():
@@ -187,9 +190,7 @@ def test_the_source_rating_is_drawn_uniformly_and_anew():
   _, data = lonely()
   source, target = data.source.by_user, data.target.by_user
   keys = jax.random.split(jax.random.key(0), 400)
-  ids = jax.vmap(lambda key: conet_rating.same_user(key, source, target, 100))(
-    keys
-  )
+  ids = jax.vmap(lambda key: conet_rating.same_user(key, source, target, 100))(keys)
   drawn = np.bincount(np.ravel(ids.source), minlength=source.n_entries + 1)
   # Each of a user's entries, in his target ratings' share of the draws.
   share = target.length[source.row] / source.length[source.row]
@@ -270,11 +271,9 @@ def test_the_lasso_pulls_every_entry_of_a_cross_matrix_alike():
 
 def test_joint_inference_shows_the_source_tower_the_users_mean_item():
   sizes, data = toy()
-  model = conet_rating.model(
-    sizes, pairing='random', inference='joint', **SETTINGS
-  )
+  model = conet_rating.model(sizes, pairing='random', inference='joint', **SETTINGS)
   params, levels = golden_params(), conet_rating.Both(0.0, 2.0)
-  score = model.predict(train.Trained(params, levels, ()), data)
+  score = model.predict(stages.GradientState(params, levels, ()), data)
   users, items = jnp.array([0, 3]), jnp.array([[0, 2, 3], [1, 3, 0]])
   item = params.towers.source.item
   # The source items of users 0 and 3.
@@ -294,13 +293,13 @@ def test_joint_inference_of_a_user_without_source_ratings_is_the_towers():
   sizes, data = lonely()
   params = conet_rating.init_params(jax.random.key(0), sizes, (4, 3, 2), 1)
   params = jax.tree.map(lambda x: 30 * x, params)
-  state = train.Trained(params, conet_rating.Both(3.0, 3.0), ())
+  state = stages.GradientState(params, conet_rating.Both(3.0, 3.0), ())
   users = jnp.arange(6)
   items = jnp.tile(jnp.arange(sizes.target), (6, 1))
   tower, joint = (
-    conet_rating.model(sizes, inference=inference, **SETTINGS).predict(
-      state, data
-    )(users, items)
+    conet_rating.model(sizes, inference=inference, **SETTINGS).predict(state, data)(
+      users, items
+    )
     for inference in ('tower', 'joint')
   )
   np.testing.assert_allclose(tower[::3], joint[::3], rtol=1e-5)
@@ -311,10 +310,15 @@ def test_joint_inference_of_a_user_without_source_ratings_is_the_towers():
 def test_a_planted_taste_is_found(pairing):
   small, floor = helpers.planted(source_ratings=6000)
   model = conet_rating.model(small.sizes, embed=16, pairing=pairing)
-  ours = train.fit(
-    model, jax.random.key(0), small.data, conet_rating.Hyper(lr=3e-3, l2=2e-4),
-    epochs=30, valid=small.valid, measure=small.measure,
-  )  # fmt: skip
+  ours = loop.fit(
+    model,
+    jax.random.key(0),
+    small.data,
+    conet_rating.Hyper(lr=3e-3, l2=2e-4),
+    epochs=30,
+    valid=small.valid,
+    measure=small.measure,
+  )
   assert ours.best_value < 0.95 * floor
 
 

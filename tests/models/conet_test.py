@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, train
-from xdomain.data import arrays, pairs
+from xdomain import base
+from xdomain.data import device, pairs
 from xdomain.models import conet, conet_rating, mlp
+from xdomain.training import loop
 
 GOLDEN = helpers.golden('golden_ranking')['conet']
 SHAPE = dict(embed=4, layers=(6, 3), cross_layers=1, batch=32)
@@ -30,9 +31,7 @@ def golden_params():
       conet.Layer(fill(k + 2 * n, *shape), fill(k + 2 * n + 1, shape[1]))
       for n, shape in enumerate(shapes)
     ]
-    return conet_rating.Tower(
-      fill(table, items, 2), tuple(layers[:2]), layers[2]
-    )
+    return conet_rating.Tower(fill(table, items, 2), tuple(layers[:2]), layers[2])
 
   towers = conet.Both(tower(5, 2, 9), tower(4, 1, 3))
   return conet.Params(fill(0, 3, 2), towers, (fill(15, 4, 3),))
@@ -90,9 +89,7 @@ def test_gradients_are_those_of_another_implementation():
   with jax.enable_x64(True):
     gradient = jax.grad(golden_loss)(golden_params())
   for ours, name in ((gradient.cross[0], 'H1'), (gradient.user, 'U')):
-    np.testing.assert_allclose(
-      ours, GOLDEN[f'grad_{name}'], rtol=1e-9, atol=1e-12
-    )
+    np.testing.assert_allclose(ours, GOLDEN[f'grad_{name}'], rtol=1e-9, atol=1e-12)
 
 
 def loud(params):
@@ -149,9 +146,7 @@ def test_a_surplus_batch_trains_one_tower_as_if_there_were_no_other(exchanged):
   )[0]
   hyper = conet.Hyper(l1=0.3)
   stage, state = started(small, hyper)
-  visit = jax.tree.map(
-    lambda x: x[0], stage.epoch(jax.random.key(0), small.data)
-  )
+  visit = jax.tree.map(lambda x: x[0], stage.epoch(jax.random.key(0), small.data))
   key = jax.random.key(1)
   after, metrics = stage.step(state, visit, small.data, key, hyper)
   gradient = moments(after)
@@ -168,12 +163,8 @@ def test_a_joint_batch_pays_for_both_domains_and_for_its_cross_matrices(l1):
   small = helpers.implicit()
   hyper = conet.Hyper(source=0.5, l1=l1)
   stage, state = started(small, hyper)
-  visit = jax.tree.map(
-    lambda x: x[-1], stage.epoch(jax.random.key(0), small.data)
-  )
-  after, metrics = stage.step(
-    state, visit, small.data, jax.random.key(1), hyper
-  )
+  visit = jax.tree.map(lambda x: x[-1], stage.epoch(jax.random.key(0), small.data))
+  after, metrics = stage.step(state, visit, small.data, jax.random.key(1), hyper)
   (h,) = state.params.cross
   expected = metrics['target'] + 0.5 * metrics['source']
   expected += l1 * np.sum(np.abs(h))
@@ -183,7 +174,7 @@ def test_a_joint_batch_pays_for_both_domains_and_for_its_cross_matrices(l1):
 
 def test_somebody_who_has_everything_is_not_shown():
   full = [[0, i, 1] for i in range(5)] + [[1, 2, 1]]
-  rows = arrays.domain(helpers.ratings(full, 2, 5)).by_user
+  rows = device.domain(helpers.ratings_of(full, 2, 5)).by_user
   shown = conet.examples(jax.random.key(0), rows, jnp.arange(6))
   assert shown.weight.tolist() == [0] * 5 + [1]
 
@@ -193,9 +184,7 @@ def test_one_negative_is_shown_with_each_positive_in_either_order():
   rows = small.data.target.by_user
   known = np.zeros((small.sizes.users, small.sizes.target), bool)
   known[rows.row, rows.column] = True
-  shown = conet.examples(
-    jax.random.key(0), rows, jnp.arange(rows.n_entries + 3)
-  )
+  shown = conet.examples(jax.random.key(0), rows, jnp.arange(rows.n_entries + 3))
   real = np.arange(rows.n_entries)
   user, item, label = (np.asarray(x)[real] for x in shown[:3])
   np.testing.assert_array_equal(np.sum(label, axis=1), 1)
@@ -212,7 +201,7 @@ def without(small, source=(), target=()):
     domain = getattr(pair, name)
     keep = ~np.isin(domain.user, users)
     pair = pair._replace(**{name: pairs.take(domain, keep)})
-  return small._replace(data=arrays.put(pair))
+  return small._replace(data=device.put(pair))
 
 
 def test_same_user_pairing_shows_one_person_in_both_domains():
@@ -242,9 +231,7 @@ def test_a_row_without_a_source_example_is_not_connected():
   )
   same = np.array([True, False, True])
   np.testing.assert_allclose(partly[same], connected[same], rtol=1e-5)
-  np.testing.assert_allclose(
-    partly[1, 0, 0] - partly[1, 0, 1], alone[1, 0], rtol=1e-5
-  )
+  np.testing.assert_allclose(partly[1, 0, 0] - partly[1, 0, 1], alone[1, 0], rtol=1e-5)
 
 
 def test_long_gradients_are_cut_to_a_length_and_short_ones_left():
@@ -259,9 +246,7 @@ def test_the_gradient_of_a_batchs_sum_is_cut_at_ten():
   small = helpers.implicit()
   hyper = conet.Hyper(l1=100.0)
   stage, state = started(small, hyper)
-  visit = jax.tree.map(
-    lambda x: x[-1], stage.epoch(jax.random.key(0), small.data)
-  )
+  visit = jax.tree.map(lambda x: x[-1], stage.epoch(jax.random.key(0), small.data))
   after, _ = stage.step(state, visit, small.data, jax.random.key(1), hyper)
   (pull,) = moments(after).cross
   length = np.linalg.norm(pull) / LAST
@@ -291,9 +276,7 @@ def test_a_score_does_not_depend_on_the_source_tower():
     source=jax.tree.map(jnp.zeros_like, state.params.towers.source)
   )
   cross = jax.tree.map(jnp.zeros_like, state.params.cross)
-  other = state._replace(
-    params=state.params._replace(towers=towers, cross=cross)
-  )
+  other = state._replace(params=state.params._replace(towers=towers, cross=cross))
   after = model.predict_all(other, small.data)(users)
   np.testing.assert_array_equal(before, after)
 
@@ -312,9 +295,7 @@ def test_all_scores_are_the_scores_of_all_items():
 @pytest.mark.parametrize(
   ('pairing', 'apart'), [('independent', True), ('same_user', False)]
 )
-def test_people_new_to_the_target_are_told_apart_if_they_are_visited(
-  pairing, apart
-):
+def test_people_new_to_the_target_are_told_apart_if_they_are_visited(pairing, apart):
   small = without(helpers.implicit(), target=range(5))
   model = conet.model(small.sizes, **SHAPE | dict(pairing=pairing))
   _, state = started(small)
@@ -325,10 +306,15 @@ def test_people_new_to_the_target_are_told_apart_if_they_are_visited(
 def test_a_planted_taste_is_found():
   small, floor = helpers.planted_implicit()
   model = conet.model(small.sizes, embed=16, layers=(16, 8), batch=64)
-  ours = train.fit(
-    model, jax.random.key(0), small.data, conet.Hyper(lr=1e-2), epochs=8,
-    valid=small.valid, measure=small.measure,
-  )  # fmt: skip
+  ours = loop.fit(
+    model,
+    jax.random.key(0),
+    small.data,
+    conet.Hyper(lr=1e-2),
+    epochs=8,
+    valid=small.valid,
+    measure=small.measure,
+  )
   assert 1 - ours.best_value > 1.1 * (1 - floor)
 
 

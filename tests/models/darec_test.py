@@ -9,8 +9,9 @@ import pytest
 
 from tests import helpers
 from tests.models import autorec_test
-from xdomain import base, train
+from xdomain import base, stages
 from xdomain.models import autorec, darec
+from xdomain.training import loop
 
 AXES = pytest.mark.parametrize('axis', ['user', 'item'])
 DOMAINS = ('source', 'target')
@@ -37,9 +38,7 @@ def golden_params(axis, columns):
   def layer(rows, width, seed, scale, bias_scale=0.3, bias_shift=0.37):
     return {
       'kernel': jnp.asarray(helpers.wave((rows, width), seed, scale)),
-      'bias': jnp.asarray(
-        helpers.wave((width,), seed + 1, bias_scale, bias_shift)
-      ),
+      'bias': jnp.asarray(helpers.wave((width,), seed + 1, bias_scale, bias_shift)),
     }
 
   network = {
@@ -89,7 +88,7 @@ def one_step(axis):
     sizes, axis=axis, embed=3, extractor=3, heads=(4, 3), classifier=2
   ).stages[-1]
   previous = tuple(
-    train.Trained(autorec_params(axis, domain), 0.0, ()) for domain in DOMAINS
+    stages.GradientState(autorec_params(axis, domain), 0.0, ()) for domain in DOMAINS
   )
   state = stage.init(jax.random.key(0), data, hyper, previous)
   columns = {d: r.n_columns for d, r in zip(DOMAINS, rows)}
@@ -128,9 +127,14 @@ def test_every_gradient_is_that_of_another_implementation(axis):
     _, _, gradients, _ = one_step(axis)
   layers = gradients.network['params']
   names = {
-    'extract': 'e', 'source_0': 'S1', 'source_1': 'S2', 'target_0': 'T1',
-    'target_1': 'T2', 'classify_0': 'C1', 'classify_1': 'C2',
-  }  # fmt: skip
+    'extract': 'e',
+    'source_0': 'S1',
+    'source_1': 'S2',
+    'target_0': 'T1',
+    'target_1': 'T2',
+    'classify_0': 'C1',
+    'classify_1': 'C2',
+  }
   for ours, theirs in names.items():
     weight, bias = ('We', 'be') if theirs == 'e' else (theirs, theirs.lower())
     for part, name in (('kernel', weight), ('bias', bias)):
@@ -138,9 +142,7 @@ def test_every_gradient_is_that_of_another_implementation(axis):
         layers[ours][part], expected[f'grad/{name}'], atol=1e-6
       )
   for output, name in zip(gradients.output, 'ST'):
-    np.testing.assert_allclose(
-      output.table, expected[f'grad/{name}3'], atol=1e-6
-    )
+    np.testing.assert_allclose(output.table, expected[f'grad/{name}3'], atol=1e-6)
     np.testing.assert_allclose(
       output.bias, expected[f'grad/{name.lower()}3'], atol=1e-6
     )
@@ -176,10 +178,8 @@ def test_source_ratings_do_not_train_the_target_head():
   small = helpers.small()
   model = darec.model(small.sizes, axis='user', embed=8)
   hyper = darec.Hyper(lam=0.0, target=0.0)
-  end = train.fit(model, jax.random.key(0), small.data, hyper, epochs=1)
-  start = train.begin(
-    model, jax.random.key(0), small.data, hyper, 2, end.done
-  ).state
+  end = loop.fit(model, jax.random.key(0), small.data, hyper, epochs=1)
+  start = loop.begin(model, jax.random.key(0), small.data, hyper, 2, end.done).state
   layers, before = (s.params.network['params'] for s in (end.best, start))
   np.testing.assert_array_equal(
     layers['target_0']['kernel'], before['target_0']['kernel']
@@ -191,7 +191,7 @@ def test_source_ratings_do_not_train_the_target_head():
 def test_each_domain_is_scored_by_its_own_head_and_embeddings(axis):
   small = helpers.small()
   model = darec.model(small.sizes, axis=axis, embed=8)
-  end = train.fit(model, jax.random.key(0), small.data, darec.Hyper(), epochs=1)
+  end = loop.fit(model, jax.random.key(0), small.data, darec.Hyper(), epochs=1)
   predicts = {'source': model.predict_source, 'target': model.predict}
   for domain, predict in predicts.items():
     queries = getattr(small.test, domain)
@@ -204,9 +204,7 @@ def test_each_domain_is_scored_by_its_own_head_and_embeddings(axis):
       output, given = end.best.params.output, end.best.frozen
       bias = getattr(output, changed).bias + 1
       louder = getattr(output, changed)._replace(bias=bias)
-      params = end.best.params._replace(
-        output=output._replace(**{changed: louder})
-      )
+      params = end.best.params._replace(output=output._replace(**{changed: louder}))
       moved = ask(end.best._replace(params=params)) - before
       np.testing.assert_allclose(moved, float(changed == domain), atol=1e-5)
       embedding = getattr(given, changed).embedding * 0 + 5.0
@@ -221,26 +219,25 @@ def test_the_source_has_a_penalty_of_its_own(axis):
   small = helpers.small()
   model = darec.model(small.sizes, axis=axis, embed=8)
   ends = [
-    train.fit(
-      model, jax.random.key(0), small.data, darec.Hyper(alpha_source=alpha),
+    loop.fit(
+      model,
+      jax.random.key(0),
+      small.data,
+      darec.Hyper(alpha_source=alpha),
       epochs=2,
     ).done
     for alpha in (1e-4, 1e-1)
-  ]  # fmt: skip
+  ]
   (source, target), (other_source, other_target) = ends
   assert np.any(source.params.encode != other_source.params.encode)
-  np.testing.assert_array_equal(
-    target.params.encode, other_target.params.encode
-  )
+  np.testing.assert_array_equal(target.params.encode, other_target.params.encode)
 
 
 def inspected(change):
   """What is logged of a network whose layers `change` has rewritten."""
   small = helpers.small()
   model = darec.model(small.sizes, axis='user', embed=8)
-  state = train.fit(
-    model, jax.random.key(0), small.data, darec.Hyper(), epochs=1
-  ).best
+  state = loop.fit(model, jax.random.key(0), small.data, darec.Hyper(), epochs=1).best
   layers = dict(state.params.network['params'])
   change(layers)
   params = state.params._replace(network={'params': layers})
@@ -267,7 +264,7 @@ def test_a_classifier_that_always_says_target_is_right_half_the_time():
 def test_a_classifier_that_knows_the_domains_is_always_right():
   small = helpers.small()
   model = darec.model(small.sizes, axis='user', embed=8)
-  end = train.fit(model, jax.random.key(0), small.data, darec.Hyper(), epochs=1)
+  end = loop.fit(model, jax.random.key(0), small.data, darec.Hyper(), epochs=1)
   params, given = end.best.params, end.best.frozen
   layers = jax.tree.map(jnp.zeros_like, params.network['params'])
   # One unit of each layer carries the sign of one coordinate of f.
@@ -296,7 +293,7 @@ def test_parameter_counts_are_those_of_the_layers():
   model = darec.model(
     small.sizes, axis='user', embed=8, extractor=6, heads=(5, 4), classifier=3
   )
-  shapes = train.abstract(
+  shapes = loop.abstract(
     model, jax.random.key(0), small.data, darec.Hyper(), 2
   ).state.params
   users, source, target = small.sizes

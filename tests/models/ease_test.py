@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, train
-from xdomain.data import arrays, pairs
+from xdomain import base
+from xdomain.data import device, pairs
 from xdomain.models import ease
+from xdomain.training import loop
 
 PENALTY = 20.0
 
@@ -20,13 +21,17 @@ def dense(ratings):
 
 
 def fit(pair):
-  model, data = ease.model(arrays.sizes(pair)), arrays.put(pair)
+  model, data = ease.model(device.sizes(pair)), device.put(pair)
   hyper = ease.Hyper(PENALTY)
   metrics = []
-  end = train.fit(
-    model, jax.random.key(0), data, hyper, epochs=1,
+  end = loop.fit(
+    model,
+    jax.random.key(0),
+    data,
+    hyper,
+    epochs=1,
     watch=lambda report, at: report and metrics.append(report.metrics),
-  ).best  # fmt: skip
+  ).best
   users = jnp.arange(data.target.by_user.n_rows)
   return end, model.predict_all(end, data)(users), metrics[0]
 

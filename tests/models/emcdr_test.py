@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, nets, train
-from xdomain.data import arrays
+from xdomain import base, nets, stages
+from xdomain.data import device
 from xdomain.models import bpr, emcdr
+from xdomain.training import loop
 
 GOLDEN = helpers.golden('golden_ranking')['emcdr']
 SHAPE = dict(factors=8, hidden=16, batch=64)
@@ -39,7 +40,7 @@ def golden_model(**settings):
 def golden_step(visit, penalty=0.0):
   """Metrics, and the gradients, of a step of the mapping."""
   step = golden_model().stages[2].step
-  before = train.Trained(golden_layers(), golden_frozen(), ())
+  before = stages.GradientState(golden_layers(), golden_frozen(), ())
   hyper = emcdr.Hyper(lr=7.0, lr_mapping=1.0, penalty_mapping=penalty)
   after, metrics = step(before, jnp.array(visit), None, None, hyper)
   return metrics, jax.tree.map(jnp.subtract, before.params, after.params)
@@ -60,15 +61,13 @@ def test_the_penalty_is_of_the_kernels():
   _, plain = golden_step([0, 1, 2])
   _, penalised = golden_step([0, 1, 2], penalty=0.1)
   for layer, one, two in zip(golden_layers(), plain, penalised):
-    np.testing.assert_allclose(
-      two.kernel - one.kernel, 0.2 * layer.kernel, atol=1e-6
-    )
+    np.testing.assert_allclose(two.kernel - one.kernel, 0.2 * layer.kernel, atol=1e-6)
     np.testing.assert_array_equal(two.bias, one.bias)
 
 
 def test_mapped_scores_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    state = train.Trained(golden_layers(), golden_frozen(), ())
+    state = stages.GradientState(golden_layers(), golden_frozen(), ())
     mapped = emcdr.mapping(state.params, state.frozen.source)
     scores = golden_model().predict_all(state, None)(jnp.arange(3))
   np.testing.assert_allclose(mapped, GOLDEN['mapped'], atol=1e-12)
@@ -77,7 +76,7 @@ def test_mapped_scores_are_those_of_another_implementation():
 
 def test_those_who_are_not_mapped_keep_their_vectors():
   frozen = golden_frozen(mapped=[False, True, False])
-  state = train.Trained(golden_layers(), frozen, ())
+  state = stages.GradientState(golden_layers(), frozen, ())
   score = golden_model().predict_all(state, None)
   scores = score(jnp.arange(3))
   np.testing.assert_allclose(scores[1], GOLDEN['scores_mapped'][1], atol=1e-6)
@@ -94,7 +93,7 @@ def without(domain, users):
   keep = ~np.isin(ratings.user, users)
   columns = (c[keep] if c.size else c for c in ratings[:4])
   less = ratings._replace(**dict(zip(ratings._fields, columns)))
-  return arrays.put(pair._replace(**{domain: less}))
+  return device.put(pair._replace(**{domain: less}))
 
 
 @pytest.mark.parametrize('domain', ['source', 'target'])
@@ -111,7 +110,7 @@ def test_the_mapping_visits_each_shared_user_once_and_nobody_else(domain):
 def fit(data, epochs=2, **settings):
   model = emcdr.model(helpers.implicit().sizes, **SHAPE, **settings)
   hyper = emcdr.Hyper()
-  return model, train.fit(model, jax.random.key(0), data, hyper, epochs=epochs)
+  return model, loop.fit(model, jax.random.key(0), data, hyper, epochs=epochs)
 
 
 @pytest.mark.parametrize('domain', ['source', 'target'])
@@ -168,8 +167,9 @@ def test_what_is_planted_in_the_source_ranks_for_new_people():
   ours = small.measure(model.predict(progress.best, data), data, queries)
   chance = small.measure(
     lambda users, items: jax.random.uniform(jax.random.key(0), items.shape),
-    data, queries,
-  )  # fmt: skip
+    data,
+    queries,
+  )
   assert 1 - ours > 1.3 * (1 - chance)
 
 

@@ -8,9 +8,9 @@ import pytest
 from tests import helpers
 from tests.models.autorec_test import toy
 from tests.models.fm_cdcf_test import features, golden_params
-from xdomain import train
 from xdomain.models import fm_cdcf_mcmc
 from xdomain.models.fm_cdcf import Features, Params
+from xdomain.training import loop
 
 ALPHA, LAMBDA, MU = 1.7, 0.6, 0.2
 CENTRE = 0.7
@@ -66,9 +66,13 @@ def test_weights_are_drawn_around_their_conditional_means(chunk, monkeypatch):
   params, (x, y) = start(small), dense(small)
   error, _ = fm_cdcf_mcmc.errors(params, small.data, CENTRE)
   weight, after = fm_cdcf_mcmc.linear_sweep(
-    *without_noise(params), params.weight, error, ALPHA,
-    small.data.target.by_user, fm_cdcf_mcmc.source_by_item(small.data, CENTRE),
-  )  # fmt: skip
+    *without_noise(params),
+    params.weight,
+    error,
+    ALPHA,
+    small.data.target.by_user,
+    fm_cdcf_mcmc.source_by_item(small.data, CENTRE),
+  )
   expected, left = one_by_one(
     np.concatenate(params.weight), lambda w, k: x[:, k], rated(params, x) - y
   )
@@ -83,10 +87,14 @@ def test_a_factor_is_drawn_around_its_conditional_means(chunk, monkeypatch):
   params, (x, y) = start(small), dense(small)
   error, totals = fm_cdcf_mcmc.errors(params, small.data, CENTRE)
   factor, after = fm_cdcf_mcmc.factor_sweep(
-    *without_noise(params), Features(*(f[:, 1] for f in params.factor)),
-    totals[:, 1], error, ALPHA, small.data.target.by_user,
+    *without_noise(params),
+    Features(*(f[:, 1] for f in params.factor)),
+    totals[:, 1],
+    error,
+    ALPHA,
+    small.data.target.by_user,
     fm_cdcf_mcmc.source_by_item(small.data, CENTRE),
-  )  # fmt: skip
+  )
   expected, left = one_by_one(
     np.concatenate(params.factor)[:, 1],
     lambda v, k: x[:, k] * (x @ v - x[:, k] * v[k]),
@@ -110,9 +118,14 @@ def test_one_coordinate_is_that_of_another_implementation():
   source = fm_cdcf_mcmc.source_by_item(data, 0.0)
   only = source._replace(start=source.start[1:3])
   (value,), _ = fm_cdcf_mcmc.source_sweep(
-    prior, jnp.zeros(1), params.factor.source[1:2, 0], jnp.stack(facts, 1),
-    1.0, only, crossed=1.0,
-  )  # fmt: skip
+    prior,
+    jnp.zeros(1),
+    params.factor.source[1:2, 0],
+    jnp.stack(facts, 1),
+    1.0,
+    only,
+    crossed=1.0,
+  )
   expected = helpers.golden('golden_rating')['FM-CDCF']
   name = 'als_update(source item 1, factor 0)'
   np.testing.assert_allclose(value, expected[name], rtol=1e-4)
@@ -120,13 +133,9 @@ def test_one_coordinate_is_that_of_another_implementation():
 
 def test_the_errors_of_a_sweep_are_those_of_what_it_drew():
   small = helpers.small()
-  params, sse = fm_cdcf_mcmc.sweep(
-    jax.random.key(0), start(small), small.data, CENTRE
-  )
+  params, sse = fm_cdcf_mcmc.sweep(jax.random.key(0), start(small), small.data, CENTRE)
   x, y = dense(small)
-  np.testing.assert_allclose(
-    sse, np.sum((rated(params, x) - y) ** 2), rtol=1e-4
-  )
+  np.testing.assert_allclose(sse, np.sum((rated(params, x) - y) ** 2), rtol=1e-4)
 
 
 def test_priors_are_drawn_from_their_posterior():
@@ -137,9 +146,7 @@ def test_priors_are_drawn_from_their_posterior():
   n, total, squares = 2000, np.sum(values), np.sum(np.square(values))
   rate = (1 + squares - total**2 / (n + 1)) / 2
   np.testing.assert_allclose(np.mean(precision), (1 + n) / 2 / rate, rtol=5e-3)
-  np.testing.assert_allclose(
-    np.std(precision), np.sqrt((1 + n) / 2) / rate, rtol=0.1
-  )
+  np.testing.assert_allclose(np.std(precision), np.sqrt((1 + n) / 2) / rate, rtol=0.1)
   np.testing.assert_allclose(np.mean(mean), total / (n + 1), rtol=1e-3)
   np.testing.assert_allclose(
     np.std(mean), np.sqrt(np.mean(1 / precision) / (n + 1)), rtol=0.1
@@ -159,19 +166,22 @@ def test_the_prediction_is_the_mean_of_the_last_samples():
     chain, _ = stage.step(chain, (), small.data, key, hyper)
     made.append(rated(jax.device_get(chain.params), x))
     score = model.predict(chain, small.data)(rows.row, rows.column[:, None])
-    np.testing.assert_allclose(
-      score[:, 0], np.mean(made[-3:], axis=0), atol=2e-3
-    )
+    np.testing.assert_allclose(score[:, 0], np.mean(made[-3:], axis=0), atol=2e-3)
 
 
 def test_the_mean_of_samples_predicts_better_than_one():
   small = helpers.small(users=200, target_ratings=3000, noise=0.5)
 
   def best(samples):
-    return train.fit(
+    return loop.fit(
       fm_cdcf_mcmc.model(small.sizes, factors=4, samples=samples),
-      jax.random.key(0), small.data, fm_cdcf_mcmc.Hyper(), epochs=60, every=20,
-      valid=small.valid, measure=small.measure,
-    ).best_value  # fmt: skip
+      jax.random.key(0),
+      small.data,
+      fm_cdcf_mcmc.Hyper(),
+      epochs=60,
+      every=20,
+      valid=small.valid,
+      measure=small.measure,
+    ).best_value
 
   assert best(30) < best(1)

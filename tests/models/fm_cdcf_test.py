@@ -8,10 +8,11 @@ import pytest
 
 from tests import helpers
 from tests.models.autorec_test import toy
-from xdomain import train
-from xdomain.data import arrays
+from xdomain import stages
+from xdomain.data import device
 from xdomain.models import fm_cdcf
 from xdomain.ops import sparse
+from xdomain.training import loop
 
 
 def expected():
@@ -23,9 +24,10 @@ def golden_params():
   factors = jnp.asarray(helpers.wave((14, 2), 102, scale=0.5))
   weights = jnp.asarray(helpers.wave((14,), 101))
   return fm_cdcf.Params(
-    jnp.asarray(3.2), fm_cdcf.Features(*jnp.split(weights, [5, 11])),
+    jnp.asarray(3.2),
+    fm_cdcf.Features(*jnp.split(weights, [5, 11])),
     fm_cdcf.Features(*jnp.split(factors, [5, 11])),
-  )  # fmt: skip
+  )
 
 
 def golden_step(padding=0, params=None):
@@ -36,7 +38,7 @@ def golden_step(padding=0, params=None):
   hyper = fm_cdcf.Hyper(0.0, lambda_w=0.05 / n, lambda_v=0.1 / n)
   params = golden_params() if params is None else params
   moments = optax.scale_by_adam().init(params)
-  state = train.Trained(params, hyper.centre, moments)
+  state = stages.GradientState(params, hyper.centre, moments)
   (visit,) = stage.epoch(jax.random.key(0), data)
   state, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
   # Adam's first moment is a tenth of the first gradient.
@@ -68,7 +70,7 @@ def test_predictions_are_those_of_another_implementation():
   with jax.enable_x64(True):
     sizes, data, queries = toy()
     model = fm_cdcf.model(sizes, factors=2)
-    score = model.predict(train.Trained(golden_params(), 0.0, ()), data)
+    score = model.predict(stages.GradientState(golden_params(), 0.0, ()), data)
     held_out = score(queries.user, queries.item)[:, 0]
     rows = data.target.by_user
     known = score(rows.row, rows.column[:, None])[:, 0]
@@ -120,7 +122,7 @@ def test_it_is_the_factorisation_machine_of_all_pairs_of_features(centre):
   expected = params.level + x @ w + np.einsum('uta,ab,utb->ut', x, crossed, x)
   users = jnp.arange(small.sizes.users)
   items = jnp.tile(jnp.arange(small.sizes.target), (users.size, 1))
-  score = model.predict(train.Trained(params, centre, ()), small.data)
+  score = model.predict(stages.GradientState(params, centre, ()), small.data)
   np.testing.assert_allclose(score(users, items), expected, atol=1e-4)
 
 
@@ -140,10 +142,13 @@ def test_the_users_with_the_most_source_ratings_fit_into_one_batch():
 
 def test_what_was_never_rated_stays_zero():
   sizes, data, _ = toy()
-  end = train.fit(
-    fm_cdcf.model(sizes, factors=2), jax.random.key(0), data, fm_cdcf.Hyper(),
+  end = loop.fit(
+    fm_cdcf.model(sizes, factors=2),
+    jax.random.key(0),
+    data,
+    fm_cdcf.Hyper(),
     epochs=3,
-  )  # fmt: skip
+  )
   params = end.best.params
   assert not np.any(params.factor.target[5])  # Item 5 is only tested.
   assert params.weight.target[5] == 0
@@ -152,20 +157,26 @@ def test_what_was_never_rated_stays_zero():
 
 def test_what_a_user_did_elsewhere_is_used():
   small = helpers.small(
-    users=400, source=40, target=80, source_ratings=8000, target_ratings=4000,
+    users=400,
+    source=40,
+    target=80,
+    source_ratings=8000,
+    target_ratings=4000,
     noise=0.2,
-  )  # fmt: skip
-  none = small.split.train.source
-  none = none._replace(
-    user=none.user[:0], item=none.item[:0], value=none.value[:0]
   )
-  alone = arrays.put(small.split.train._replace(source=none))
+  none = small.split.train.source
+  none = none._replace(user=none.user[:0], item=none.item[:0], value=none.value[:0])
+  alone = device.put(small.split.train._replace(source=none))
 
   def best(data):
-    return train.fit(
-      fm_cdcf.model(small.sizes, factors=8, batch=32), jax.random.key(0), data,
-      fm_cdcf.Hyper(lr=1e-2, lambda_v=3e-4, centre=1.0), epochs=50,
-      valid=small.valid, measure=small.measure,
-    ).best_value  # fmt: skip
+    return loop.fit(
+      fm_cdcf.model(small.sizes, factors=8, batch=32),
+      jax.random.key(0),
+      data,
+      fm_cdcf.Hyper(lr=1e-2, lambda_v=3e-4, centre=1.0),
+      epochs=50,
+      valid=small.valid,
+      measure=small.measure,
+    ).best_value
 
   assert best(small.data) < 0.9 * best(alone)

@@ -7,9 +7,9 @@ import pytest
 
 from tests import helpers
 from tests.models import ease_test
-from xdomain import train
-from xdomain.data import arrays, pairs
+from xdomain.data import device, pairs
 from xdomain.models import ials
+from xdomain.training import loop
 
 HYPER = ials.Hyper(alpha=4.0, penalty=2.0, frequency=0.5)
 
@@ -56,11 +56,14 @@ def test_a_sweep_solves_users_and_then_items(frequency):
 def test_the_objective_never_rises():
   small = helpers.implicit()
   losses = []
-  train.fit(
-    ials.model(small.sizes, factors=5), jax.random.key(0), small.data, HYPER,
+  loop.fit(
+    ials.model(small.sizes, factors=5),
+    jax.random.key(0),
+    small.data,
+    HYPER,
     epochs=6,
     watch=lambda report, at: report and losses.append(report.metrics['loss']),
-  )  # fmt: skip
+  )
   assert np.all(np.diff(losses) < 1e-5 * losses[0])
 
 
@@ -68,8 +71,8 @@ def test_of_both_domains_the_source_speaks_for_new_people():
   pair = helpers.implicit().split.train
   known = pairs.take(pair.target, pair.target.user > 1)
   merged = pairs.joint(pair._replace(target=known))
-  model, data = ials.model(arrays.sizes(merged), factors=5), arrays.put(merged)
-  end = train.fit(model, jax.random.key(0), data, HYPER, epochs=3).best
+  model, data = ials.model(device.sizes(merged), factors=5), device.put(merged)
+  end = loop.fit(model, jax.random.key(0), data, HYPER, epochs=3).best
   scores = model.predict_all(end, data)(jnp.arange(2))
   assert np.max(np.abs(scores[0] - scores[1])) > 0.05
 
@@ -77,7 +80,7 @@ def test_of_both_domains_the_source_speaks_for_new_people():
 def test_who_has_nothing_has_no_vector():
   pair = helpers.implicit().split.train
   known = pair._replace(target=pairs.take(pair.target, pair.target.user > 0))
-  model, data = ials.model(arrays.sizes(known), factors=5), arrays.put(known)
-  end = train.fit(model, jax.random.key(0), data, HYPER, epochs=1).best
+  model, data = ials.model(device.sizes(known), factors=5), device.put(known)
+  end = loop.fit(model, jax.random.key(0), data, HYPER, epochs=1).best
   np.testing.assert_array_equal(end.user[0], 0)
   assert np.all(np.any(end.user[1:] != 0, axis=1))

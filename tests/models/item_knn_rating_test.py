@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, train
-from xdomain.data import arrays
+from xdomain.data import device, types
 from xdomain.models import bias, item_knn_rating
 from xdomain.ops import sparse
+from xdomain.training import loop
 
 
 def fit(small, hyper, **settings):
-  return train.fit(
-    item_knn_rating.model(small.sizes, **settings), jax.random.key(0),
-    small.data, hyper, epochs=(3, 1),
-  ).best  # fmt: skip
+  return loop.fit(
+    item_knn_rating.model(small.sizes, **settings),
+    jax.random.key(0),
+    small.data,
+    hyper,
+    epochs=(3, 1),
+  ).best
 
 
 def residuals(small, biases):
@@ -81,12 +84,10 @@ def test_predictions_follow_the_definition(seed, batch, dense, monkeypatch):
 
 def toy(events, users, items):
   """A target domain of a few events, without a source."""
-  pair = base.Pair(
-    helpers.ratings([], users, 1), helpers.ratings(events, users, items)
+  pair = types.Pair(
+    helpers.ratings_of([], users, 1), helpers.ratings_of(events, users, items)
   )
-  return helpers.Small(
-    None, arrays.sizes(pair), arrays.put(pair), None, None, None
-  )
+  return helpers.Small(None, device.sizes(pair), device.put(pair), None, None, None)
 
 
 def rate(small, state, user, item):
@@ -131,14 +132,18 @@ def test_the_nearest_are_kept_in_order():
 
 def test_no_matrix_of_all_pairs_is_built():
   small = helpers.small(
-    0, users=3000, source=50, target=4000, source_ratings=3000,
+    0,
+    users=3000,
+    source=50,
+    target=4000,
+    source_ratings=3000,
     target_ratings=6000,
-  )  # fmt: skip
+  )
   hyper = item_knn_rating.Hyper()
   model = item_knn_rating.model(small.sizes, kept=10, batch=32)
   done = (model.stages[0].init(jax.random.key(0), small.data, hyper, ()),)
   state = model.stages[1].init(jax.random.key(0), small.data, hyper, done)
-  compiled = train.run_epoch.lower(
+  compiled = loop.run_epoch.lower(
     model.stages[1], 'single', state, jax.random.key(0), small.data, hyper, True
   ).compile()
   users_times_items = 4 * small.sizes.users * small.sizes.target

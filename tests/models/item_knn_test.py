@@ -7,17 +7,15 @@ import pytest
 
 from tests import helpers
 from tests.models import ease_test
-from xdomain import base, train
-from xdomain.data import arrays
+from xdomain.data import device, types
 from xdomain.models import item_knn
+from xdomain.training import loop
 
 
 def fit(pair, shrink, **settings):
-  model = item_knn.model(arrays.sizes(pair), **settings)
-  data = arrays.put(pair)
-  end = train.fit(
-    model, jax.random.key(0), data, item_knn.Hyper(shrink), epochs=1
-  ).best
+  model = item_knn.model(device.sizes(pair), **settings)
+  data = device.put(pair)
+  end = loop.fit(model, jax.random.key(0), data, item_knn.Hyper(shrink), epochs=1).best
   users = jnp.arange(data.target.by_user.n_rows)
   return end, model.predict_all(end, data)(users)
 
@@ -54,7 +52,7 @@ def test_the_nearest_are_kept_in_order_and_are_others():
 
 def test_a_twin_is_as_near_as_can_be_but_for_the_shrinkage():
   events = [[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1], [2, 0, 1], [2, 1, 1]]
-  pair = base.Pair(helpers.ratings([], 3, 1), helpers.ratings(events, 3, 3))
+  pair = types.Pair(helpers.ratings_of([], 3, 1), helpers.ratings_of(events, 3, 3))
   end, scores = fit(pair, 1.0, neighbours=None)
   np.testing.assert_allclose(end.similarity[:2, 0], 3 / (3 + 1))
   np.testing.assert_allclose(scores[0], [0.75, 0.75, 0])
@@ -62,14 +60,18 @@ def test_a_twin_is_as_near_as_can_be_but_for_the_shrinkage():
 
 def test_no_matrix_of_all_pairs_is_built():
   small = helpers.small(
-    0, users=3000, source=50, target=4000, source_ratings=3000,
+    0,
+    users=3000,
+    source=50,
+    target=4000,
+    source_ratings=3000,
     target_ratings=6000,
-  )  # fmt: skip
+  )
   hyper = item_knn.Hyper()
   model = item_knn.model(small.sizes, neighbours=10, batch=32)
   (stage,) = model.stages
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  compiled = train.run_epoch.lower(
+  compiled = loop.run_epoch.lower(
     stage, 'single', state, jax.random.key(0), small.data, hyper, True
   ).compile()
   users_times_items = 4 * small.sizes.users * small.sizes.target

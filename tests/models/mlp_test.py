@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, nets, train
-from xdomain.data import arrays, pairs
+from xdomain import base, nets
+from xdomain.data import device, pairs
 from xdomain.models import bpr, mlp
+from xdomain.training import loop
 
 GOLDEN = helpers.golden('golden_ranking')['ncf_mlp']
 SHAPE = dict(embed=4, layers=(6, 3), batch=64)
@@ -53,18 +54,14 @@ def test_gradients_are_those_of_another_implementation():
   with jax.enable_x64(True):
     gradient, _ = jax.grad(golden_loss, has_aux=True)(golden_params())
   for ours, name in ((gradient.user, 'U'), (gradient.layers[0].kernel, 'w1')):
-    np.testing.assert_allclose(
-      ours, GOLDEN[f'grad_{name}'], rtol=1e-9, atol=1e-12
-    )
+    np.testing.assert_allclose(ours, GOLDEN[f'grad_{name}'], rtol=1e-9, atol=1e-12)
 
 
 def started(data, sizes, hyper=HYPER, **settings):
   """The stage, and its first state with tables that are not tiny."""
   (stage,) = mlp.model(sizes, **SHAPE, **settings).stages
   state = stage.init(jax.random.key(0), data, hyper, ())
-  loud = state.params._replace(
-    user=50 * state.params.user, item=50 * state.params.item
-  )
+  loud = state.params._replace(user=50 * state.params.user, item=50 * state.params.item)
   return stage, state._replace(params=loud)
 
 
@@ -132,7 +129,7 @@ def test_negatives_are_never_positives_and_come_anew():
 
 def test_somebody_who_has_everything_has_no_negatives():
   full = [[0, i, 1] for i in range(5)] + [[1, 2, 1]]
-  rows = arrays.domain(helpers.ratings(full, 2, 5)).by_user
+  rows = device.domain(helpers.ratings_of(full, 2, 5)).by_user
   events = rows.events(jnp.arange(6))
   _, there = mlp.candidates(jax.random.key(0), rows, events, 3, LIKE)
   assert np.all(there[:, 0])
@@ -158,9 +155,7 @@ def test_padding_changes_nothing():
 
 
 def test_a_fresh_network_is_drawn_as_the_authors_draw_it():
-  params = mlp.init_params(
-    jax.random.key(0), base.Sizes(900, 0, 800), 32, (32, 16, 8)
-  )
+  params = mlp.init_params(jax.random.key(0), base.Sizes(900, 0, 800), 32, (32, 16, 8))
   assert [x.kernel.shape for x in params.layers] == [
     (64, 32),
     (32, 16),
@@ -202,10 +197,15 @@ def test_all_scores_are_the_scores_of_all_items():
 def test_a_planted_taste_is_found():
   small, floor = helpers.planted_implicit()
   model = mlp.model(small.sizes, embed=16, layers=(16, 8), batch=128)
-  ours = train.fit(
-    model, jax.random.key(0), small.data, mlp.Hyper(lr=1e-2), epochs=15,
-    valid=small.valid, measure=small.measure,
-  )  # fmt: skip
+  ours = loop.fit(
+    model,
+    jax.random.key(0),
+    small.data,
+    mlp.Hyper(lr=1e-2),
+    epochs=15,
+    valid=small.valid,
+    measure=small.measure,
+  )
   assert 1 - ours.best_value > 1.1 * (1 - floor)
 
 
@@ -213,10 +213,10 @@ def test_merged_it_tells_people_apart_who_are_new_to_the_target():
   pair = helpers.implicit().split.train
   keep = pair.target.user >= 5
   merged = pairs.joint(pair._replace(target=pairs.take(pair.target, keep)))
-  sizes, data = arrays.sizes(merged), arrays.put(merged)
+  sizes, data = device.sizes(merged), device.put(merged)
   model = mlp.model(sizes, embed=8, layers=(8, 4), batch=64)
   hyper = mlp.Hyper(lr=1e-2)
-  progress = train.fit(model, jax.random.key(0), data, hyper, epochs=20)
+  progress = loop.fit(model, jax.random.key(0), data, hyper, epochs=20)
   new = model.predict_all(progress.best, data)(jnp.arange(5))
   new = new[:, : pair.target.n_items]
   taste = new - np.mean(new, axis=1, keepdims=True)

@@ -7,9 +7,10 @@ import pytest
 
 from tests import helpers
 from tests.models import ease_test
-from xdomain import base, nets, train
+from xdomain import base, nets
 from xdomain.models import mult_vae
 from xdomain.ops import sparse
+from xdomain.training import loop
 
 SHAPE = dict(hidden=(7,), latent=3)
 STILL = mult_vae.Hyper(dropout=0.0, anneal=0.0)
@@ -46,9 +47,7 @@ def test_the_loss_is_that_of_the_paper(padding, dense, monkeypatch):
   stage, state, everybody = fresh(small)
   x = ease_test.dense(small.split.train.target)
   visit = jnp.pad(everybody, (0, padding), constant_values=small.sizes.users)
-  _, metrics = jax.jit(stage.step)(
-    state, visit, small.data, jax.random.key(0), STILL
-  )
+  _, metrics = jax.jit(stage.step)(state, visit, small.data, jax.random.key(0), STILL)
   mean, logvar = encoded(state.params.encode, x)
   logit = decoded(state.params.decode, mean)
   chance = jax.nn.log_softmax(logit, axis=1)
@@ -56,9 +55,7 @@ def test_the_loss_is_that_of_the_paper(padding, dense, monkeypatch):
   kl = 0.5 * np.mean(np.sum(mean**2 + np.exp(logvar) - 1 - logvar, axis=1))
   np.testing.assert_allclose(metrics['nll'], nll, rtol=1e-5)
   np.testing.assert_allclose(metrics['kl'], kl, rtol=1e-4)
-  np.testing.assert_allclose(
-    metrics['loss'], nll + STILL.kl * kl, rtol=1e-5
-  )  # fmt: skip
+  np.testing.assert_allclose(metrics['loss'], nll + STILL.kl * kl, rtol=1e-5)
   assert metrics['ratings'] == x.sum()
 
 
@@ -67,9 +64,7 @@ def test_the_weight_of_the_divergence_rises_and_stays():
   hyper = mult_vae.Hyper(kl=0.2, anneal=2.0)
   stage, state, _ = fresh(small, hyper, batch=30)  # Two steps an epoch.
   visit, weights = stage.epoch(jax.random.key(0), small.data)[0], []
-  step = jax.jit(lambda state, key: stage.step(
-    state, visit, small.data, key, hyper
-  )[0])  # fmt: skip
+  step = jax.jit(lambda state, key: stage.step(state, visit, small.data, key, hyper)[0])
   for k in range(6):
     state = step(state, jax.random.key(k))
     weights.append(float(state.frozen))
@@ -111,10 +106,15 @@ def test_there_are_as_many_parameters_as_in_the_paper():
 def test_the_planted_taste_is_found():
   small = helpers.implicit()
   model = mult_vae.model(small.sizes, batch=16, **SHAPE)
-  end = train.fit(
-    model, jax.random.key(0), small.data, mult_vae.Hyper(lr=1e-2), epochs=20,
-    valid=small.valid, measure=small.measure,
-  )  # fmt: skip
+  end = loop.fit(
+    model,
+    jax.random.key(0),
+    small.data,
+    mult_vae.Hyper(lr=1e-2),
+    epochs=20,
+    valid=small.valid,
+    measure=small.measure,
+  )
   _, state, _ = fresh(small)
   score = model.predict(state, small.data)
   untrained = small.measure(score, small.data, small.valid.target)

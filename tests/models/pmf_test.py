@@ -7,9 +7,10 @@ import pytest
 
 from tests import helpers
 from tests.models import autorec_test
-from xdomain import base, train
-from xdomain.data import arrays
+from xdomain import base
+from xdomain.data import device, types
 from xdomain.models import pmf
+from xdomain.training import loop
 
 FORMS = pytest.mark.parametrize(
   ('power', 'form'), [(1.0, 'per_rating'), (0.0, 'per_entity')]
@@ -51,9 +52,7 @@ def published_penalty(params, data, power):
 
 
 @FORMS
-def test_loss_and_every_gradient_are_those_of_another_implementation(
-  power, form
-):
+def test_loss_and_every_gradient_are_those_of_another_implementation(power, form):
   expected = helpers.golden('golden_rating')['PMF']
   with jax.enable_x64(True):
     _, data, _ = autorec_test.toy()
@@ -73,11 +72,11 @@ def test_steps_of_one_rating_are_those_of_surprise():
   with jax.enable_x64(True):
     params = golden_params()
     for event in golden['data']['target_train']:
-      alone = base.Pair(
-        helpers.ratings([], users, source),
-        helpers.ratings([event], users, target),
+      alone = types.Pair(
+        helpers.ratings_of([], users, source),
+        helpers.ratings_of([event], users, target),
       )
-      _, gradients = one_step(params, arrays.put(alone), power=1.0)
+      _, gradients = one_step(params, device.put(alone), power=1.0)
       params = jax.tree.map(lambda p, g: p - 0.005 * g, params, gradients)
   expected = golden['PMF']
   for ours, theirs in zip(params, ('P', 'Q')):
@@ -115,13 +114,17 @@ def test_only_users_and_items_with_ratings_are_trained():
 
 def test_training_costs_ratings_and_not_users_times_items():
   small = helpers.small(
-    0, users=3000, source=50, target=4000, source_ratings=3000,
+    0,
+    users=3000,
+    source=50,
+    target=4000,
+    source_ratings=3000,
     target_ratings=6000,
-  )  # fmt: skip
+  )
   (stage,) = pmf.model(small.sizes, factors=4).stages
   hyper = pmf.Hyper()
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  compiled = train.run_epoch.lower(
+  compiled = loop.run_epoch.lower(
     stage, 'single', state, jax.random.key(0), small.data, hyper, True
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
@@ -131,19 +134,28 @@ def test_training_costs_ratings_and_not_users_times_items():
 @pytest.mark.parametrize(('power', 'penalty'), [(1.0, 0.1), (0.0, 2.0)])
 def test_a_planted_taste_is_found(power, penalty):
   small, floor = helpers.planted()
-  ours = train.fit(
-    pmf.model(small.sizes, factors=16, batch=256), jax.random.key(0),
-    small.data, pmf.Hyper(lr=1e-2, penalty=penalty, power=power),
-    epochs=30, valid=small.valid, measure=small.measure,
-  )  # fmt: skip
+  ours = loop.fit(
+    pmf.model(small.sizes, factors=16, batch=256),
+    jax.random.key(0),
+    small.data,
+    pmf.Hyper(lr=1e-2, penalty=penalty, power=power),
+    epochs=30,
+    valid=small.valid,
+    measure=small.measure,
+  )
   assert ours.best_value < 0.95 * floor
 
 
 def test_ratings_one_by_one_are_trained_on_beside_empty_batches():
   small = helpers.small(users=30, source_ratings=300, target_ratings=350)
   model = pmf.model(small.sizes, factors=2, batch=1)
-  end = train.fit(
-    model, jax.random.key(0), small.data, pmf.Hyper(), epochs=2,
-    valid=small.valid, measure=small.measure,
-  )  # fmt: skip
+  end = loop.fit(
+    model,
+    jax.random.key(0),
+    small.data,
+    pmf.Hyper(),
+    epochs=2,
+    valid=small.valid,
+    measure=small.measure,
+  )
   assert end.best_epoch > 0 and np.isfinite(end.best_value)

@@ -10,9 +10,10 @@ import pytest
 
 from tests import helpers
 from tests.models import autorec_test
-from xdomain import base, train
+from xdomain import base, stages
 from xdomain.models import rbm
 from xdomain.ops import levels, sparse
+from xdomain.training import loop
 
 AXES = pytest.mark.parametrize('axis', ['user', 'item'])
 SCALE = levels.Scale()
@@ -54,9 +55,7 @@ def golden_step(params, entries, level, n_rows):
 def test_states_are_those_of_another_implementation():
   with jax.enable_x64(True):
     entries, level, n_rows = batch()
-    hidden, last = map(
-      np.asarray, golden_step(golden_params(), entries, level, n_rows)
-    )
+    hidden, last = map(np.asarray, golden_step(golden_params(), entries, level, n_rows))
   states = golden()['cd1_states(row: h sample, reconstructed ratings)']
   real = np.asarray(entries.weight) > 0
   for row, (units, ratings) in states.items():
@@ -87,7 +86,7 @@ def test_predictions_are_those_of_another_implementation():
   with jax.enable_x64(True):
     sizes, data, queries = autorec_test.toy()
     model = rbm.model(sizes, axis='user', hidden=2)
-    score = model.predict(train.Trained(golden_params(), (), ()), data)
+    score = model.predict(stages.GradientState(golden_params(), (), ()), data)
     raw = score(queries.user, queries.item)[:, 0]
   np.testing.assert_allclose(raw, golden()['pred_test_meanfield'], rtol=1e-9)
 
@@ -131,12 +130,8 @@ def test_both_conditionals_and_the_free_energy_are_those_of_all_states():
   logits = rbm.field(params, entries, level, 1)[0]
   for unit in range(2):
     on = sums(lambda v, h, unit=unit: v == states and h[unit])
-    np.testing.assert_allclose(
-      jax.nn.sigmoid(logits[unit]), on / given, rtol=1e-4
-    )
-  rated = jax.nn.softmax(
-    rbm.visible(params, entries, jnp.array([units], jnp.float32))
-  )
+    np.testing.assert_allclose(jax.nn.sigmoid(logits[unit]), on / given, rtol=1e-4)
+  rated = jax.nn.softmax(rbm.visible(params, entries, jnp.array([units], jnp.float32)))
   for k in range(5):
     seen = sums(lambda v, h, k=k: h == units and v[0] == k)
     total = sums(lambda v, h: h == units)
@@ -168,9 +163,11 @@ def test_a_long_chain_forgets_the_data():
   table = joint(jax.device_get(params), (1,))
   copies = 4000
   entries = sparse.Entries(
-    jnp.arange(copies), jnp.ones(copies, int), jnp.zeros(copies),
+    jnp.arange(copies),
+    jnp.ones(copies, int),
+    jnp.zeros(copies),
     jnp.ones(copies),
-  )  # fmt: skip
+  )
   level = jnp.full(copies, 2)
   last, _ = rbm.sample(params, entries, level, copies, 5, jax.random.key(0))
   shares = np.bincount(last, minlength=5) / copies
@@ -203,9 +200,7 @@ def test_decay_pulls_the_weights_and_not_the_biases():
     hyper = rbm.Hyper(decay=decay)
     state = begun(model, small)
     (visit, *_) = model.stages[0].epoch(jax.random.key(0), small.data)
-    after, _ = model.stages[0].step(
-      state, visit, small.data, jax.random.key(0), hyper
-    )
+    after, _ = model.stages[0].step(state, visit, small.data, jax.random.key(0), hyper)
     slopes.append(jax.tree.map(lambda m: m / 0.1, after.moments.mu))
   pull = jax.tree.map(lambda one, two: two - one, *slopes)
   np.testing.assert_allclose(pull.weight, 3 * state.params.weight, atol=1e-4)
@@ -236,9 +231,7 @@ def test_item_rbm_is_user_rbm_of_the_transpose():
   ends = []
   for axis, its_data in (('user', small.data), ('item', data)):
     model = rbm.model(small.sizes, axis=axis, hidden=8, steps=(1,))
-    ends.append(
-      train.fit(model, jax.random.key(0), its_data, rbm.Hyper(), epochs=2)
-    )
+    ends.append(loop.fit(model, jax.random.key(0), its_data, rbm.Hyper(), epochs=2))
   for one, two in zip(*(jax.tree.leaves(end.best) for end in ends)):
     np.testing.assert_array_equal(one, two)
 
@@ -249,29 +242,36 @@ def test_ratings_on_another_scale_train_the_same_model():
   def halved(rows):
     return dataclasses.replace(rows, value=rows.value / 2 - 0.5)
 
-  halves = small.data._replace(
-    target=base.Domain(*map(halved, small.data.target))
-  )
+  halves = small.data._replace(target=base.Domain(*map(halved, small.data.target)))
   users, items = jnp.arange(60), jnp.tile(jnp.arange(50), (60, 1))
   scores = []
   for data, scale in ((small.data, {}), (halves, dict(lowest=0.0, step=0.5))):
     model = rbm.model(small.sizes, hidden=4, steps=(1,), **scale)
-    end = train.fit(model, jax.random.key(0), data, rbm.Hyper(), epochs=2)
+    end = loop.fit(model, jax.random.key(0), data, rbm.Hyper(), epochs=2)
     scores.append(model.predict(end.best, data)(users, items))
   np.testing.assert_allclose(scores[0] / 2 - 0.5, scores[1], atol=1e-5)
 
 
 def test_training_costs_entries_and_not_users_times_items():
   small = helpers.small(
-    0, users=3000, source=50, target=4000, source_ratings=3000,
+    0,
+    users=3000,
+    source=50,
+    target=4000,
+    source_ratings=3000,
     target_ratings=6000,
-  )  # fmt: skip
+  )
   model = rbm.model(small.sizes, axis='user', hidden=4, batch=1000)
   state = begun(model, small)
-  compiled = train.run_epoch.lower(
-    model.stages[0], 'single', state, jax.random.key(0), small.data,
-    rbm.Hyper(), True,
-  ).compile()  # fmt: skip
+  compiled = loop.run_epoch.lower(
+    model.stages[0],
+    'single',
+    state,
+    jax.random.key(0),
+    small.data,
+    rbm.Hyper(),
+    True,
+  ).compile()
   batch_of_users_times_items = 4 * 5 * 1000 * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes
   assert memory < batch_of_users_times_items / 4
@@ -280,11 +280,15 @@ def test_training_costs_entries_and_not_users_times_items():
 @AXES
 def test_a_planted_taste_is_found(axis):
   small, floor = helpers.planted()
-  ours = train.fit(
+  ours = loop.fit(
     rbm.model(small.sizes, axis=axis, hidden=32, batch=8, steps=(1,)),
-    jax.random.key(0), small.data, rbm.Hyper(lr=3e-3), epochs=40,
-    valid=small.valid, measure=small.measure,
-  )  # fmt: skip
+    jax.random.key(0),
+    small.data,
+    rbm.Hyper(lr=3e-3),
+    epochs=40,
+    valid=small.valid,
+    measure=small.measure,
+  )
   assert ours.best_value < 0.95 * floor
 
 

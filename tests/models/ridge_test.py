@@ -7,20 +7,25 @@ import pytest
 
 from tests import helpers
 from tests.models import ease_test
-from xdomain import base, train
-from xdomain.data import arrays, pairs
+from xdomain import base
+from xdomain.data import device, pairs
 from xdomain.models import ridge
+from xdomain.training import loop
 
 PENALTY = 5.0
 
 
 def fit(pair):
-  model, data = ridge.model(arrays.sizes(pair)), arrays.put(pair)
+  model, data = ridge.model(device.sizes(pair)), device.put(pair)
   metrics = []
-  end = train.fit(
-    model, jax.random.key(0), data, ridge.Hyper(PENALTY), epochs=1,
+  end = loop.fit(
+    model,
+    jax.random.key(0),
+    data,
+    ridge.Hyper(PENALTY),
+    epochs=1,
     watch=lambda report, at: report and metrics.append(report.metrics),
-  ).best  # fmt: skip
+  ).best
   users = jnp.arange(data.target.by_user.n_rows)
   return end, model.predict_all(end, data)(users), metrics[0]
 
@@ -44,12 +49,15 @@ def test_weights_and_scores_are_those_of_the_people_who_are_known(new):
 
 def test_a_score_ignores_the_target_of_who_asks():
   pair = helpers.implicit().split.train
-  model, data = ridge.model(arrays.sizes(pair)), arrays.put(pair)
+  model, data = ridge.model(device.sizes(pair)), device.put(pair)
   end, scores, _ = fit(pair)
-  blank = arrays.domain(pair.target._replace(
-    user=pair.target.user[:0], item=pair.target.item[:0],
-    value=pair.target.value[:0],
-  ))  # fmt: skip
+  blank = device.domain(
+    pair.target._replace(
+      user=pair.target.user[:0],
+      item=pair.target.item[:0],
+      value=pair.target.value[:0],
+    )
+  )
   users = jnp.arange(data.target.by_user.n_rows)
   np.testing.assert_array_equal(
     model.predict_all(end, data._replace(target=blank))(users), scores

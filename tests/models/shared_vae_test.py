@@ -9,13 +9,13 @@ import pytest
 
 from tests import helpers
 from xdomain import base, nets
-from xdomain.data import arrays, pairs
+from xdomain.data import device, pairs, types
 from xdomain.models import (
   shared_vae,
   shared_vae_aux,
   shared_vae_cold,
   single_vae,
-)  # fmt: skip
+)
 
 GOLDEN = helpers.golden('golden_ranking')
 SHAPE = dict(hidden=(4, 3), latent=2, batch=3)
@@ -32,18 +32,18 @@ def fill(k, shape, scale=0.3):
 def rows(matrix):
   user, item = np.nonzero(matrix)
   events = np.stack([user, item, np.ones_like(user)], axis=1)
-  return helpers.ratings(events, *np.shape(matrix))
+  return helpers.ratings_of(events, *np.shape(matrix))
 
 
 def pair(side=None):
   facts = GOLDEN['vae_shared']
-  return base.Pair(rows(facts['R_S']), rows(facts['R_T']), side)
+  return types.Pair(rows(facts['R_S']), rows(facts['R_T']), side)
 
 
 def put(pair):
   """On the device, in double precision where that is on."""
   return jax.tree.map(
-    lambda x: x.astype(float) if x.dtype == np.float32 else x, arrays.put(pair)
+    lambda x: x.astype(float) if x.dtype == np.float32 else x, device.put(pair)
   )
 
 
@@ -68,8 +68,7 @@ def golden_params(reads=4, side=0, mapped=False):
   link = dense(2, 2) if mapped else ()
   if side:
     encode_s, encode_t = (
-      each._replace(side=(dense(3, 3), dense(3, 2)))
-      for each in (encode_s, encode_t)
+      each._replace(side=(dense(3, 3), dense(3, 2))) for each in (encode_s, encode_t)
     )
   return shared_vae.Params((encode_s,), encode_t, (decode_s,), decode_t, link)
 
@@ -90,15 +89,11 @@ def one_step(module, hyper, params, data, **settings):
   """Metrics with the total, and gradients, of a step over all users."""
   stage = module.model(base.Sizes(3, 5, 4), **SHAPE, **settings).stages[0]
   state = stage.init(jax.random.key(0), data, hyper, ())
-  assert jax.tree.map(jnp.shape, params) == jax.tree.map(
-    jnp.shape, state.params
-  )
+  assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, state.params)
   zeros = jax.tree.map(jnp.zeros_like, params)
   moments = state.moments._replace(mu=zeros, nu=zeros)
   state = state._replace(params=params, moments=moments)
-  after, metrics = stage.step(
-    state, jnp.arange(3), data, jax.random.key(0), hyper
-  )
+  after, metrics = stage.step(state, jnp.arange(3), data, jax.random.key(0), hyper)
   squares = sum(
     jnp.sum(leaf**2) for leaf in jax.tree.leaves(shared_vae.regularised(params))
   )
@@ -124,9 +119,7 @@ def step_of(variant, **settings):
 
 
 @pytest.mark.parametrize('variant', ['shared', 'cold', 'aux'])
-def test_the_loss_and_its_parts_are_those_of_another_implementation(
-  variant, noise
-):
+def test_the_loss_and_its_parts_are_those_of_another_implementation(variant, noise):
   expected = GOLDEN[f'vae_{variant}']
   metrics, _ = step_of(variant)
   parts = {
@@ -235,16 +228,14 @@ def test_one_of_several_sources_is_the_plain_model(noise):
 
 def test_several_sources_are_read_side_by_side():
   pair = helpers.implicit().split.train
-  several = arrays.put(pair._replace(source=(pair.source, pair.source)))
+  several = device.put(pair._replace(source=(pair.source, pair.source)))
   sizes = helpers.implicit().sizes
   model = shared_vae.model(sizes, hidden=(8,), latent=4, batch=16)
   (stage,) = model.stages
   state = stage.init(jax.random.key(0), several, shared_vae.Hyper(), ())
   assert state.params.decode_t.hidden[0].kernel.shape == (12, 8)
   visit = stage.epoch(jax.random.key(0), several)[0]
-  _, metrics = stage.step(
-    state, visit, several, jax.random.key(1), shared_vae.Hyper()
-  )
+  _, metrics = stage.step(state, visit, several, jax.random.key(1), shared_vae.Hyper())
   assert np.isfinite(metrics['loss'])
 
 
@@ -252,15 +243,13 @@ def test_somebody_without_a_source_is_no_part_of_its_terms():
   data = helpers.implicit().data
   sizes = helpers.implicit().sizes
   empty = data._replace(
-    source=arrays.domain(helpers.ratings([], sizes.users, sizes.source))
+    source=device.domain(helpers.ratings_of([], sizes.users, sizes.source))
   )
   model = shared_vae.model(sizes, hidden=(8,), latent=4, batch=16)
   (stage,) = model.stages
   state = stage.init(jax.random.key(0), empty, shared_vae.Hyper(), ())
   visit = stage.epoch(jax.random.key(0), empty)[0]
-  _, metrics = stage.step(
-    state, visit, empty, jax.random.key(1), shared_vae.Hyper()
-  )
+  _, metrics = stage.step(state, visit, empty, jax.random.key(1), shared_vae.Hyper())
   assert metrics['source'] == 0 and metrics['target'] > 0
 
 
@@ -273,23 +262,27 @@ def test_somebody_without_a_source_is_no_part_of_its_terms():
     (single_vae, (0, 59880), dict(hidden=(512, 256)), 61_739_240),
     (single_vae, (0, 2562), dict(hidden=(512,), latent=256), 3_020_802),
     (
-      single_vae, (0, 88536), dict(hidden=(1024, 512), latent=256), 182_855_640,
+      single_vae,
+      (0, 88536),
+      dict(hidden=(1024, 512), latent=256),
+      182_855_640,
     ),
     (single_vae, (0, 2262), dict(hidden=(512,), latent=256), 2_713_302),
     (
-      single_vae, (0, 59880), dict(hidden=(1024, 512), latent=256), 124_139_496,
+      single_vae,
+      (0, 59880),
+      dict(hidden=(1024, 512), latent=256),
+      124_139_496,
     ),
   ],
-)  # fmt: skip
-def test_there_are_as_many_parameters_as_in_the_paper(
-  module, sizes, settings, count
-):
+)
+def test_there_are_as_many_parameters_as_in_the_paper(module, sizes, settings, count):
   source, target = sizes
   model = module.model(base.Sizes(3, source, target), **settings)
-  data = arrays.put(
-    base.Pair(
-      helpers.ratings([[0, 0, 1]], 3, max(1, source)),
-      helpers.ratings([[0, 0, 1]], 3, target),
+  data = device.put(
+    types.Pair(
+      helpers.ratings_of([[0, 0, 1]], 3, max(1, source)),
+      helpers.ratings_of([[0, 0, 1]], 3, target),
     )
   )
   init = model.stages[0].init
@@ -312,7 +305,7 @@ def _scores(module, data, **settings):
 def test_a_cold_score_ignores_the_target():
   data = helpers.implicit().data
   sizes = helpers.implicit().sizes
-  empty = arrays.domain(helpers.ratings([], sizes.users, sizes.target))
+  empty = device.domain(helpers.ratings_of([], sizes.users, sizes.target))
   full, _, _ = _scores(shared_vae_cold, data)
   without, _, _ = _scores(shared_vae_cold, data._replace(target=empty))
   np.testing.assert_allclose(full, without, atol=1e-5)
@@ -357,7 +350,7 @@ def test_merged_with_an_empty_source_is_single_on_the_target():
     ),
   )
   train = helpers.implicit().split.train
-  wide = arrays.put(pairs.joint(pairs.alone(train)))
+  wide = device.put(pairs.joint(pairs.alone(train)))
   losses = []
   for model, params, seen in ((single, small, data), (merged, large, wide)):
     (stage,) = model.stages

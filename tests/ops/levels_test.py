@@ -72,9 +72,7 @@ def test_sums_are_those_of_a_loop_over_entries():
 
 
 @pytest.mark.parametrize('chunk', [4, 512])
-def test_products_and_their_gradients_are_those_of_dense_arrays(
-  chunk, monkeypatch
-):
+def test_products_and_their_gradients_are_those_of_dense_arrays(chunk, monkeypatch):
   monkeypatch.setitem(sparse.CHUNK, jax.default_backend(), chunk)
   entries, _ = batch()
   weights = jnp.asarray(np.random.default_rng(1).normal(size=(15, LEVELS)))

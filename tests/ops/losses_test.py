@@ -29,8 +29,7 @@ def test_ridge_has_the_gradient_of_the_squared_norm_and_no_value():
   for strength in (0.0, 0.7):
     assert losses.ridge(tree, strength) == 0
     ours, theirs = (
-      jax.grad(f)(tree, jnp.float32(strength))['a']
-      for f in (losses.ridge, explicit)
+      jax.grad(f)(tree, jnp.float32(strength))['a'] for f in (losses.ridge, explicit)
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 

@@ -39,9 +39,7 @@ def by_loops(x, y):
   def squared(a, b):
     return sum((p - q) ** 2 for p, q in zip(a, b))
 
-  scale = np.median(
-    [squared(a, b) for a, b in itertools.combinations([*x, *y], 2)]
-  )
+  scale = np.median([squared(a, b) for a, b in itertools.combinations([*x, *y], 2)])
 
   def kernel(a, b):
     widths = (1 / 4, 1 / 2, 1, 2, 4)
@@ -130,10 +128,7 @@ def test_kernels_against_loops_over_pairs(users):
     'unbiased': within(other) - 2 * cross,
     'linear_time': np.mean(
       [
-        k(x[i], x[i + 1])
-        + k(y[i], y[i + 1])
-        - k(x[i], y[i + 1])
-        - k(x[i + 1], y[i])
+        k(x[i], x[i + 1]) + k(y[i], y[i + 1]) - k(x[i], y[i + 1]) - k(x[i + 1], y[i])
         for i in range(0, users - 1, 2)
       ]
     ),
@@ -177,9 +172,7 @@ def test_a_padded_batch_has_the_same_mean_distance(name):
 def test_batches_of_nobody_or_one_user_are_finite(name, users):
   x, y, _ = samples()
   weight = jnp.arange(6) < users
-  value, gradients = jax.value_and_grad(getattr(mmd, name), (0, 1))(
-    x, y, weight * 1.0
-  )
+  value, gradients = jax.value_and_grad(getattr(mmd, name), (0, 1))(x, y, weight * 1.0)
   assert np.isfinite(value)
   assert np.all(np.isfinite(gradients))
   assert users or value == 0
@@ -195,9 +188,7 @@ def test_a_sample_is_as_far_from_another_as_the_other_from_it(name):
 @pytest.mark.parametrize('name', ['biased', 'linear_kernel', 'paired_l2'])
 def test_a_sample_is_at_no_distance_from_itself(name):
   x, _, weight = samples()
-  value, gradients = jax.value_and_grad(getattr(mmd, name), (0, 1))(
-    x, x, weight
-  )
+  value, gradients = jax.value_and_grad(getattr(mmd, name), (0, 1))(x, x, weight)
   np.testing.assert_allclose(value, 0, atol=1e-15)
   np.testing.assert_allclose(gradients, 0, atol=1e-15)
 

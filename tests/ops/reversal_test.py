@@ -23,9 +23,7 @@ def test_the_strength_may_be_traced_and_swept():
     return jnp.sum(reversal.reverse_gradient({'x': x}, strength)['x'] ** 2)
 
   strengths = jnp.array([0.0, 1.0, 2.0])
-  gradients = jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(
-    jnp.array([3.0]), strengths
-  )
+  gradients = jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(jnp.array([3.0]), strengths)
   np.testing.assert_allclose(gradients[:, 0], -6 * strengths)
 
 
@@ -39,6 +37,4 @@ def test_it_equals_the_form_with_a_stopped_gradient():
   for function in (reversal.reverse_gradient, other):
     value, pull = jax.vjp(lambda x, f=function: jnp.sin(f(x, 0.7)), x)
     np.testing.assert_allclose(value, jnp.sin(x), rtol=1e-6)
-    np.testing.assert_allclose(
-      pull(jnp.ones(2))[0], -0.7 * jnp.cos(x), rtol=1e-6
-    )
+    np.testing.assert_allclose(pull(jnp.ones(2))[0], -0.7 * jnp.cos(x), rtol=1e-6)

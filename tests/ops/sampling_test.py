@@ -27,9 +27,7 @@ def test_every_row_comes_once_and_the_rest_is_padding(rows, batch):
 
 @SHAPES
 def test_batches_differ_by_at_most_one_row(rows, batch):
-  batches = sampling.balanced_batches(
-    jax.random.key(0), jnp.arange(rows), batch
-  )
+  batches = sampling.balanced_batches(jax.random.key(0), jnp.arange(rows), batch)
   real = np.sum(batches < rows, axis=1)
   assert real.max() - real.min() <= 1
 
@@ -38,9 +36,7 @@ def test_batches_differ_by_at_most_one_row(rows, batch):
 @pytest.mark.parametrize('seed', range(3))
 def test_no_batch_holds_more_than_the_capacity(rows, batch, seed):
   falling = lengths(rows)
-  batches = sampling.balanced_batches(
-    jax.random.key(seed), jnp.arange(rows), batch
-  )
+  batches = sampling.balanced_batches(jax.random.key(seed), jnp.arange(rows), batch)
   held = np.append(falling, 0)[batches].sum(axis=1)
   assert held.max() <= sampling.capacity(falling, batch)
 
@@ -104,9 +100,15 @@ def absent(rows, n, n_columns=12, seed=0, within=None):
   start = jnp.cumsum(jnp.array([0, *map(len, held)]))
   column = jnp.array([c for row in held for c in row])
   return sampling.absent(
-    jax.random.key(seed), start, column, n_columns, 12, jnp.array(rows), n,
+    jax.random.key(seed),
+    start,
+    column,
+    n_columns,
+    12,
+    jnp.array(rows),
+    n,
     within,
-  )  # fmt: skip
+  )
 
 
 def test_absent_columns_are_uniform_over_those_that_a_row_lacks():
@@ -126,13 +128,16 @@ def assert_uniform(columns, expected):
 
 def test_absent_columns_are_drawn_within_bounds():
   rows, low, high = zip(
-    (0, 0, 4), (0, 4, 12), (0, 3, 5), (1, 6, 9), (2, 2, 6), (3, 7, 12),
+    (0, 0, 4),
+    (0, 4, 12),
+    (0, 3, 5),
+    (1, 6, 9),
+    (2, 2, 6),
+    (3, 7, 12),
     (4, 0, 2),
-  )  # fmt: skip
+  )
   drawn, any_ = absent(rows, 24000, within=(jnp.array(low), jnp.array(high)))
-  lacking = [
-    [1, 2], [5, 6, 7, 8, 9, 10], [4], [6, 7, 8], [5], [7], [0, 1]
-  ]  # fmt: skip
+  lacking = [[1, 2], [5, 6, 7, 8, 9, 10], [4], [6, 7, 8], [5], [7], [0, 1]]
   for columns, expected in zip(np.asarray(drawn), lacking):
     assert_uniform(columns, expected)
   assert any_.tolist() == [True, True, False, True, False, True, True]

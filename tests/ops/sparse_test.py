@@ -4,22 +4,20 @@ import numpy as np
 import optax
 import pytest
 
-from xdomain.data import arrays
+from xdomain.data import device
 from xdomain.ops import sparse
 
 
 def matrix(seed=0, rows=7, columns=9, share=0.4):
   """A dense matrix with an empty row and an empty column, and its rows."""
   rng = np.random.default_rng(seed)
-  dense = rng.integers(1, 6, (rows, columns)) * (
-    rng.random((rows, columns)) < share
-  )
+  dense = rng.integers(1, 6, (rows, columns)) * (rng.random((rows, columns)) < share)
   dense[2] = 0
   dense[:, 4] = 0
   row, column = np.nonzero(dense)
   shuffled = rng.permutation(row.size)
   row, column = row[shuffled], column[shuffled]
-  return dense, arrays.rows(row, column, dense[row, column], rows, columns)
+  return dense, device.rows(row, column, dense[row, column], rows, columns)
 
 
 def flat(rows, ids, capacity=40):
@@ -56,9 +54,7 @@ def test_too_many_entries_are_not_lost_in_silence():
 def test_arrays_of_other_ranks_are_refused():
   _, rows = matrix()
   with pytest.raises(AssertionError):
-    sparse.flatten_rows(
-      rows.start, rows.column, rows.value, jnp.zeros((2, 2), int), 5
-    )
+    sparse.flatten_rows(rows.start, rows.column, rows.value, jnp.zeros((2, 2), int), 5)
 
 
 # --- Sums, against the dense form ---
@@ -100,9 +96,7 @@ def parameters(dtype, seed=1):
     'w2': (COLUMNS, HIDDEN),
     'b2': (COLUMNS,),
   }
-  return {
-    k: jnp.asarray(rng.normal(0, 0.1, s), dtype) for k, s in shapes.items()
-  }
+  return {k: jnp.asarray(rng.normal(0, 0.1, s), dtype) for k, s in shapes.items()}
 
 
 def sparse_error(p, entries, n_rows):
@@ -168,9 +162,7 @@ def test_a_bag_by_hand():
   got = sparse.gather_sum(table, entries, 2)
   np.testing.assert_array_equal(got, [[0.0], [302.0]])
   nothing = entries._replace(weight=zero)
-  np.testing.assert_array_equal(
-    sparse.gather_sum(table, nothing, 2), [[0.0], [0.0]]
-  )
+  np.testing.assert_array_equal(sparse.gather_sum(table, nothing, 2), [[0.0], [0.0]])
 
 
 def test_an_entry_dropped_in_the_middle_hides_none_behind_it():

@@ -86,9 +86,7 @@ def test_the_divergence_is_the_mean_difference_of_log_densities():
   z = mean + np.exp(logvar / 2) * rng.standard_normal(1_000_000)
   own = -0.5 * (logvar + (z - mean) ** 2 / np.exp(logvar))
   sampled = np.mean(own - -0.5 * z**2)
-  got = variational.kl_to_standard_normal(
-    jnp.array([[mean]]), jnp.array([[logvar]])
-  )
+  got = variational.kl_to_standard_normal(jnp.array([[mean]]), jnp.array([[logvar]]))
   np.testing.assert_allclose(got, [sampled], atol=3e-3)
 
 
@@ -104,9 +102,7 @@ def test_the_reconstruction_is_that_of_another_implementation():
     got = for_each_user(logits, x, beta, jnp.eye(3))
     np.testing.assert_allclose(got, expected[key], rtol=1e-12)
   gradient = jax.grad(of_logits)(logits, x, 2.0, jnp.ones(3))
-  np.testing.assert_allclose(
-    gradient, expected['grad_logits_of_sum'], rtol=1e-12
-  )
+  np.testing.assert_allclose(gradient, expected['grad_logits_of_sum'], rtol=1e-12)
 
 
 @pytest.mark.parametrize('double', [False, True])
@@ -131,9 +127,7 @@ def test_values_and_gradients_are_the_textbooks(chunk, padding):
   entries = positives(x, padding)
 
   def ours(*params):
-    return 0.3 * variational.reconstruction(
-      *params, entries, 2.5, weight, chunk=chunk
-    )
+    return 0.3 * variational.reconstruction(*params, entries, 2.5, weight, chunk=chunk)
 
   def theirs(*params):
     return 0.3 * textbook(*params, x, 2.5, weight)
@@ -152,9 +146,7 @@ def test_blocks_change_single_precision_by_rounding_only(chunk):
     entries = positives(x)
 
     def loss(chunk, *params):
-      return variational.reconstruction(
-        *params, entries, 90.0, weight, chunk=chunk
-      )
+      return variational.reconstruction(*params, entries, 90.0, weight, chunk=chunk)
 
     gradient = jax.jit(jax.value_and_grad(loss, (1, 2, 3)), static_argnums=0)
     whole, blocks = (gradient(c, *params) for c in (ITEMS, chunk))
@@ -195,9 +187,7 @@ def test_beta_may_be_traced_and_swept():
   params, x, weight = problem()
 
   def loss(params, beta):
-    return variational.reconstruction(
-      *params, positives(x), beta, weight, chunk=7
-    )
+    return variational.reconstruction(*params, positives(x), beta, weight, chunk=7)
 
   betas = jnp.array([0.0, 2.0, 90.0])
   gradient = jax.jit(jax.value_and_grad(loss))
@@ -257,6 +247,4 @@ def test_a_table_beyond_the_cache_is_walked_in_blocks_on_a_cpu(monkeypatch):
 def test_arrays_of_other_ranks_are_refused():
   (hidden, table, bias), x, weight = problem()
   with pytest.raises(AssertionError):
-    variational.reconstruction(
-      hidden, table, bias[None], positives(x), 2.0, weight
-    )
+    variational.reconstruction(hidden, table, bias[None], positives(x), 2.0, weight)

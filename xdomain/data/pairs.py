@@ -8,8 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from xdomain.base import Dataset, Ids, Pair, Ratings, Table
-from xdomain.data.tables import DataError
+from xdomain.data.types import DataError, Dataset, Ids, Pair, Ratings, Table
 
 # --- Align and filter -------------------------------------------------------
 
@@ -80,16 +79,14 @@ def stacked(tables: Sequence[Table], names: Sequence[str]) -> Table:
   events = [table.ratings for table in tables]
   timed = all(each.time.size == each.user.size for each in events)
   ratings = Ratings(
-    np.concatenate(
-      [user[k + each.user] for k, each in zip(first_user, events)]
-    ).astype(np.int32),
-    np.concatenate(
-      [k + each.item for k, each in zip(first_item, events)]
-    ).astype(np.int32),
+    np.concatenate([user[k + each.user] for k, each in zip(first_user, events)]).astype(
+      np.int32
+    ),
+    np.concatenate([k + each.item for k, each in zip(first_item, events)]).astype(
+      np.int32
+    ),
     np.concatenate([each.value for each in events]),
-    np.concatenate([each.time for each in events])
-    if timed
-    else np.zeros(0, int),
+    np.concatenate([each.time for each in events]) if timed else np.zeros(0, int),
     users.size,
     int(first_item[-1]),
   )
@@ -99,9 +96,7 @@ def stacked(tables: Sequence[Table], names: Sequence[str]) -> Table:
     for item in table.items
   ]
   origin = ' and '.join(table.origin for table in tables)
-  return Table(
-    ratings, users, items, origin, sum(table.duplicates for table in tables)
-  )
+  return Table(ratings, users, items, origin, sum(table.duplicates for table in tables))
 
 
 def at_least(dataset: Dataset, source=5, target=5, people='both') -> Dataset:
@@ -382,9 +377,7 @@ def describe(dataset: Dataset) -> list[str]:
   """Lines of text: what every step of the trail left of both domains."""
   lines = [dataset.name]
   for step, count in dataset.trail:
-    lines += textwrap.wrap(
-      step, 80, initial_indent='  ', subsequent_indent='  '
-    )
+    lines += textwrap.wrap(step, 80, initial_indent='  ', subsequent_indent='  ')
     lines += [_line(domain, count) for domain in ('source', 'target')]
     both = f'    {count["shared_users"]:,} users in both'
     if 'source_duplicates' in count:
@@ -581,8 +574,7 @@ def _items_of(table, chosen, genres, others):
   kept = chosen[table.ratings.item]
   if not kept.any():
     raise DataError(
-      f'{table.origin}: no rated item is {"/".join(genres)} and not '
-      f'{"/".join(others)}.'
+      f'{table.origin}: no rated item is {"/".join(genres)} and not {"/".join(others)}.'
     )
   part = take(table.ratings, kept)
   users = np.flatnonzero(_per_user(part))

@@ -5,9 +5,8 @@ import math
 
 import numpy as np
 
-from xdomain.base import Held, HeldOut, Pair, Split
-from xdomain.data import kept, pairs
-from xdomain.data.tables import DataError
+from xdomain.data import cache, pairs
+from xdomain.data.types import DataError, Held, HeldOut, Pair, Split
 
 
 def by_ratio(pair: Pair, seed: int, *, test=0.1, valid=0.1) -> Split:
@@ -145,7 +144,7 @@ def digest(split: Split) -> str:
 
   Where nothing more is shown than trained on, the field leaves no trace.
   """
-  return kept.sha256(split[:3] if split.shown is None else split)
+  return cache.sha256(split[:3] if split.shown is None else split)
 
 
 def _check_seed(seed):
@@ -282,6 +281,4 @@ def _floor(n, share):
 
 
 def _held_out(ratings, chosen):
-  return HeldOut(
-    ratings.user[chosen], ratings.item[chosen], ratings.value[chosen]
-  )
+  return HeldOut(ratings.user[chosen], ratings.item[chosen], ratings.value[chosen])

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from xdomain.base import Dataset, Ids, Pair, Ratings
 from xdomain.data import pairs
-from xdomain.data.tables import DataError
+from xdomain.data.types import DataError, Dataset, Ids, Pair, Ratings
 
 
 def pair(
@@ -53,9 +52,7 @@ def pair(
     value = _on_scale(stars + noise * rng.normal(size=n), scale, integers)
     return Ratings(user, item, value, np.arange(n), users, items)
 
-  made = Pair(
-    domain(1, source, source_ratings), domain(2, target, target_ratings)
-  )
+  made = Pair(domain(1, source, source_ratings), domain(2, target, target_ratings))
   ids = Ids(_names('u', users), _names('s', source), _names('t', target))
   trail = ((f'planted, seed {seed}', pairs.counts(made)),)
   return Dataset('synthetic', made, ids, scale, trail)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, train
+from xdomain import base, stages
 from xdomain.ops import losses, sparse
 
 
@@ -97,7 +97,7 @@ def stage(*, axis, domain, embed, batch) -> base.Stage:
 
     return base.oriented(axis, rate)
 
-  return train.gradient_stage(
+  return stages.gradient_stage(
     init, loss, epoch, predict=predict, domain=domain, name=f'autorec {domain}'
   )
 
@@ -111,13 +111,11 @@ def encode(params, entries, n_rows):
 
 def encode_all(params, rows):
   """`[R, H]` embeddings of all rows; `sigmoid(b1)` for one without ratings."""
-  return rows.for_all(
-    lambda ids: encode(params, rows.entries(ids), ids.shape[0])
-  )
+  return rows.for_all(lambda ids: encode(params, rows.entries(ids), ids.shape[0]))
 
 
 def _penalty(params, hyper):
   biases = hyper.alpha * hyper.penalise_bias
-  return losses.ridge(
-    (params.encode, params.decode), hyper.alpha
-  ) + losses.ridge((params.hidden, params.output), biases)
+  return losses.ridge((params.encode, params.decode), hyper.alpha) + losses.ridge(
+    (params.hidden, params.output), biases
+  )

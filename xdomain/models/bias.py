@@ -55,9 +55,7 @@ def model(sizes: base.Sizes) -> base.Model:
 def _ridge(rows, offset, penalty):
   """`[R]` biases of the rows, given what the columns already explain."""
   rest = rows.value - offset[rows.column]
-  total = jax.ops.segment_sum(
-    rest, rows.row, rows.n_rows, indices_are_sorted=True
-  )
+  total = jax.ops.segment_sum(rest, rows.row, rows.n_rows, indices_are_sorted=True)
   return total / jnp.maximum(rows.length + penalty, 1e-6)
 
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, train, wording
+from xdomain import base, stages, wording
 from xdomain.ops import losses, sparse
 
 FEEDBACK = ('explicit', 'implicit')
@@ -44,9 +44,12 @@ class Params(NamedTuple):
 
 @functools.cache
 def model(
-  sizes: base.Sizes, *, feedback: str = 'explicit', factors: int = 64,
+  sizes: base.Sizes,
+  *,
+  feedback: str = 'explicit',
+  factors: int = 64,
   batch: int = 64,
-) -> base.Model:  # fmt: skip
+) -> base.Model:
   """Biased matrix factorisation of the target domain.
 
   Args:
@@ -56,9 +59,7 @@ def model(
     batch: users a step, B.
   """
   if feedback not in FEEDBACK:
-    raise ValueError(
-      f'feedback is {feedback!r}{wording.instead(feedback, FEEDBACK)}'
-    )
+    raise ValueError(f'feedback is {feedback!r}{wording.instead(feedback, FEEDBACK)}')
 
   def init(key, data, hyper, previous):
     del hyper, previous
@@ -100,9 +101,7 @@ def model(
 
     return score
 
-  stage = train.gradient_stage(
-    init, loss, epoch, predict=predict, name='biased_mf'
-  )
+  stage = stages.gradient_stage(init, loss, epoch, predict=predict, name='biased_mf')
   return base.Model((stage,), stage.predict, target_only=True)
 
 

@@ -87,12 +87,13 @@ def model(
   if bias not in BIASES:
     raise ValueError(f'bias is {bias!r}{wording.instead(bias, BIASES)}')
   only = stage(
-    domain='target', factors=factors, bias=bias, batch=batch,
+    domain='target',
+    factors=factors,
+    bias=bias,
+    batch=batch,
     negatives_from=negatives_from,
-  )  # fmt: skip
-  return base.Model(
-    (only,), only.predict, predict_all=predict_all, target_only=True
   )
+  return base.Model((only,), only.predict, predict_all=predict_all, target_only=True)
 
 
 def negatives_like(negatives_from: str):
@@ -105,9 +106,7 @@ def negatives_like(negatives_from: str):
   return NEGATIVES_FROM[negatives_from]
 
 
-def stage(
-  *, domain, factors, bias, batch, negatives_from='union'
-) -> base.Stage:
+def stage(*, domain, factors, bias, batch, negatives_from='union') -> base.Stage:
   """BPR on one domain."""
   like = negatives_like(negatives_from)
 
@@ -142,9 +141,7 @@ def triples(key, rows, batch, like) -> Triples:
   """`[N, B]` triples of an epoch; `like` is one of `NEGATIVES_FROM`."""
   key_positive, key_negative = jax.random.split(key)
   n = sampling.n_batches(rows.n_entries, batch)
-  ids = jax.random.randint(
-    key_positive, (n * batch,), 0, max(1, rows.n_entries)
-  )
+  ids = jax.random.randint(key_positive, (n * batch,), 0, max(1, rows.n_entries))
   events = rows.events(ids)
   negative, possible = rows.negatives(
     key_negative, events.row, like=like(events.column)
@@ -198,9 +195,7 @@ def _loss(rows, weight, hyper):
     losses.ridge(user, hyper.penalty_user * half)
     + losses.ridge(positive.vector, hyper.penalty_item * half)
     + losses.ridge(negative.vector, hyper.penalty_negative * half)
-    + losses.ridge(
-      (positive.bias, negative.bias), 0.5 * hyper.penalty_bias * weight
-    )
+    + losses.ridge((positive.bias, negative.bias), 0.5 * hyper.penalty_bias * weight)
   )
   return nats + penalty, nats
 

@@ -52,9 +52,7 @@ class State(NamedTuple):
 
 
 @functools.cache
-def model(
-  sizes: base.Sizes, *, factors: int = 25, rounds: int = 5
-) -> base.Model:
+def model(sizes: base.Sizes, *, factors: int = 25, rounds: int = 5) -> base.Model:
   """CDTF on both domains.
 
   Args:
@@ -122,9 +120,7 @@ def _iterate(state, domains, hyper, rounds):
   y = weights[:, None, None] * jnp.stack([y for _, y in slabs])
   a, h, c = _regress(state, y, hyper, rounds)
   unscaled = c / weights[:, None]
-  return State(
-    a, h, c, tuple(Slab(a * c, p @ h) for c, (p, _) in zip(unscaled, slabs))
-  )
+  return State(a, h, c, tuple(Slab(a * c, p @ h) for c, (p, _) in zip(unscaled, slabs)))
 
 
 def residuals(rows, slab):

@@ -29,7 +29,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, train
+from xdomain import base, stages
 from xdomain.ops import levels as ops
 from xdomain.ops import losses
 
@@ -53,7 +53,7 @@ class Averaged(NamedTuple):
   """The average that predicts, and the state that is trained."""
 
   params: Params
-  latest: train.Trained
+  latest: stages.GradientState
 
 
 class Drawn(NamedTuple):
@@ -126,7 +126,7 @@ def stage(axis, hidden, batch, scale) -> base.Stage:
 
     return base.oriented(axis, rate)
 
-  return averaged(train.gradient_stage(init, loss, epoch), predict)
+  return averaged(stages.gradient_stage(init, loss, epoch), predict)
 
 
 def averaged(trained, predict) -> base.Stage:
@@ -140,15 +140,19 @@ def averaged(trained, predict) -> base.Stage:
     latest, metrics = trained.step(state.latest, visit, data, key, hyper)
     params = jax.tree.map(
       lambda average, new: new + hyper.polyak * (average - new),
-      state.params, latest.params,
-    )  # fmt: skip
+      state.params,
+      latest.params,
+    )
     return Averaged(params, latest), metrics
 
   return base.Stage(
-    init, trained.epoch, step,
+    init,
+    trained.epoch,
+    step,
     lambda state, data: predict(state.params, data),
-    name='cf-nade', keep=lambda state: state._replace(latest=()),
-  )  # fmt: skip
+    name='cf-nade',
+    keep=lambda state: state._replace(latest=()),
+  )
 
 
 def start(key, rows, hidden, scale):
@@ -160,9 +164,7 @@ def start(key, rows, hidden, scale):
   def uniform(key):
     return jax.random.uniform(key, (*shape, hidden), jnp.float32, -bound, bound)
 
-  log = ops.smoothed_log_frequencies(
-    rows.column, scale.level(rows.value), shape
-  )
+  log = ops.smoothed_log_frequencies(rows.column, scale.level(rows.value), shape)
   output = jnp.diff(log, prepend=0)
   return Params(uniform(key_in), jnp.zeros(hidden), uniform(key_out), output)
 

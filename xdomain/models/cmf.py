@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, squares, train, wording
+from xdomain import base, least_squares, stages, wording
 from xdomain.ops import losses, sparse
 
 SOLVERS = ('adam', 'als')
@@ -66,9 +66,7 @@ def model(
   def init(key, data, hyper, previous):
     del previous
     keys = jax.random.split(key, 3)
-    tables = (
-      0.1 * jax.random.normal(k, (n, factors)) for k, n in zip(keys, sizes)
-    )
+    tables = (0.1 * jax.random.normal(k, (n, factors)) for k, n in zip(keys, sizes))
     means = (domain.by_user.mean() for domain in (data.source, data.target))
     return Params(*tables), Both(*(hyper.offset * mean for mean in means))
 
@@ -110,7 +108,7 @@ def _adam_stage(init, epoch) -> base.Stage:
     n = data.source.by_user.n_entries + data.target.by_user.n_entries
     return value + losses.ridge(params, hyper.penalty / n), metrics
 
-  return train.gradient_stage(init, loss, epoch, name='cmf')
+  return stages.gradient_stage(init, loss, epoch, name='cmf')
 
 
 def data_term(params, levels, visit, data, hyper):
@@ -136,7 +134,7 @@ def _als_stage(init, epoch) -> base.Stage:
   """Sweeps over users, source items and target items; an epoch is one."""
 
   def start(key, data, hyper, previous):
-    return train.Trained(*init(key, data, hyper, previous), moments=())
+    return stages.GradientState(*init(key, data, hyper, previous), moments=())
 
   def once(key, data):
     return jax.tree.map(lambda ids: ids[None], epoch(key, data))
@@ -174,7 +172,7 @@ def newton_step(block, params, levels, data, hyper) -> Params:
     system += getattr(weights, domain) * sums
 
   def solve(row):
-    return squares.solve(row[:, :-1], row[:, -1:])[:, 0]
+    return least_squares.solve(row[:, :-1], row[:, -1:])[:, 0]
 
   best = jax.lax.map(solve, system, batch_size=BATCH)
   return params._replace(**{block: now + hyper.lr * (best - now)})

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, squares
+from xdomain import base, least_squares
 
 
 class Hyper(NamedTuple):
@@ -74,11 +74,11 @@ def model(sizes: base.Sizes, *, factors: int = 30) -> base.Model:
 
   def predict(state, data):
     del data
-    return squares.dot(state.user, state.target)
+    return least_squares.dot(state.user, state.target)
 
   def predict_source(state, data):
     del data
-    return squares.dot(state.user, state.source)
+    return least_squares.dot(state.user, state.source)
 
   def predict_all(state, data):
     del data
@@ -108,7 +108,7 @@ def objective(params, data, hyper):
   for domain in ('source', 'target'):
     weight, there = cell_weight(domain, data, hyper)
     rows, table = getattr(data, domain).by_user, getattr(params, domain)
-    error = squares.squared_error(params.user, table, rows, hyper.pos_weight)
+    error = least_squares.squared_error(params.user, table, rows, hyper.pos_weight)
     value += weight * (there @ error)
   return value
 
@@ -116,7 +116,7 @@ def objective(params, data, hyper):
 def fit_block(block, params, data, hyper):
   """The best vectors of users, or of a domain's items, given the others."""
   parts = list(_parts(block, params, data, hyper))
-  right = sum(p.weight * squares.sums(p.table, p.rows) for p in parts)
+  right = sum(p.weight * least_squares.sums(p.table, p.rows) for p in parts)
   return jax.lax.cond(
     hyper.pos_weight > 0,
     _with_own_systems,
@@ -146,7 +146,7 @@ def _with_shared_inverses(parts, right, hyper):
   best = jnp.zeros_like(right)
   for kind in itertools.product((False, True), repeat=len(parts)):
     left = sum(p.weight * p.gram * part for p, part in zip(parts, kind))
-    inverse = squares.solve(left + _ridge(hyper) * eye, eye)
+    inverse = least_squares.solve(left + _ridge(hyper) * eye, eye)
     those = jnp.stack([p.there == part for p, part in zip(parts, kind)])
     best += jnp.all(those, axis=0)[:, None] * (right @ inverse)
   return best
@@ -158,13 +158,13 @@ def _with_own_systems(parts, right, hyper):
   def system(ids):
     left = _ridge(hyper) * eye
     for p in parts:
-      seen = squares.outer_sums(p.table, p.rows, ids)
+      seen = least_squares.outer_sums(p.table, p.rows, ids)
       there = p.there.at[ids].get(mode='fill', fill_value=False)
       own = p.gram + hyper.pos_weight * seen
       left = left + p.weight * there[:, None, None] * own
     return left, right[ids]
 
-  return squares.solve_each(parts[-1].rows, system)
+  return least_squares.solve_each(parts[-1].rows, system)
 
 
 def _ridge(hyper):

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from xdomain import base, nets, train, wording
+from xdomain import base, nets, stages, wording
 from xdomain.models import conet_rating, mlp
 from xdomain.models.conet_rating import Both, Layer, Params
 
@@ -79,9 +79,7 @@ def model(
     batch: positives a step, of each domain; twice as many examples.
   """
   if pairing not in PAIRINGS:
-    raise ValueError(
-      f'pairing is {pairing!r}{wording.instead(pairing, PAIRINGS)}'
-    )
+    raise ValueError(f'pairing is {pairing!r}{wording.instead(pairing, PAIRINGS)}')
   if cross_layers > len(layers):
     raise ValueError(f'cross_layers is {cross_layers} of {len(layers)} layers')
   widths = (2 * embed, *layers)
@@ -117,10 +115,13 @@ def model(
   def predict_all(state, data):
     return mlp.all_scores(_asked(state.params, data, pairing))
 
-  stage = train.gradient_stage(
-    init, loss, epoch, predict=predict,
+  stage = stages.gradient_stage(
+    init,
+    loss,
+    epoch,
+    predict=predict,
     tx=optax.chain(clipped(CLIP / (2 * batch)), optax.scale_by_adam()),
-  )  # fmt: skip
+  )
   return base.Model(
     (stage,),
     stage.predict,

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, train, wording
+from xdomain import base, stages, wording
 from xdomain.ops import losses, sparse
 
 
@@ -113,7 +113,7 @@ def model(
     params = _without_unvisited(state.params, data, pairing)
     return _alone(params, state.frozen, 'source')
 
-  stage = train.gradient_stage(init, _loss, epoch, predict=predict)
+  stage = stages.gradient_stage(init, _loss, epoch, predict=predict)
   return base.Model(
     (stage,),
     stage.predict,
@@ -142,8 +142,7 @@ def init_params(key, sizes, widths, cross_layers) -> Params:
     key, *keys = jax.random.split(key, len(widths) + 1)
     shapes = *itertools.pairwise(widths), widths[-1:]
     layers = [
-      Layer(_he(k, shape), jnp.zeros(shape[1:]))
-      for k, shape in zip(keys, shapes)
+      Layer(_he(k, shape), jnp.zeros(shape[1:])) for k, shape in zip(keys, shapes)
     ]
     return Tower(table(key, items), tuple(layers[:-1]), layers[-1])
 
@@ -270,9 +269,7 @@ def _without_unvisited(params, data, pairing):
     tower._replace(item=_where_seen(domain.by_item.length, tower.item))
     for domain, tower in zip((data.source, data.target), params.towers)
   )
-  return params._replace(
-    user=_where_seen(users, params.user), towers=Both(*towers)
-  )
+  return params._replace(user=_where_seen(users, params.user), towers=Both(*towers))
 
 
 def _where_seen(count, table):

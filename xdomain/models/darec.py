@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdomain import base, train
+from xdomain import base, stages
 from xdomain.models import autorec
 from xdomain.ops import losses, reversal, sampling, sparse
 
@@ -124,9 +124,7 @@ def _autorec(domain, **settings):
 
   def of_autorec(hyper):
     alpha = hyper.alpha if domain == 'target' else hyper.alpha_source
-    return autorec.Hyper(
-      hyper.lr, alpha, hyper.offset_autorec, hyper.penalise_bias
-    )
+    return autorec.Hyper(hyper.lr, alpha, hyper.offset_autorec, hyper.penalise_bias)
 
   def init(key, data, hyper, previous):
     return stage.init(key, data, of_autorec(hyper), previous)
@@ -216,9 +214,7 @@ def _second_stage(axis, network, half) -> base.Stage:
     mse = Both(
       *(
         _mse(network, params, domain, *of_domain)
-        for domain, *of_domain in zip(
-          Both._fields, given, rows, visit, patterns
-        )
+        for domain, *of_domain in zip(Both._fields, given, rows, visit, patterns)
       )
     )
     if axis == 'user':
@@ -241,8 +237,7 @@ def _second_stage(axis, network, half) -> base.Stage:
   def inspect(params, given, data):
     del data
     patterns = [
-      network.apply(params.network, g.embedding, method='pattern')
-      for g in given
+      network.apply(params.network, g.embedding, method='pattern') for g in given
     ]
     source, target = (
       network.apply(params.network, x, method='logit') for x in patterns
@@ -257,7 +252,7 @@ def _second_stage(axis, network, half) -> base.Stage:
     del data
     return _score(axis, network, 'target', params, given)
 
-  return train.gradient_stage(
+  return stages.gradient_stage(
     init, loss, epoch, predict=predict, name='darec', inspect=inspect
   )
 

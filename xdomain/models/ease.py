@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from xdomain import base, squares
+from xdomain import base, least_squares
 
 
 class Hyper(NamedTuple):
@@ -37,7 +37,7 @@ def model(sizes: base.Sizes) -> base.Model:
   Raises:
     ValueError: there are too many items for a matrix of all pairs.
   """
-  squares.check_size('ease', sizes.target)
+  least_squares.check_size('ease', sizes.target)
 
   def init(key, data, hyper, previous):
     del key, data, hyper, previous
@@ -47,8 +47,8 @@ def model(sizes: base.Sizes) -> base.Model:
     del state, visit, key
     rows = data.target.by_item
     itself = jnp.eye(sizes.target, dtype=bool)
-    gram = squares.products(rows, rows)
-    shared = squares.inverse(gram + hyper.penalty * itself)
+    gram = least_squares.products(rows, rows)
+    shared = least_squares.inverse(gram + hyper.penalty * itself)
     own = jnp.diag(shared)
     weight = jnp.where(itself, 0, -shared / own)
     loss = jnp.mean(1 / own - hyper.penalty) / sizes.users
@@ -56,12 +56,10 @@ def model(sizes: base.Sizes) -> base.Model:
     return Weights(weight), {'loss': loss, 'ratings': ratings}
 
   def predict_all(state, data):
-    return squares.of_anybody(state.weight, data.target.by_user)
+    return least_squares.of_anybody(state.weight, data.target.by_user)
 
   def predict(state, data):
-    return squares.chosen(predict_all(state, data))
+    return least_squares.chosen(predict_all(state, data))
 
   stage = base.Stage(init, base.one_visit, step, predict)
-  return base.Model(
-    (stage,), predict, predict_all=predict_all, target_only=True
-  )
+  return base.Model((stage,), predict, predict_all=predict_all, target_only=True)

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xdomain import base, nets, train, wording
+from xdomain import base, nets, stages, wording
 from xdomain.models import bpr
 from xdomain.ops import losses, sampling
 
@@ -101,15 +101,15 @@ def model(
   def predict_all(state, data):
     return bpr.predict_all(as_bpr(state.params, state.frozen), data)
 
-  last = train.gradient_stage(
+  last = stages.gradient_stage(
     init, _loss, epoch, tx=optax.identity(), predict=predict, name='mapping'
   )
-  stages = (
+  in_turn = (
     _bpr('source', **settings),
     _bpr('target', **settings),
     last._replace(step=_with(last.step, _of_mapping)),
   )
-  return base.Model(stages, last.predict, predict_all=predict_all)
+  return base.Model(in_turn, last.predict, predict_all=predict_all)
 
 
 def _bpr(domain, **settings):
@@ -151,8 +151,7 @@ def shared_users(data):
   count = np.count_nonzero(shared, axis=1).max()
   if not count:
     raise base.Unfit(
-      'emcdr learns from people with positives in both domains, and there are'
-      ' none'
+      'emcdr learns from people with positives in both domains, and there are none'
     )
   shared = jnp.minimum(*(each.length for each in rows))
   return jnp.flatnonzero(shared, size=count, fill_value=shared.size)

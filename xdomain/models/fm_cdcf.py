@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, train
+from xdomain import base, stages
 from xdomain.ops import losses, sparse
 
 
@@ -51,9 +51,7 @@ class Params(NamedTuple):
 
 
 @functools.cache
-def model(
-  sizes: base.Sizes, *, factors: int = 8, batch: int = 64
-) -> base.Model:
+def model(sizes: base.Sizes, *, factors: int = 8, batch: int = 64) -> base.Model:
   """FM-CDCF, trained by gradients.
 
   Args:
@@ -85,7 +83,7 @@ def model(
     penalty += losses.ridge(params.factor, hyper.lambda_v)
     return sse / count + penalty, {'mse': sse / count, 'ratings': count}
 
-  only = train.gradient_stage(init, loss, epoch, predict=_score)
+  only = stages.gradient_stage(init, loss, epoch, predict=_score)
   return base.Model((only,), only.predict)
 
 
@@ -138,9 +136,7 @@ def normalised(source, n_users, centre):
   """The entries with z for a value."""
 
   def of_user(values):
-    return jax.ops.segment_sum(
-      values, source.segment, n_users, indices_are_sorted=True
-    )
+    return jax.ops.segment_sum(values, source.segment, n_users, indices_are_sorted=True)
 
   count = jnp.maximum(of_user(source.weight), 1)
   mean = of_user(source.value) / count
@@ -156,9 +152,7 @@ def _append(table, column):
 
 def _score(params, centre, data):
   rows = data.source.by_user
-  profile = rows.for_all(
-    lambda ids: profiles(params, ids, rows.entries(ids), centre)
-  )
+  profile = rows.for_all(lambda ids: profiles(params, ids, rows.entries(ids), centre))
   table = _append(params.factor.target, 1.0)
 
   def rate(users, items):

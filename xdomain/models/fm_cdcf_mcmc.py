@@ -61,9 +61,7 @@ class Source(NamedTuple):
 
 
 @functools.cache
-def model(
-  sizes: base.Sizes, *, factors: int = 8, samples: int = 50
-) -> base.Model:
+def model(sizes: base.Sizes, *, factors: int = 8, samples: int = 50) -> base.Model:
   """FM-CDCF, sampled. An epoch is one sweep over all parameters.
 
   Args:
@@ -91,9 +89,7 @@ def model(
     del visit, hyper
     params, sse = sweep(key, chain.params, data, chain.centre)
     place = chain.drawn % samples
-    kept = jax.tree.map(
-      lambda old, new: old.at[place].set(new), chain.samples, params
-    )
+    kept = jax.tree.map(lambda old, new: old.at[place].set(new), chain.samples, params)
     n = data.target.by_user.n_entries
     metrics = {'loss': sse / max(1, n), 'ratings': jnp.float32(n)}
     return Chain(params, kept, chain.drawn + 1, chain.centre), metrics
@@ -138,9 +134,13 @@ def sweep(key, params, data, centre):
   alpha = jax.random.gamma(keys[0], (1 + n) / 2) * 2 / (1 + error @ error)
   change = jax.random.normal(keys[1]) / jnp.sqrt(alpha * n) - jnp.mean(error)
   weight, error = linear_sweep(
-    *draws(keys[2], params.weight), params.weight, error + change, alpha,
-    ratings, source,
-  )  # fmt: skip
+    *draws(keys[2], params.weight),
+    params.weight,
+    error + change,
+    alpha,
+    ratings,
+    source,
+  )
 
   def of_factor(error, column):
     key, values, total = column
@@ -186,8 +186,7 @@ def draws(key, values):
   keys = Features(*jax.random.split(key, len(values)))
   priors = Features(*map(draw_prior, keys, values))
   noise = (
-    jax.random.normal(jax.random.fold_in(k, 1), v.shape)
-    for k, v in zip(keys, values)
+    jax.random.normal(jax.random.fold_in(k, 1), v.shape) for k, v in zip(keys, values)
   )
   return priors, Features(*noise)
 
@@ -213,9 +212,13 @@ def linear_sweep(priors, noise, weight, error, alpha, ratings, source):
   """Draws all weights w: of users, then target items, then source items."""
   by_user, by_item = _sums(ratings)
   user = draw(
-    weight.user, noise.user, priors.user, alpha, ratings.length,
+    weight.user,
+    noise.user,
+    priors.user,
+    alpha,
+    ratings.length,
     by_user(error),
-  )  # fmt: skip
+  )
   error += (user - weight.user)[ratings.row]
   count = by_item(jnp.ones_like(error))
   target = draw(
@@ -225,9 +228,14 @@ def linear_sweep(priors, noise, weight, error, alpha, ratings, source):
   none = jnp.zeros_like(user)
   facts = [none + 1, none, none, ratings.length, by_user(error), none]
   values, change = source_sweep(
-    priors.source, noise.source, weight.source, jnp.stack(facts, axis=1),
-    alpha, source, crossed=0.0,
-  )  # fmt: skip
+    priors.source,
+    noise.source,
+    weight.source,
+    jnp.stack(facts, axis=1),
+    alpha,
+    source,
+    crossed=0.0,
+  )
   return Features(user, target, values), error + change[ratings.row, 1]
 
 
@@ -252,23 +260,36 @@ def factor_sweep(priors, noise, factor, total, error, alpha, ratings, source):
   n, b, a = ratings.length, by_user(v), by_user(v**2)
   e, ve = by_user(error), by_user(v * error)
   user = draw(
-    factor.user, noise.user, priors.user, alpha,
-    a + 2 * total * b + n * total**2, ve + total * e,
-  )  # fmt: skip
+    factor.user,
+    noise.user,
+    priors.user,
+    alpha,
+    a + 2 * total * b + n * total**2,
+    ve + total * e,
+  )
   error += ((user - factor.user)[ratings.row]) * (v + total[ratings.row])
   h = (user + total)[ratings.row]
   target = draw(
-    factor.target, noise.target, priors.target, alpha,
-    by_item(h**2), by_item(h * error),
-  )  # fmt: skip
+    factor.target,
+    noise.target,
+    priors.target,
+    alpha,
+    by_item(h**2),
+    by_item(h * error),
+  )
   error += h * (target - factor.target)[ratings.column]
   v = target[ratings.column]
   sums = [by_user(x) for x in (v, v**2, error, v * error)]
   facts = [user + total, sums[1], sums[0], n, sums[2], sums[3]]
   values, change = source_sweep(
-    priors.source, noise.source, factor.source, jnp.stack(facts, axis=1),
-    alpha, source, crossed=1.0,
-  )  # fmt: skip
+    priors.source,
+    noise.source,
+    factor.source,
+    jnp.stack(facts, axis=1),
+    alpha,
+    source,
+    crossed=1.0,
+  )
   change = change[ratings.row]
   error += v * change[:, 0] + change[:, 1]
   return Features(user, target, values), error
@@ -277,13 +298,16 @@ def factor_sweep(priors, noise, factor, total, error, alpha, ratings, source):
 def _sums(ratings):
   """Sums of `[E]` values over users `[U]`, and over target items `[T]`."""
   by_user = functools.partial(
-    jax.ops.segment_sum, segment_ids=ratings.row,
-    num_segments=ratings.n_rows, indices_are_sorted=True,
-  )  # fmt: skip
+    jax.ops.segment_sum,
+    segment_ids=ratings.row,
+    num_segments=ratings.n_rows,
+    indices_are_sorted=True,
+  )
   by_item = functools.partial(
-    jax.ops.segment_sum, segment_ids=ratings.column,
+    jax.ops.segment_sum,
+    segment_ids=ratings.column,
     num_segments=ratings.n_columns,
-  )  # fmt: skip
+  )
   return by_user, by_item
 
 

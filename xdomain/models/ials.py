@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, squares
+from xdomain import base, least_squares
 
 
 class Hyper(NamedTuple):
@@ -58,29 +58,27 @@ def model(sizes: base.Sizes, *, factors: int = 64) -> base.Model:
 
   def predict(state, data):
     del data
-    return squares.dot(state.user, state.item)
+    return least_squares.dot(state.user, state.item)
 
   def predict_all(state, data):
     del data
     return lambda users: state.user[users] @ state.item.T
 
   stage = base.Stage(init, base.one_visit, step, predict)
-  return base.Model(
-    (stage,), predict, predict_all=predict_all, target_only=True
-  )
+  return base.Model((stage,), predict, predict_all=predict_all, target_only=True)
 
 
 def fit_rows(rows, table, hyper):
   """`[R, H]` best vectors of the rows, given those of the columns, eq. 4-5."""
   factors = table.shape[1]
   gram, ridge = table.T @ table, penalties(rows, hyper)
-  right = (1 + hyper.alpha) * squares.sums(table, rows)
+  right = (1 + hyper.alpha) * least_squares.sums(table, rows)
 
   def system(ids):
-    left = gram + hyper.alpha * squares.outer_sums(table, rows, ids)
+    left = gram + hyper.alpha * least_squares.outer_sums(table, rows, ids)
     return left + ridge[ids, None, None] * jnp.eye(factors), right[ids]
 
-  return squares.solve_each(rows, system)
+  return least_squares.solve_each(rows, system)
 
 
 def penalties(rows, hyper):
@@ -92,7 +90,7 @@ def penalties(rows, hyper):
 def objective(state, rows, hyper):
   """J, in one pass over the positives."""
   value = jnp.sum(
-    squares.squared_error(state.user, state.item, rows.by_user, hyper.alpha)
+    least_squares.squared_error(state.user, state.item, rows.by_user, hyper.alpha)
   )
   for side, vectors in ((rows.by_user, state.user), (rows.by_item, state.item)):
     value += penalties(side, hyper) @ jnp.sum(vectors**2, axis=1)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, squares
+from xdomain import base, least_squares
 
 
 class Hyper(NamedTuple):
@@ -71,24 +71,20 @@ def model(
 
     def of(user):
       scores = jnp.zeros(sizes.target)
-      return jax.lax.fori_loop(
-        rows.start[user], rows.start[user + 1], add, scores
-      )
+      return jax.lax.fori_loop(rows.start[user], rows.start[user + 1], add, scores)
 
     return lambda users: jax.lax.map(of, users)
 
   def predict(state, data):
-    return squares.chosen(predict_all(state, data))
+    return least_squares.chosen(predict_all(state, data))
 
   stage = base.Stage(init, epoch, step, predict)
-  return base.Model(
-    (stage,), predict, predict_all=predict_all, target_only=True
-  )
+  return base.Model((stage,), predict, predict_all=predict_all, target_only=True)
 
 
 def similarities(rows, ids, shrink):
   """`[B, T]` shrunk cosines of some items to all, 0 to themselves."""
-  shared = squares.overlaps(rows, ids, rows)
+  shared = least_squares.overlaps(rows, ids, rows)
   people = rows.length.astype(shared.dtype)
   own = people.at[ids].get(mode='fill', fill_value=0)
   norm = jnp.sqrt(own[:, None] * people) + shrink

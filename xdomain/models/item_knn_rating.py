@@ -126,9 +126,7 @@ def _score(state, data, baseline, neighbours, users, items):
 
   def shift(asked):
     user, items = asked
-    ids = jnp.where(
-      slots < rows.length[user], rows.start[user] + slots, rows.n_entries
-    )
+    ids = jnp.where(slots < rows.length[user], rows.start[user] + slots, rows.n_entries)
     rated = rows.events(ids)
     liking = rated.value - baseline(user[None], rated.column[None])[0]
     nothing = jnp.zeros(rows.n_columns)

@@ -45,9 +45,7 @@ def model(sizes: base.Sizes) -> base.Model:
 
   def predict_all(state, data):
     del data
-    return lambda users: jnp.broadcast_to(
-      state.users, (users.shape[0], sizes.target)
-    )
+    return lambda users: jnp.broadcast_to(state.users, (users.shape[0], sizes.target))
 
   stage = base.Stage(init, base.one_visit, step, predict)
   return base.Model((stage,), predict, predict_all=predict_all)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, nets, train
+from xdomain import base, nets, stages
 from xdomain.models import bpr
 from xdomain.ops import losses
 
@@ -89,7 +89,7 @@ def model(
     del frozen, data
     return scores(params)
 
-  stage = train.gradient_stage(init, loss, epoch, predict=predict)
+  stage = stages.gradient_stage(init, loss, epoch, predict=predict)
   return base.Model(
     (stage,),
     stage.predict,
@@ -164,9 +164,7 @@ def _halves(params):
 def scores(params: Params) -> base.Score:
   """What `predict` returns."""
   user, item = _halves(params)
-  return lambda users, items: _through(
-    params, user[users][:, None], item[items]
-  )
+  return lambda users, items: _through(params, user[users][:, None], item[items])
 
 
 def all_scores(params: Params):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, nets, train
+from xdomain import base, nets, stages
 from xdomain.ops import sampling, sparse, variational
 
 
@@ -95,7 +95,7 @@ def model(
     params = state.params
     return nets.all_scores(params.decode, last_hidden(params, data))
 
-  plain = train.gradient_stage(init, loss, epoch, predict=predict)
+  plain = stages.gradient_stage(init, loss, epoch, predict=predict)
 
   def step(state, visit, data, key, hyper):
     done = (state.moments.count + 1) / steps  # epochs, this step included
@@ -104,9 +104,7 @@ def model(
     return plain.step(state, visit, data, key, hyper)
 
   stage = plain._replace(step=step)
-  return base.Model(
-    (stage,), stage.predict, predict_all=predict_all, target_only=True
-  )
+  return base.Model((stage,), stage.predict, predict_all=predict_all, target_only=True)
 
 
 def encode(params, entries, n_rows, keep=1.0):

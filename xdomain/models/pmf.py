@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, train
+from xdomain import base, stages
 from xdomain.ops import losses
 
 
@@ -36,9 +36,7 @@ class Params(NamedTuple):
 
 
 @functools.cache
-def model(
-  sizes: base.Sizes, *, factors: int = 64, batch: int = 1024
-) -> base.Model:
+def model(sizes: base.Sizes, *, factors: int = 64, batch: int = 1024) -> base.Model:
   """PMF on the target domain.
 
   Args:
@@ -70,7 +68,7 @@ def model(
     del data
     return lambda users, items: rate(params, level, users[:, None], items)
 
-  stage = train.gradient_stage(init, loss, epoch, predict=predict, name='pmf')
+  stage = stages.gradient_stage(init, loss, epoch, predict=predict, name='pmf')
   return base.Model((stage,), stage.predict, trained, target_only=True)
 
 

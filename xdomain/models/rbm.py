@@ -23,7 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, train
+from xdomain import base, stages
 from xdomain.ops import levels as ops
 from xdomain.ops import losses
 
@@ -106,7 +106,7 @@ def stage(axis, hidden, steps, batch, scale) -> base.Stage:
 
     return base.oriented(axis, rate)
 
-  return train.gradient_stage(
+  return stages.gradient_stage(
     init, loss, epoch, predict=predict, name=f'rbm cd-{steps}'
   )
 

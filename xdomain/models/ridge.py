@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from xdomain import base, squares
+from xdomain import base, least_squares
 
 
 class Hyper(NamedTuple):
@@ -38,7 +38,7 @@ def model(sizes: base.Sizes) -> base.Model:
   Raises:
     ValueError: there are too many source items for a matrix of all pairs.
   """
-  squares.check_size('ridge', sizes.source)
+  least_squares.check_size('ridge', sizes.source)
 
   def init(key, data, hyper, previous):
     del key, data, hyper, previous
@@ -48,10 +48,10 @@ def model(sizes: base.Sizes) -> base.Model:
     del state, visit, key
     source, target = data.source.by_item, data.target.by_item
     known = data.target.by_user.length > 0
-    gram = squares.products(source, source, known)
-    shared = squares.products(source, target)
+    gram = least_squares.products(source, source, known)
+    shared = least_squares.products(source, target)
     weight = (
-      squares.inverse(gram + hyper.penalty * jnp.eye(sizes.source)) @ shared
+      least_squares.inverse(gram + hyper.penalty * jnp.eye(sizes.source)) @ shared
     )
     loss = target.n_entries - jnp.sum(shared * weight)
     people = jnp.sum(known, dtype=jnp.float32)
@@ -60,10 +60,10 @@ def model(sizes: base.Sizes) -> base.Model:
     return Weights(weight), {'loss': loss / cells, 'ratings': ratings}
 
   def predict_all(state, data):
-    return squares.of_anybody(state.weight, data.source.by_user)
+    return least_squares.of_anybody(state.weight, data.source.by_user)
 
   def predict(state, data):
-    return squares.chosen(predict_all(state, data))
+    return least_squares.chosen(predict_all(state, data))
 
   stage = base.Stage(init, base.one_visit, step, predict)
   return base.Model((stage,), predict, predict_all=predict_all)

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from xdomain import base, nets, train, wording
+from xdomain import base, nets, stages, wording
 from xdomain.ops import losses, mmd, sparse, variational
 
 ALIGNMENTS = {
@@ -100,9 +100,14 @@ def model(
     chunk: items of a decoder at a time; None lets their number decide.
   """
   return linked(
-    sizes, CONCATENATED, hidden=hidden, latent=latent, batch=batch,
-    alignment=alignment, chunk=chunk,
-  )  # fmt: skip
+    sizes,
+    CONCATENATED,
+    hidden=hidden,
+    latent=latent,
+    batch=batch,
+    alignment=alignment,
+    chunk=chunk,
+  )
 
 
 def linked(
@@ -168,14 +173,22 @@ def linked(
     read = link.read(params.link, jnp.concatenate(z_s, axis=1), z_t)
     *source, target = [
       variational.reconstruction(
-        nets.through(decoder.hidden, z), decoder.table, decoder.bias,
-        one.entries, hyper.beta, weight / count, chunk=chunk,
+        nets.through(decoder.hidden, z),
+        decoder.table,
+        decoder.bias,
+        one.entries,
+        hyper.beta,
+        weight / count,
+        chunk=chunk,
       )
       for decoder, z, one, weight in zip(
-        (*params.decode_s, params.decode_t), (*z_s, read), seen, weights,
+        (*params.decode_s, params.decode_t),
+        (*z_s, read),
+        seen,
+        weights,
         strict=True,
       )
-    ]  # fmt: skip
+    ]
     kl = sum(
       weight @ variational.kl_to_standard_normal(one.mean, one.logvar)
       for one, weight in zip(seen, weights, strict=True)
@@ -189,9 +202,12 @@ def linked(
       'link': trained @ link.loss(read, z_t) / count,
     }
     value = (
-      parts['source'] + parts['target'] + hyper.kl * parts['kl']
-      + hyper.align * parts['alignment'] + link.weight(hyper) * parts['link']
-    )  # fmt: skip
+      parts['source']
+      + parts['target']
+      + hyper.kl * parts['kl']
+      + hyper.align * parts['alignment']
+      + link.weight(hyper) * parts['link']
+    )
     parts['ratings'] = sum(jnp.sum(one.entries.weight) for one in seen)
     return value + losses.ridge(regularised(params), hyper.l2), parts
 
@@ -215,7 +231,7 @@ def linked(
     params = state.params
     return nets.all_scores(params.decode_t, last_hidden(params, data))
 
-  stage = train.gradient_stage(
+  stage = stages.gradient_stage(
     init, loss, epoch, tx=optax.scale_by_adam(eps=1e-7), predict=predict
   )
   return base.Model(

@@ -39,6 +39,12 @@ def model(
     side: widths of the layers of the auxiliary vector.
   """
   return shared_vae.linked(
-    sizes, shared_vae.CONCATENATED, hidden=hidden, latent=latent, batch=batch,
-    alignment=alignment, chunk=chunk, side=side,
-  )  # fmt: skip
+    sizes,
+    shared_vae.CONCATENATED,
+    hidden=hidden,
+    latent=latent,
+    batch=batch,
+    alignment=alignment,
+    chunk=chunk,
+    side=side,
+  )

@@ -69,6 +69,12 @@ def model(
     weight=lambda hyper: hyper.mapping,
   )
   return shared_vae.linked(
-    sizes, link, hidden=hidden, latent=latent, batch=batch,
-    alignment=alignment, chunk=chunk, side=side,
-  )  # fmt: skip
+    sizes,
+    link,
+    hidden=hidden,
+    latent=latent,
+    batch=batch,
+    alignment=alignment,
+    chunk=chunk,
+    side=side,
+  )

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from xdomain import base, nets, train
+from xdomain import base, nets, stages
 from xdomain.ops import losses, variational
 
 
@@ -71,10 +71,14 @@ def model(
     mean, logvar = nets.encode(params.encode, entries, visit.size)
     z = nets.sample(key, mean, logvar)
     reconstruction = variational.reconstruction(
-      nets.through(params.decode.hidden, z), params.decode.table,
-      params.decode.bias, entries, hyper.beta, there / count,
+      nets.through(params.decode.hidden, z),
+      params.decode.table,
+      params.decode.bias,
+      entries,
+      hyper.beta,
+      there / count,
       chunk=chunk,
-    )  # fmt: skip
+    )
     kl = there @ variational.kl_to_standard_normal(mean, logvar) / count
     value = reconstruction + hyper.kl * kl
     penalty = losses.ridge((params.encode, params.decode.hidden), hyper.l2)
@@ -99,9 +103,7 @@ def model(
     params = state.params
     return nets.all_scores(params.decode, last_hidden(params, data))
 
-  stage = train.gradient_stage(
+  stage = stages.gradient_stage(
     init, loss, epoch, tx=optax.scale_by_adam(eps=1e-7), predict=predict
   )
-  return base.Model(
-    (stage,), stage.predict, predict_all=predict_all, target_only=True
-  )
+  return base.Model((stage,), stage.predict, predict_all=predict_all, target_only=True)

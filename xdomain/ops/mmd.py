@@ -128,9 +128,7 @@ def _kernel(x, y, weight, bandwidth):
   chex.assert_rank([x, y, weight], [2, 2, 1])
   chex.assert_equal_shape([x, y])
   squared = _squared_distances(jnp.concatenate([x, y]))
-  scale = bandwidth(
-    jax.lax.stop_gradient(squared), jnp.concatenate([weight, weight])
-  )
+  scale = bandwidth(jax.lax.stop_gradient(squared), jnp.concatenate([weight, weight]))
   scale = jnp.maximum(scale, FLOOR)
   return sum(jnp.exp(-squared / (c * scale)) for c in WIDTHS) / len(WIDTHS)
 

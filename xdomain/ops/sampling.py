@@ -59,9 +59,7 @@ def shuffled(key, n: int, batch: int):
   return jnp.minimum(in_order(row * columns + column, batch), n)
 
 
-def absent(
-  key, start, column, n_columns: int, longest: int, rows, n: int, within=None
-):
+def absent(key, start, column, n_columns: int, longest: int, rows, n: int, within=None):
   """Columns that rows have no entry in, drawn uniformly and exactly.
 
   The r-th column that a row lacks has as many of the row's entries before it
@@ -94,15 +92,16 @@ def absent(
     )
     begin, end = begin + first, begin + last
   lacking = high - low - (end - begin)
-  begin, entries, low, high = (
-    x[:, None] for x in (begin, end - begin, low, high)
-  )
+  begin, entries, low, high = (x[:, None] for x in (begin, end - begin, low, high))
   shape = rows.shape[0], n
   rank = jax.random.randint(key, shape, 0, jnp.maximum(lacking, 1)[:, None])
   before = _leading(
     lambda c, at: c - low - at <= rank,
-    column, begin, jnp.broadcast_to(entries, shape), longest,
-  )  # fmt: skip
+    column,
+    begin,
+    jnp.broadcast_to(entries, shape),
+    longest,
+  )
   return jnp.minimum(low + rank + before, high - 1), lacking > 0
 
 

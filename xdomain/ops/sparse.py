@@ -126,9 +126,7 @@ def cells(entries, n_rows, n_columns):
   """Weighted values and weights of all cells, both `[n_rows, n_columns]`."""
   row = jnp.where(entries.weight > 0, entries.segment, n_rows)
   empty = jnp.full((n_rows, n_columns), -jnp.inf, entries.value.dtype)
-  value = empty.at[row, entries.column].set(
-    entries.value * entries.weight, mode='drop'
-  )
+  value = empty.at[row, entries.column].set(entries.value * entries.weight, mode='drop')
   seen = value != -jnp.inf  # NaN is kept.
   return jnp.where(seen, value, 0), seen.astype(value.dtype)
 

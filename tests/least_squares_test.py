@@ -1,0 +1,100 @@
+"""Sparse least squares against dense matrices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from xdomain import least_squares
+from xdomain.data import device
+from xdomain.ops import sparse
+
+RNG = np.random.default_rng(0)
+X = (RNG.random((31, 9)) < 0.3).astype(float)
+X[4] = 0  # Somebody without anything.
+Y = (RNG.random((31, 13)) < 0.2).astype(float)
+
+
+def domain(matrix):
+  """Its cells, with values that nobody is to read."""
+  user, item = np.nonzero(matrix)
+  events = np.stack([user, item, np.full_like(user, 7)], axis=1)
+  return device.domain(helpers.ratings_of(events, *matrix.shape))
+
+
+@pytest.fixture(params=[0.0, 2.0], autouse=True)
+def both_routes(request, monkeypatch):
+  """Entries and matrix products; what was traced for one goes."""
+  monkeypatch.setattr(sparse, 'DENSE', request.param)
+  jax.clear_caches()
+
+
+def test_products_count_the_people_of_two_items(monkeypatch):
+  monkeypatch.setattr(least_squares, 'BLOCK', 4)
+  x, y = domain(X).by_item, domain(Y).by_item
+  np.testing.assert_array_equal(least_squares.products(x, x), X.T @ X)
+  np.testing.assert_array_equal(least_squares.products(x, y), X.T @ Y)
+
+
+def test_people_of_weight_0_are_not_counted():
+  weight = RNG.random(31) < 0.5
+  x, y = domain(X).by_item, domain(Y).by_item
+  np.testing.assert_array_equal(
+    least_squares.products(x, y, jnp.asarray(weight)), X.T @ np.diag(weight) @ Y
+  )
+
+
+def test_sums_are_those_of_any_users_in_any_order():
+  table = jnp.asarray(RNG.normal(size=(9, 3)))
+  rows = domain(X).by_user
+  np.testing.assert_allclose(least_squares.sums(table, rows), X @ table, atol=1e-5)
+  users = jnp.array([4, 30, 0, 30])
+  ours = least_squares.of_anybody(table, rows)(users)
+  np.testing.assert_allclose(ours, X[users] @ table, atol=1e-5)
+
+
+def test_outer_sums_are_those_of_each_row(monkeypatch):
+  monkeypatch.setattr(least_squares, 'WIDTH', 2)
+  table = jnp.asarray(RNG.normal(size=(9, 3)))
+  ids = jnp.array([3, 4, 0, 31])  # One without entries, and padding.
+  seen = np.append(X, np.zeros((1, 9)), axis=0)[ids]
+  expected = np.einsum('rc,ch,ck->rhk', seen, table, table)
+  ours = least_squares.outer_sums(table, domain(X).by_user, ids)
+  np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_every_row_has_its_own_system(monkeypatch):
+  monkeypatch.setattr(least_squares, 'BATCH', 4)
+  root = RNG.normal(size=(31, 5, 5))
+  left = jnp.asarray(root @ root.transpose(0, 2, 1) + np.eye(5))
+  right = jnp.asarray(RNG.normal(size=(31, 5)))
+  solved = least_squares.solve_each(
+    domain(X).by_user, lambda ids: (left[ids], right[ids])
+  )
+  expected = np.linalg.solve(left, right[..., None])[..., 0]
+  np.testing.assert_allclose(solved, expected, atol=1e-3)
+
+
+def test_an_inverse_is_the_inverse_also_where_it_is_mapped():
+  root = RNG.normal(size=(3, 6, 6))
+  matrix = jnp.asarray(root @ root.transpose(0, 2, 1) + np.eye(6))
+  for mapped in (jax.vmap, lambda f: lambda m: jax.lax.map(f, m)):
+    ours = jax.jit(mapped(least_squares.inverse))(matrix)
+    np.testing.assert_allclose(ours, np.linalg.inv(matrix), atol=1e-4)
+
+
+@pytest.mark.parametrize('extra', [0.0, 3.0])
+def test_errors_are_of_all_cells(extra):
+  left, right = RNG.normal(size=(31, 3)), RNG.normal(size=(9, 3))
+  expected = (1 + extra * X) * (X - left @ right.T) ** 2
+  ours = least_squares.squared_error(
+    jnp.asarray(left), jnp.asarray(right), domain(X).by_user, extra
+  )
+  np.testing.assert_allclose(ours, expected.sum(axis=1), rtol=1e-4)
+
+
+def test_too_many_items_are_refused_in_words():
+  with pytest.raises(ValueError, match='20,001 items are too many'):
+    least_squares.check_size('ease', 20_001)
+  least_squares.check_size('ease', 20_000)

@@ -1,0 +1,118 @@
+"""Pairs and held-out events on the device."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xdomain import base
+from xdomain.data import types
+
+
+def rows(row, column, value, n_rows, n_columns) -> base.Rows:
+  """A sparse matrix by rows, from events in any order."""
+  by_row = np.lexsort((column, row))
+  lengths = np.bincount(row, minlength=n_rows)
+  start = np.concatenate([[0], np.cumsum(lengths)])
+  return base.Rows(
+    start=jnp.asarray(start, jnp.int32),
+    row=jnp.asarray(row[by_row], jnp.int32),
+    column=jnp.asarray(column[by_row], jnp.int32),
+    value=jnp.asarray(value[by_row], jnp.float32),
+    order=jnp.asarray(np.argsort(-lengths, kind='stable'), jnp.int32),
+    n_columns=n_columns,
+    lengths=base.Lengths(lengths),
+  )
+
+
+def domain(ratings: types.Ratings) -> base.Domain:
+  """One domain's events, readable by user and by item."""
+  user, item, value = ratings.user, ratings.item, ratings.value
+  users, items = ratings.n_users, ratings.n_items
+  return base.Domain(
+    rows(user, item, value, users, items), rows(item, user, value, items, users)
+  )
+
+
+def put(pair: types.Pair, border: int = 0) -> base.Arrays:
+  """A pair on the device; of several sources, a tuple of domains.
+
+  Args:
+    pair: on the host.
+    border: where another domain's items begin in the target, if they do.
+  """
+  side = None if pair.side is None else jnp.asarray(pair.side, jnp.float32)
+  if isinstance(pair.source, types.Ratings):
+    source = domain(pair.source)
+  else:
+    source = tuple(map(domain, pair.source))
+  target = domain(pair.target)
+  by_user = dataclasses.replace(target.by_user, border=border)
+  return base.Arrays(source, target._replace(by_user=by_user), side)
+
+
+def stack(every: Sequence[base.Tree]) -> base.Tree:
+  """What several splits have of a kind as one, on the host.
+
+  Args:
+    every: `Arrays`, `Queries`, or trees of them, one for each of `W` members.
+
+  Returns:
+    The same tree, whose leaves lead with `[W]`.
+
+  Raises:
+    ValueError: they are not `alike`.
+  """
+  if not alike(every):
+    raise ValueError('splits of different size cannot be stacked')
+
+  def stacked(*leaves):
+    first, *_ = leaves
+    if not isinstance(first, base.Rows):
+      return np.stack(leaves)
+    splits = {rows.lengths: rows.lengths.each for rows in leaves}
+    lengths = np.concatenate([*splits.values()])
+    same = (dataclasses.replace(r, lengths=first.lengths) for r in leaves)
+    together = jax.tree.map(lambda *arrays: np.stack(arrays), *same)
+    return dataclasses.replace(together, lengths=base.Lengths(lengths))
+
+  return jax.tree.map(stacked, *every, is_leaf=lambda tree: isinstance(tree, base.Rows))
+
+
+def alike(every: Sequence[base.Tree]) -> bool:
+  """Whether splits can be one program's: all arrays have the same sizes."""
+  extents = [[leaf.shape for leaf in jax.tree.leaves(each)] for each in every]
+  return all(extent == extents[0] for extent in extents)
+
+
+def sizes(pair: types.Pair) -> base.Sizes:
+  """What a model needs to know of a pair before it sees it."""
+  several = not isinstance(pair.source, types.Ratings)
+  sources = pair.source if several else (pair.source,)
+  source = sum(each.n_items for each in sources)
+  return base.Sizes(pair.target.n_users, source, pair.target.n_items)
+
+
+def rating_queries(held: types.HeldOut) -> base.Queries:
+  """One candidate a query: what would this user rate this item?"""
+  return base.Queries(
+    user=jnp.asarray(held.user, jnp.int32),
+    item=jnp.asarray(held.item, jnp.int32)[:, None],
+    gain=jnp.asarray(held.value, jnp.float32)[:, None],
+    mask=jnp.ones((held.user.size, 1), bool),
+  )
+
+
+def ranking_queries(held: types.HeldOut) -> base.Queries:
+  """The held-out item, worth 1, and the negatives it is to be ranked among."""
+  item = np.concatenate([held.item[:, None], held.negatives], axis=1)
+  gain = np.zeros(item.shape, np.float32)
+  gain[:, 0] = 1
+  return base.Queries(
+    user=jnp.asarray(held.user, jnp.int32),
+    item=jnp.asarray(np.maximum(item, 0), jnp.int32),
+    gain=jnp.asarray(gain),
+    mask=jnp.asarray(item >= 0),
+  )

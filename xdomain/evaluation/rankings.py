@@ -1,0 +1,318 @@
+"""Scores -> ranks -> HR, NDCG and MRR. All methods pass through here.
+
+A held-out item is ranked among sampled negatives (the papers' protocol) and
+among the whole catalogue but for what the user is known to like. From the rank
+in the catalogue follows what sampling gives on average, without its noise.
+Ties and NaN count against the model. (Krichene and Rendle 2020 say why sampled
+measures mislead.)
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xdomain import precision
+from xdomain.evaluation import ratings
+from xdomain.ops import sparse
+
+CUTOFFS = (5, 10, 20, 50)
+CELLS = 1 << 21  # Scores of the catalogue that are held at a time.
+
+
+class Unranked(NamedTuple):
+  """`1 - NDCG@cutoff` among the candidates; a measure for `fit`."""
+
+  cutoff: int = 10
+
+  def __call__(self, score, data, queries):
+    del data
+    place, _ = places(score, queries)
+    gain = jnp.where(place < self.cutoff, 1 / jnp.log2(place + 2.0), 0.0)
+    return 1 - jnp.mean(gain)
+
+
+class Ranks(NamedTuple):
+  """Where `[Q]` held-out items came out, on the host; 0 is the first place."""
+
+  user: np.ndarray
+  item: np.ndarray
+  sampled: np.ndarray  # place among its candidates
+  tied: np.ndarray  # how many candidates had the very same score
+  candidates: np.ndarray  # how many there were, itself included
+  full: np.ndarray  # place in the catalogue
+  catalogue: np.ndarray  # how many items that is, itself included
+
+
+def places(score, queries):
+  """The place of each query's first candidate, and its ties, both `[Q]`."""
+  scores = ratings.in_blocks(score, queries.user, queries.item)
+  held, others = scores[:, :1], scores[:, 1:]
+  real = queries.mask[:, 1:]
+  place = jnp.sum(~(others < held) & real, axis=1)
+  return place, jnp.sum((others == held) & real, axis=1)
+
+
+def ranks(model, state, data, queries, known) -> Ranks:
+  """Ranks of a trained model.
+
+  Args:
+    model: what was trained.
+    state: as `model.predict` takes it.
+    data: what predictions may look at.
+    queries: the held-out item first, then its negatives.
+    known: `[U, items]` all that users are known to like, held out or not; the
+      catalogue that a held-out item is ranked in leaves it out.
+  """
+  item = queries.item[:, 0]
+  sampled, tied = _places(model.predict, state, data, queries)
+  block = int(np.clip(CELLS // known.n_columns, 1, item.size))
+  full, catalogue = _in_catalogue(
+    model.predict,
+    model.predict_all,
+    block,
+    _most(known, queries.user, block),
+    state,
+    data,
+    queries.user,
+    item,
+    known,
+  )
+  candidates = queries.mask.sum(axis=1)
+  columns = queries.user, item, sampled, tied, candidates, full, catalogue
+  return Ranks(*map(np.asarray, columns))
+
+
+@functools.partial(jax.jit, static_argnames='predict')
+@precision.full
+def _places(predict, state, data, queries):
+  return places(predict(state, data), queries)
+
+
+def _most(known, users, block):
+  """The most known items that the users of a block have together."""
+  length = np.append(np.asarray(known.length), 0)[_blocks(users, block, -1)]
+  return max(1, int(length.sum(axis=1).max()))
+
+
+def _blocks(ids, block, padding):
+  """`[N, block]` ids in their order."""
+  ids = np.asarray(ids)
+  return np.pad(ids, (0, -ids.size % block), constant_values=padding).reshape(-1, block)
+
+
+def best(model, state, data, known, users, top, trained_on=None):
+  """The items that score best, of those that users are not known to like.
+
+  Args:
+    model: what was trained.
+    state: as `model.predict` takes it.
+    data: what predictions may look at.
+    known: `[U, items]` all that users have events with, held out or not.
+    users: `[Q]`.
+    top: at most so many items for each.
+    trained_on: the training data, where untrained predictions are the mean
+      rating, as in `evaluate.rate`.
+
+  Returns:
+    Items and scores, both `[Q, top]`, best first; -inf where there are no more.
+  """
+  top = min(top, known.n_columns)
+  block = int(np.clip(CELLS // known.n_columns, 1, len(users)))
+  item, score = _best(
+    model.predict,
+    model.predict_all,
+    model.trained,
+    _most(known, users, block),
+    top,
+    state,
+    data,
+    _blocks(users, block, known.n_rows),
+    known,
+    trained_on,
+  )
+  n = len(users)
+  return tuple(np.asarray(x).reshape(-1, top)[:n] for x in (item, score))
+
+
+@functools.partial(
+  jax.jit,
+  static_argnames=('predict', 'predict_all', 'trained', 'capacity', 'top'),
+)
+@precision.full
+def _best(
+  predict,
+  predict_all,
+  trained,
+  capacity,
+  top,
+  state,
+  data,
+  blocks,
+  known,
+  trained_on,
+):
+  score_all = all_scores(predict, predict_all, known.n_columns, state, data)
+
+  def of(users):
+    there = jnp.minimum(users, known.n_rows - 1)
+    scores = score_all(there)  # [B, T]
+    if trained_on is not None:
+      items = jnp.broadcast_to(jnp.arange(known.n_columns), scores.shape)
+      sure = trained(trained_on, there[:, None], items)
+      scores = jnp.where(sure, scores, trained_on.target.by_user.mean())
+    other = _not_known(known, users, capacity) & ~jnp.isnan(scores)
+    scores, items = jax.lax.top_k(jnp.where(other, scores, -jnp.inf), top)
+    return items, scores
+
+  return jax.lax.map(of, blocks)
+
+
+def _not_known(known, users, capacity):
+  """`[B, T]` whether users `[B]` are not known to like an item."""
+  entries = sparse.flatten_rows(known.start, known.column, known.value, users, capacity)
+  row = jnp.where(entries.weight > 0, entries.segment, users.shape[0])
+  other = jnp.ones((users.shape[0], known.n_columns), bool)
+  return other.at[row, entries.column].set(False, mode='drop')
+
+
+def _in_catalogue(
+  predict, predict_all, block, capacity, state, data, users, items, known
+):
+  """Places in the catalogue, and how large that is, both `[Q]`."""
+  blocks = _blocks(users, block, known.n_rows), _blocks(items, block, 0)
+  place, size = _count(predict, predict_all, capacity, state, data, blocks, known)
+  n = users.shape[0]
+  return place.reshape(-1)[:n], size.reshape(-1)[:n]
+
+
+@functools.partial(jax.jit, static_argnames=('predict', 'predict_all', 'capacity'))
+@precision.full
+def _count(predict, predict_all, capacity, state, data, blocks, known):
+  score_all = all_scores(predict, predict_all, known.n_columns, state, data)
+
+  def count(block):
+    users, items = block
+    scores = score_all(jnp.minimum(users, known.n_rows - 1))  # [B, T]
+    held = jnp.take_along_axis(scores, items[:, None], axis=1)
+    other = _not_known(known, users, capacity)
+    return (
+      jnp.sum(~(scores < held) & other, axis=1),
+      1 + jnp.sum(other, axis=1),
+    )
+
+  return jax.lax.map(count, blocks)
+
+
+def all_scores(predict, predict_all, n_items, state, data):
+  """`users [B] -> [B, n_items]`: the scores of the first items, all of them."""
+  if predict_all is not None:
+    everything = predict_all(state, data)
+    return lambda users: everything(users)[:, :n_items]
+  score = predict(state, data)
+  items = jnp.arange(n_items)
+  return lambda users: score(users, jnp.broadcast_to(items, (users.shape[0], n_items)))
+
+
+# --- Measures, on the host --------------------------------------------------
+
+
+def names(cutoffs=CUTOFFS) -> list[str]:
+  """Of the measures, in the order of `gains`."""
+  return [f'{name}@{k}' for k in cutoffs for name in ('hr', 'ndcg', 'mrr')]
+
+
+def gains(place, cutoffs=CUTOFFS) -> np.ndarray:
+  """`[Q, M]` what each query adds to each measure, eq. 11-12 of SharedVAE."""
+  place = np.asarray(place, np.float64)[:, None]
+  by_place = np.stack(
+    [np.ones_like(place), 1 / np.log2(place + 2), 1 / (place + 1)], axis=-1
+  )
+  within = place < np.array(cutoffs)  # [Q, cutoffs]
+  return (within[..., None] * by_place).reshape(place.shape[0], -1)
+
+
+def expected_gains(place, size, negatives=99, cutoffs=CUTOFFS) -> np.ndarray:
+  """`[Q, M]` gains that sampled negatives give on average.
+
+  Of `size - 1` other items, `place` are above the held-out one; of negatives
+  drawn from them without replacement, how many are above is hypergeometric
+  (Krichene and Rendle 2020, section 4).
+
+  Args:
+    place: `[Q]` places in the catalogue.
+    size: `[Q]` how many items that is, the held-out one included.
+    negatives: how many would be drawn; all, where there are not so many.
+    cutoffs: of the measures.
+  """
+  from scipy import stats  # A second to import, so only where it is used.
+
+  place, size = (np.asarray(x, np.int64)[:, None] for x in (place, size))
+  k = np.arange(max(cutoffs))  # A place among the negatives.
+  others = np.maximum(size - 1, 1)
+  drawn = np.minimum(negatives, size - 1)
+  return stats.hypergeom.pmf(k, others, place, drawn) @ gains(k, cutoffs)
+
+
+def ranking_measures(ranks: Ranks, seed: int = 0) -> dict:
+  """Means over queries, with 95 % percentile bootstrap intervals over users.
+
+  Returns:
+    `sampled`, `full` and `expected`, each a dict by measure, `..._interval`s
+    beside them; `..._macro`, means over users of their means, where somebody
+    has several queries; `tie_gap`, by how much HR@10 would be higher if ties
+    counted for the model; how many `queries` and `users` there were.
+  """
+  kinds = {
+    'sampled': gains(ranks.sampled),
+    'full': gains(ranks.full),
+    'expected': expected_gains(ranks.full, ranks.catalogue),
+  }
+  several = np.bincount(ranks.user).max() > 1
+  measures = {}
+  for kind, gain in kinds.items():
+    low, high = interval(ranks.user, gain, seed=seed)
+    measures[kind] = _named(gain.mean(axis=0))
+    measures[f'{kind}_interval'] = _named(np.stack([low, high], axis=-1))
+    if several:
+      totals, counts = _per_user(ranks.user, gain)
+      measures[f'{kind}_macro'] = _named((totals / counts).mean(axis=0))
+  for_the_model = ranks.sampled - ranks.tied
+  return measures | {
+    'tie_gap': float(np.mean(for_the_model < 10) - np.mean(ranks.sampled < 10)),
+    'queries': int(ranks.user.size),
+    'users': int(np.unique(ranks.user).size),
+  }
+
+
+def interval(user, gain, seed=0, resamples=1000):
+  """95 % percentile bootstrap over users of mean gains, low and high `[M]`.
+
+  Args:
+    user: `[Q]` whose query each one is.
+    gain: `[Q, M]` gains, or differences of two models' gains.
+    seed: of the resampling.
+    resamples: bootstrap samples.
+  """
+  totals, counts = _per_user(user, gain)
+  n = counts.size
+  rng = np.random.default_rng(seed)
+  means = []
+  for _ in range(resamples):
+    times = np.bincount(rng.integers(n, size=n), minlength=n)
+    means.append(times @ totals / (times @ counts))
+  return np.quantile(np.stack(means), (0.025, 0.975), axis=0)
+
+
+def _per_user(user, gain):
+  """Sums of gains `[U, M]` and numbers of queries `[U, 1]` of those asked."""
+  _, user = np.unique(user, return_inverse=True)
+  counts = np.bincount(user)[:, None].astype(np.float64)
+  totals = np.stack([np.bincount(user, g) for g in gain.T], axis=-1)
+  return totals, counts
+
+
+def _named(values):
+  return {name: np.asarray(value).tolist() for name, value in zip(names(), values)}

@@ -1,0 +1,179 @@
+"""Curves, heat maps and bars of what was measured, at a paper's width."""
+
+import io
+import pathlib
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from xdomain.reporting import drawing
+
+if TYPE_CHECKING:  # Slow to import, so only where something is drawn.
+  from matplotlib.figure import Figure
+
+# Okabe and Ito (2008): told apart also by who does not see red and green.
+COLORS = '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9'
+MARKERS = 'os^DvPX*<>ph'
+
+
+class Point(NamedTuple):
+  """A mean and its interval, which one seed does not have."""
+
+  x: float | str
+  mean: float
+  low: float | None = None
+  high: float | None = None
+
+
+@drawing.styled
+def curves(lines: dict[str, list[Point]], *, x_label: str, y_label: str) -> 'Figure':
+  """A line and its band for each name, and a cross below where it failed.
+
+  Numbers that span a factor of 30 are on a logarithmic scale; it is linear
+  between 0 and the least of the others if 0 is among them.
+  """
+  xs = dict.fromkeys(point.x for points in lines.values() for point in points)
+  if not xs:
+    raise ValueError('there is nothing to draw: no line has a point')
+  figure, axes = drawing.empty(x_label, y_label)
+  place = drawing.swept(axes, xs)
+  for i, (name, points) in enumerate(lines.items()):
+    at = drawing.finite([(place[p.x], *p[1:]) for p in points])
+    at = at.reshape(-1, 4)
+    _line(axes, i, name, *at[at[:, 0].argsort()].T)
+  return drawing.with_legend(figure, axes)
+
+
+def _line(axes, i, name, x, mean, low, high):
+  color, dashes = COLORS[i % 6], ('-', '--', ':')[i // 6 % 3]
+  axes.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
+  axes.plot(x, mean, dashes, color=color, marker=MARKERS[i % 12], label=name)
+  if np.isnan(mean).any():
+    failed = x[np.isnan(mean)]
+    below = dict(transform=axes.get_xaxis_transform(), label=f'{name} failed')
+    axes.plot(failed, 0 * failed + 0.03 * (i + 1), 'x', color=color, **below)
+
+
+@drawing.styled
+def heat_map(
+  x_values,
+  y_values,
+  means,
+  *,
+  x_label: str,
+  y_label: str,
+  value_label: str,
+  lower_is_better=False,
+) -> 'Figure':
+  """Cells of `[y, x]` means: the best outlined, those not finite 'failed'."""
+  means, shape = drawing.finite(means), (len(y_values), len(x_values))
+  if means.shape != shape or np.isnan(means).all():
+    raise ValueError(
+      f'there is nothing to draw: {shape} means of y and x are expected and one'
+      f' finite, not {np.isfinite(means).sum()} of shape {means.shape}'
+    )
+  width = max(drawing.WIDTH, 1.6 + shape[1] / 2)
+  height = max(drawing.HEIGHT, 1 + shape[0] / 4)
+  figure, axes = drawing.empty(x_label, y_label, width, height)
+  style = dict(cmap='cividis_r' if lower_is_better else 'cividis')
+  image = axes.imshow(means, origin='lower', aspect='auto', **style)
+  figure.colorbar(image, label=value_label)
+  drawing.names(axes.xaxis, x_values, width - 1.6)
+  drawing.names(axes.yaxis, y_values, np.inf)
+  _cells(axes, image, means)
+  best = (np.nanargmin if lower_is_better else np.nanargmax)(means)
+  outline = dict(fill=False, ec=COLORS[1], lw=2, clip_on=False)
+  _cell(axes, *np.unravel_index(best, shape), **outline)
+  return figure
+
+
+def _cells(axes, image, means):
+  """The number of each cell, in the color that stands out."""
+  span = np.nanmax(means) - np.nanmin(means) or 1
+  digits = int(np.clip(2 - np.floor(np.log10(span)), 0, 4))
+  for (row, column), mean in np.ndenumerate(means):
+    light = np.dot(image.to_rgba(mean)[:3], (0.3, 0.6, 0.1)) > 0.5
+    text, color = f'{mean:.{digits}f}', 'k' if light or np.isnan(mean) else 'w'
+    if np.isnan(mean):
+      text = 'failed'
+      _cell(axes, row, column, fc='0.92', ec='0.8', hatch='////', lw=0)
+    axes.text(column, row, text, color=color, ha='center', va='center')
+
+
+def _cell(axes, row, column, **style):
+  from matplotlib.patches import Rectangle
+
+  axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **style))
+
+
+@drawing.styled
+def bars(
+  groups: dict[str, dict[str, Point]],
+  *,
+  y_label: str,
+  reference: dict[str, dict[str, float]] | None = None,
+) -> 'Figure':
+  """A bar and its interval for each method, side by side in each group.
+
+  A group may lack methods; the x of a point is not used. `reference` holds a
+  paper's values of the methods, drawn as diamonds.
+  """
+  methods = dict.fromkeys(m for group in groups.values() for m in group)
+  if not methods:
+    raise ValueError('there is nothing to draw: no group has a method')
+  wide, middle = 0.84 / len(methods), (len(methods) - 1) / 2
+  place = {
+    (group, method): g + wide * (m - middle)
+    for g, group in enumerate(groups)
+    for m, method in enumerate(methods)
+  }
+  figure, axes = drawing.empty('', y_label)
+  drawing.names(axes.xaxis, groups, drawing.WIDTH - 1)
+  axes.set_xlim(-0.5, len(groups) - 0.5)
+  for i, m in enumerate(methods):
+    at = [(place[g, m], *row[m][1:]) for g, row in groups.items() if m in row]
+    _bars(axes, i, m, wide, *drawing.finite(at).T)
+  of_paper = drawing.finite(
+    [(reference or {}).get(group, {}).get(method) for group, method in place]
+  )
+  if np.isfinite(of_paper).any():
+    hollow = dict(marker='D', color='k', mfc='w', ms=3.5, mew=0.8, zorder=4)
+    axes.plot([*place.values()], of_paper, ls='', label='paper', **hollow)
+  points = [p[1:] for group in groups.values() for p in group.values()]
+  _from_zero(axes, np.append(drawing.finite(points), of_paper))
+  return drawing.with_legend(figure, axes)
+
+
+def _bars(axes, i, method, wide, x, mean, low, high):
+  style = dict(color=COLORS[i % 6], hatch=('', '/////', 'xxxxx')[i // 6 % 3])
+  axes.bar(x, mean, wide, label=method, ec='white', lw=0.5, **style)
+  style = dict(fmt='none', ecolor='0.2', elinewidth=0.8, capsize=1.5)
+  axes.errorbar(x, (low + high) / 2, (high - low) / 2, **style)
+  for failed in x[np.isnan(mean)]:
+    style = dict(rotation=90, ha='center', va='bottom')
+    transform = axes.get_xaxis_transform()
+    axes.text(failed, 0.02, 'failed', transform=transform, **style)
+
+
+def _from_zero(axes, values):
+  """The axis starts at 0, or says that it does not where values are close."""
+  low, high = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=0)
+  if 0 < high - low < 0.3 * low:
+    axes.set_ylim(low - (high - low) / 4, high + (high - low) / 10)
+    axes.set_ylabel(axes.get_ylabel() + '\n(axis does not start at 0)')
+
+
+@drawing.styled
+def save(figure: 'Figure', path) -> list[pathlib.Path]:
+  """Writes `path`.png and `path`.svg, the same bytes for the same figure."""
+  figure.draw_without_rendering()
+  figure.set_layout_engine('none')  # Each drawing would move it by a hair.
+  written = []
+  for suffix, metadata in ('png', {'Software': None}), ('svg', {'Date': None}):
+    file = io.BytesIO()
+    figure.savefig(file, format=suffix, dpi=150, metadata=metadata)
+    beside = pathlib.Path(f'{path}.{suffix}.part')
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    beside.write_bytes(file.getvalue())
+    written.append(beside.replace(f'{path}.{suffix}'))
+  return written
