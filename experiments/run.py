@@ -60,8 +60,8 @@ class Prepared(NamedTuple):
 
   dataset: types.Dataset
   split: types.Split
-  valid: types.Held  # of Queries
-  test: types.Held  # of Queries
+  valid: types.PerDomain  # of Queries
+  test: types.PerDomain  # of Queries
   hashes: dict[str, str]
   view: str
   sizes: base.Sizes
@@ -82,7 +82,9 @@ def prepare(config, say=print) -> Prepared:
   def queries(held):
     return None if held is None else protocol.queries(held)
 
-  valid, test = (types.Held(*map(queries, held)) for held in (split.valid, split.test))
+  valid, test = (
+    types.PerDomain(*map(queries, held)) for held in (split.valid, split.test)
+  )
   if 'negatives' in config.split:
     _say_if_few(config.split.negatives, test.target, say)
   return Prepared(
@@ -391,7 +393,7 @@ class Given(NamedTuple):
 
   key: base.Array
   data: base.Arrays
-  valid: types.Held
+  valid: types.PerDomain
   shown: base.Arrays | None
 
 

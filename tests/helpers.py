@@ -19,8 +19,8 @@ class Small(NamedTuple):
   split: types.Split
   sizes: base.Sizes
   data: base.Arrays
-  valid: types.Held
-  test: types.Held
+  valid: types.PerDomain
+  test: types.PerDomain
   measure: ratings.RatingError | rankings.Unranked
 
 
@@ -35,8 +35,8 @@ def small(seed=0, split=0, **sizes) -> Small:
     split,
     device.sizes(split.train),
     device.put(split.train),
-    types.Held(*map(device.rating_queries, split.valid)),
-    types.Held(*map(device.rating_queries, split.test)),
+    types.PerDomain(*map(device.rating_queries, split.valid)),
+    types.PerDomain(*map(device.rating_queries, split.test)),
     ratings.RatingError(dataset.scale),
   )
 
@@ -47,7 +47,7 @@ def implicit(seed=0, **sizes) -> Small:
   dataset = synthetic.implicit(seed, **sizes)
   split = splits.leave_one_out(dataset.pair, seed, negatives=20)
   valid, test = (
-    types.Held(None, device.ranking_queries(held.target))
+    types.PerDomain(None, device.ranking_queries(held.target))
     for held in (split.valid, split.test)
   )
   return Small(

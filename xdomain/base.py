@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xdomain import wording
+from xdomain.data.types import PerDomain as PerDomain
 from xdomain.ops import sampling, sparse
 
 Array = jax.Array

@@ -35,7 +35,7 @@ def imaginary(fit=constant, **grid):
 def held(*values):
   ids = np.zeros(len(values), int)
   domain = types.HeldOut(ids, ids, np.array(values, float))
-  return types.Held(domain, domain)
+  return types.PerDomain(domain, domain)
 
 
 def test_validation_chooses_the_settings_and_the_test_set_does_not():

@@ -22,7 +22,7 @@ def prepared(pair, valid, test, data, shown=None, scale=(0, 1)):
 def asked(item):
   """A user is asked about an item, among items 3 and 4."""
   held = types.HeldOut(np.array([0]), np.array([item]), np.ones(1), np.array([[3, 4]]))
-  return types.Held(None, device.ranking_queries(held))
+  return types.PerDomain(None, device.ranking_queries(held))
 
 
 @pytest.mark.parametrize('is_shown', [False, True])
@@ -52,7 +52,7 @@ def test_errors_are_of_the_test_of_each_domain():
   )
 
   def held(source, target):
-    return types.Held(
+    return types.PerDomain(
       *(
         device.rating_queries(
           types.HeldOut(np.array([1]), np.array([0]), np.array([value]))

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from xdomain.data import cache, pairs
-from xdomain.data.types import DataError, Held, HeldOut, Pair, Split
+from xdomain.data.types import DataError, HeldOut, Pair, PerDomain, Split
 
 
 def by_ratio(pair: Pair, seed: int, *, test=0.1, valid=0.1) -> Split:
@@ -34,8 +34,8 @@ def by_ratio(pair: Pair, seed: int, *, test=0.1, valid=0.1) -> Split:
   train, validation, testing = zip(source, target, strict=True)
   return Split(
     pair._replace(source=train[0], target=train[1]),
-    Held(*validation),
-    Held(*testing),
+    PerDomain(*validation),
+    PerDomain(*testing),
   )
 
 
@@ -219,7 +219,7 @@ def _to_rank(draws, ratings, valid, test, n):
   for rng, chosen in zip(draws, (valid, test)):
     held = _held_out(ratings, order[chosen[order]])
     drawn = _negatives(rng, ratings, held.user, n)
-    yield Held(None, held._replace(negatives=drawn))
+    yield PerDomain(None, held._replace(negatives=drawn))
 
 
 def _negatives(rng, ratings, user, n):

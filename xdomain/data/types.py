@@ -1,9 +1,16 @@
 """Words for data on the host: tables, pairs and splits, as NumPy arrays."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class PerDomain(NamedTuple):
+  """One thing of a kind for each domain: arrays, numbers, trees or None."""
+
+  source: Any
+  target: Any
 
 
 class DataError(ValueError):
@@ -78,13 +85,6 @@ class HeldOut(NamedTuple):
   negatives: np.ndarray | None = None
 
 
-class Held(NamedTuple):
-  """What was held out of each domain; a source may be kept whole."""
-
-  source: HeldOut | None
-  target: HeldOut
-
-
 class Split(NamedTuple):
   """What to train on, to choose by and to test on.
 
@@ -93,6 +93,6 @@ class Split(NamedTuple):
   """
 
   train: Pair
-  valid: Held
-  test: Held
+  valid: PerDomain  # of HeldOut; a source that is kept whole has None
+  test: PerDomain  # of HeldOut
   shown: Pair | None = None
