@@ -1,4 +1,7 @@
-"""Small pairs, ready to train on, and the numbers of another implementation."""
+"""Small pairs ready to train on, and the numbers of another implementation.
+
+Test modules share through this file only: none imports another.
+"""
 
 import functools
 import json
@@ -6,12 +9,13 @@ import pathlib
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from xdomain import base
+from xdomain import base, files
 from xdomain.data import device, splits, synthetic, types
 from xdomain.evaluation import rankings, ratings
-from xdomain.models import bias
+from xdomain.models import bias, fm_cdcf
 from xdomain.training import loop
 
 
@@ -112,6 +116,16 @@ def ratings_of(events, n_users, n_items) -> types.Ratings:
   )
 
 
+def dense(ratings) -> np.ndarray:
+  """The matrix `[U, items]` of implicit feedback: 1 for an interaction, else 0."""
+  matrix = np.zeros((ratings.n_users, ratings.n_items))
+  matrix[ratings.user, ratings.item] = 1
+  return matrix
+
+
+# --- The numbers of another implementation ----------------------------------
+
+
 def golden(name):
   """Numbers of an independent float64 implementation."""
   path = pathlib.Path(__file__).parent / 'models' / f'{name}.json'
@@ -122,3 +136,86 @@ def wave(shape, seed, scale=0.3, shift=0.0):
   """The parameters of the golden numbers: no random generator is shared."""
   n = np.arange(np.prod(shape, dtype=int))
   return (shift + scale * np.sin(1.3 * (n + 1) + 0.7 * seed)).reshape(shape)
+
+
+def fill(k, shape, scale=0.3):
+  """The parameters of the golden numbers of rankings."""
+  i = np.arange(np.prod(shape, dtype=int))
+  return jnp.asarray(scale * np.sin(0.5 + 1.3 * k + 0.7 * i).reshape(shape))
+
+
+def golden_arrays():
+  """The data of the golden numbers of ratings: sizes, arrays, test queries."""
+  facts = golden('golden_rating')['data']
+  users, source, target = facts['U,IS,IT']
+  pair = types.Pair(
+    ratings_of(facts['source_train'], users, source),
+    ratings_of(facts['target_train'], users, target),
+  )
+  held = ratings_of(facts['target_test'], users, target)
+  queries = device.rating_queries(types.HeldOut(held.user, held.item, held.value))
+  return device.sizes(pair), device.put(pair), queries
+
+
+def golden_pair_arrays() -> base.Arrays:
+  """The data of the golden numbers of rankings, on the device."""
+
+  def positives(matrix):
+    user, item = np.nonzero(matrix)
+    events = np.stack([user, item, np.ones_like(user)], axis=1)
+    return ratings_of(events, *np.shape(matrix))
+
+  facts = golden('golden_ranking')['vae_shared']
+  return put_double(types.Pair(positives(facts['R_S']), positives(facts['R_T'])))
+
+
+def put_double(pair: types.Pair) -> base.Arrays:
+  """A pair on the device, in double precision where jax has it on."""
+  return jax.tree.map(
+    lambda x: x.astype(float) if x.dtype == np.float32 else x, device.put(pair)
+  )
+
+
+def fm_golden_params() -> fm_cdcf.Params:
+  """The factorisation machine that the golden numbers were computed with."""
+  factors = jnp.asarray(wave((14, 2), 102, scale=0.5))
+  weights = jnp.asarray(wave((14,), 101))
+  return fm_cdcf.Params(
+    jnp.asarray(3.2),
+    fm_cdcf.Features(*jnp.split(weights, [5, 11])),
+    fm_cdcf.Features(*jnp.split(factors, [5, 11])),
+  )
+
+
+def fm_features(small: Small, centre) -> np.ndarray:
+  """The feature vectors of all (user, item), `[U, T, U + T + S]`."""
+  users, source, target = small.sizes
+  events = small.split.train.source
+  y = np.full((users, source), np.nan)
+  y[events.user, events.item] = events.value
+  known = ~np.isnan(y)
+  z = y - centre * np.nanmean(y, axis=1, keepdims=True)
+  z = np.where(known, z, 0) / known.sum(axis=1, keepdims=True)
+  parts = np.eye(users)[:, None], np.eye(target), z[:, None]
+  shape = users, target, -1
+  return np.concatenate(
+    [np.broadcast_to(x, (*shape[:2], x.shape[-1])) for x in parts], axis=2
+  )
+
+
+# --- Runs -------------------------------------------------------------------
+
+
+class Killed(BaseException):
+  """Stands for the end of the process."""
+
+
+def run_outcome(folder):
+  """The contents of a run's folder that resuming must not change."""
+  lines = files.read(folder / 'metrics.jsonl')
+  (record,) = files.read(folder / 'records.jsonl')
+  for each in (*lines, record):
+    for name in ('seconds', 'time'):
+      each.pop(name, None)
+  with np.load(folder / 'test.npz') as arrays:
+    return lines, record, {name: arrays[name].tolist() for name in arrays}

@@ -13,7 +13,7 @@ import jax
 import pytest
 
 from experiments import arguments
-from tests.experiments.run_test import of_interest
+from tests import helpers
 from xdomain import files
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -154,7 +154,7 @@ def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(ask, environment, tmp
   end = ask(*broken)
   assert end.returncode == 0, end.stderr
   folders = [next((tmp_path / name).iterdir()) for name in ('whole', 'broken')]
-  assert of_interest(folders[0]) == of_interest(folders[1])
+  assert helpers.run_outcome(folders[0]) == helpers.run_outcome(folders[1])
 
 
 def _wait_for_lines(workdir, n, process):

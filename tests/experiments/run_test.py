@@ -5,13 +5,10 @@ import numpy as np
 import pytest
 
 from experiments import arguments, build, run
+from tests import helpers
 from xdomain import files
 from xdomain.data import synthetic, types
 from xdomain.training import checkpoint, loop
-
-
-class Killed(BaseException):
-  """Stands for the end of the process."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +31,7 @@ def killed_after(n):
     del report
     left[0] -= 1
     if left[0] == 0:
-      raise Killed
+      raise helpers.Killed
 
   return watch
 
@@ -44,25 +41,16 @@ def go(config, folder, watch=lambda report: None, seconds=0.0):
   return run.run(config, prepared, folder, watch=watch, seconds=seconds)
 
 
-def of_interest(folder):
-  """What must not depend on how often a run was broken."""
-  lines = files.read(folder / 'metrics.jsonl')
-  (record,) = files.read(folder / 'records.jsonl')
-  for each in (*lines, record):
-    for name in ('seconds', 'time'):
-      each.pop(name, None)
-  with np.load(folder / 'test.npz') as arrays:
-    return lines, record, {name: arrays[name].tolist() for name in arrays}
-
-
 @pytest.mark.parametrize('seconds', [0.0, 1e9])
 def test_a_run_broken_in_every_stage_ends_as_the_unbroken_one(tmp_path, seconds):
   go(config(), tmp_path / 'unbroken')
   for n in (2, 3, 4):
-    with pytest.raises(Killed):
+    with pytest.raises(helpers.Killed):
       go(config(), tmp_path / 'broken', killed_after(n), seconds)
   go(config(), tmp_path / 'broken', seconds=seconds)
-  assert of_interest(tmp_path / 'broken') == of_interest(tmp_path / 'unbroken')
+  assert helpers.run_outcome(tmp_path / 'broken') == helpers.run_outcome(
+    tmp_path / 'unbroken'
+  )
 
 
 def test_a_finished_run_is_shown_from_its_records(tmp_path):
@@ -72,7 +60,7 @@ def test_a_finished_run_is_shown_from_its_records(tmp_path):
 
 
 def test_a_checkpoint_of_another_config_is_refused(tmp_path):
-  with pytest.raises(Killed):
+  with pytest.raises(helpers.Killed):
     go(config(), tmp_path, killed_after(2))
   other = config()
   other.hyper.mu = 0.7
@@ -160,7 +148,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
 
 
 def test_the_seconds_of_a_broken_run_are_those_of_all_its_parts(tmp_path):
-  with pytest.raises(Killed):
+  with pytest.raises(helpers.Killed):
     go(config(), tmp_path, killed_after(4))
   (record,) = go(config(), tmp_path)
   lines = files.read(tmp_path / 'metrics.jsonl')

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments import arguments, build, run, search, show
-from tests.experiments.run_test import Killed
+from tests import helpers
 from xdomain import files
 
 
@@ -85,13 +85,13 @@ def test_a_killed_search_repeats_no_finished_trial(tmp_path, monkeypatch):
 
   def counted(*args, **options):
     if len(ran) == 1:
-      raise Killed
+      raise helpers.Killed
     ran.append(args)
     return run_one(*args, **options)
 
   with monkeypatch.context() as patch:
     patch.setattr(run, 'run', counted)
-    with pytest.raises(Killed):
+    with pytest.raises(helpers.Killed):
       go(config(), tmp_path / 'broken')
   trained, train = [], run._train
   monkeypatch.setattr(run, '_train', lambda *args: trained.append(1) or train(*args))

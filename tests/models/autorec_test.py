@@ -8,26 +8,12 @@ import pytest
 
 from tests import helpers
 from xdomain import base, stages
-from xdomain.data import device, types
 from xdomain.evaluation import ratings
 from xdomain.models import autorec
 from xdomain.ops import sparse
 from xdomain.training import loop
 
 AXES = pytest.mark.parametrize('axis', ['user', 'item'])
-
-
-def toy():
-  """The data of the golden numbers: arrays and test queries."""
-  facts = helpers.golden('golden_rating')['data']
-  users, source, target = facts['U,IS,IT']
-  pair = types.Pair(
-    helpers.ratings_of(facts['source_train'], users, source),
-    helpers.ratings_of(facts['target_train'], users, target),
-  )
-  held = helpers.ratings_of(facts['target_test'], users, target)
-  queries = device.rating_queries(types.HeldOut(held.user, held.item, held.value))
-  return device.sizes(pair), device.put(pair), queries
 
 
 def golden_params(axis):
@@ -43,7 +29,7 @@ def golden_params(axis):
 
 def one_step(axis, padding=0):
   """Loss and gradients of a step over all rows, as sums over ratings."""
-  sizes, data, _ = toy()
+  sizes, data, _ = helpers.golden_arrays()
   stage = autorec.model(sizes, axis=axis, embed=3, batch=8 + padding).stages[0]
   rows = data.target.along(axis)
   hyper = autorec.Hyper(alpha=0.01 / rows.n_entries, offset=0.0)
@@ -82,7 +68,7 @@ def test_loss_and_every_gradient_are_those_of_another_implementation(
 def test_predictions_are_those_of_another_implementation(axis):
   expected = helpers.golden('golden_rating')[f'{axis[0].upper()}-AutoRec']
   with jax.enable_x64(True):
-    sizes, data, queries = toy()
+    sizes, data, queries = helpers.golden_arrays()
     model = autorec.model(sizes, axis=axis, embed=3)
     state = stages.GradientState(golden_params(axis), 0.0, ())
     score = model.predict(state, data)
@@ -95,7 +81,7 @@ def test_predictions_are_those_of_another_implementation(axis):
 def test_measures_with_the_fallback_are_those_of_another_implementation():
   expected = helpers.golden('golden_rating')['protocol']
   with jax.enable_x64(True):
-    sizes, data, queries = toy()
+    sizes, data, queries = helpers.golden_arrays()
     model = autorec.model(sizes, axis='user', embed=3)
     state = stages.GradientState(golden_params('user'), 0.0, ())
     predictions = ratings.predict_ratings(model, state, data, queries, (1, 5))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models import autorec_test
 from xdomain import stages
 from xdomain.data import device, pairs
 from xdomain.models import biased_mf
@@ -60,7 +59,7 @@ def test_a_step_follows_the_gradient_of_the_loss_by_hand(feedback, dense, monkey
   monkeypatch.setattr(sparse, 'DENSE', dense)
   hyper = biased_mf.Hyper(penalty=0.3, penalty_bias=0.7)
   with jax.enable_x64(True):
-    sizes, data, _ = autorec_test.toy()
+    sizes, data, _ = helpers.golden_arrays()
     model = biased_mf.model(sizes, feedback=feedback, factors=3, batch=7)
     (stage,) = model.stages
     state = stage.init(jax.random.key(0), data, hyper, ())
@@ -86,7 +85,7 @@ def test_a_step_follows_the_gradient_of_the_loss_by_hand(feedback, dense, monkey
 
 @FEEDBACK
 def test_scores_are_those_of_the_equation(feedback):
-  sizes, data, _ = autorec_test.toy()
+  sizes, data, _ = helpers.golden_arrays()
   model = biased_mf.model(sizes, feedback=feedback, factors=3, batch=2)
   params, rows = waves(sizes, feedback), data.target.by_user
   state = stages.GradientState(params, 3.5, ())

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models.autorec_test import toy
 from xdomain import base
 from xdomain.data import device
 from xdomain.models import bias, cdtf
@@ -40,7 +39,7 @@ def said(slab):
 def test_iterations_are_those_of_another_implementation():
   expected = helpers.golden('golden_rating')['CDTF']
   with jax.enable_x64(True):
-    sizes, data, _ = toy()
+    sizes, data, _ = helpers.golden_arrays()
     hyper = cdtf.Hyper(0.5, *expected['settings']['lam'])
     a = helpers.wave((5, 2), 91, scale=0.4, shift=0.5)
     c = helpers.wave((2, 2), 92, scale=0.4, shift=0.5)  # the target's first
@@ -200,7 +199,7 @@ def test_ratings_of_the_source_are_explained_too():
 
 
 def test_who_rated_nothing_anywhere_is_not_trained():
-  _, data, _ = toy()
+  _, data, _ = helpers.golden_arrays()
   items = jnp.zeros((5, 2), int)
   everyone = jnp.arange(5)[:, None]
   # User 4 has no target ratings, but source ratings.

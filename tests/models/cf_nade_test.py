@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models import autorec_test
 from xdomain import base
 from xdomain.models import cf_nade
 from xdomain.ops import levels, sparse
@@ -44,7 +43,7 @@ def with_q(params):
 
 def first_user(padding=0):
   """The entries of user 0, and more slots."""
-  _, data, _ = autorec_test.toy()
+  _, data, _ = helpers.golden_arrays()
   rows = data.target.by_user
   return sparse.flatten_rows(
     rows.start, rows.column, rows.value, jnp.array([0]), 3 + padding
@@ -101,7 +100,7 @@ def test_the_mean_over_orders_is_that_of_another_implementation():
 
 def test_predictions_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    sizes, data, queries = autorec_test.toy()
+    sizes, data, queries = helpers.golden_arrays()
     model = cf_nade.model(sizes, axis='user', hidden=3)
     state = cf_nade.Averaged(golden_params(), ())
     raw = model.predict(state, data)(queries.user, queries.item)[:, 0]
@@ -109,7 +108,7 @@ def test_predictions_are_those_of_another_implementation():
 
 
 def test_biases_begin_as_those_of_another_implementation():
-  _, data, _ = autorec_test.toy()
+  _, data, _ = helpers.golden_arrays()
   params = cf_nade.start(jax.random.key(0), data.target.by_user, 3, SCALE)
   expected = golden()['bias_init_smoothed(a=5)']
   np.testing.assert_allclose(params.output, expected, atol=1e-6)

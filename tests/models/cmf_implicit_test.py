@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models import ease_test, shared_vae_test
 from xdomain.data import device, pairs
 from xdomain.models import cmf_implicit
 from xdomain.training import loop
@@ -18,7 +17,7 @@ HYPER = cmf_implicit.Hyper(penalty=GOLDEN['lam'])
 
 
 def golden_params():
-  fill = shared_vae_test.fill
+  fill = helpers.fill
   return cmf_implicit.Params(fill(1, (3, 2)), fill(3, (5, 2)), fill(2, (4, 2)))
 
 
@@ -26,7 +25,7 @@ def dense_objective(params, pair, hyper):
   """J of `ranking.md` 5.3, cell by cell."""
   value = hyper.penalty / 2 * sum(np.sum(np.square(x)) for x in params)
   for domain in ('source', 'target'):
-    x = ease_test.dense(getattr(pair, domain))
+    x = helpers.dense(getattr(pair, domain))
     x_hat = params.user @ getattr(params, domain).T
     cells = (1 + hyper.pos_weight * x) * (x - x_hat) ** 2
     cells = cells[x.any(axis=1)]
@@ -36,7 +35,7 @@ def dense_objective(params, pair, hyper):
 
 def test_the_loss_and_its_gradient_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    data = shared_vae_test.put(shared_vae_test.pair())
+    data = helpers.golden_pair_arrays()
     value, gradients = jax.value_and_grad(cmf_implicit.objective)(
       golden_params(), data, HYPER
     )
@@ -46,7 +45,7 @@ def test_the_loss_and_its_gradient_are_those_of_another_implementation():
 
 def test_the_users_after_a_block_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    data = shared_vae_test.put(shared_vae_test.pair())
+    data = helpers.golden_pair_arrays()
     after = cmf_implicit.fit_block('user', golden_params(), data, HYPER)
   np.testing.assert_allclose(after, GOLDEN['P_after_als'], rtol=1e-9)
 
@@ -68,7 +67,7 @@ def test_each_block_is_where_the_dense_objective_is_flat():
   fit = jax.jit(cmf_implicit.fit_block, static_argnums=0)
   slope = jax.jit(jax.value_and_grad(cmf_implicit.objective))
   with jax.enable_x64(True):
-    data, params = shared_vae_test.put(pair), some_params(pair)
+    data, params = helpers.put_double(pair), some_params(pair)
     for pos_weight in (0.0, 3.0):
       hyper = HYPER._replace(pos_weight=pos_weight)
       value, _ = slope(params, data, hyper)
@@ -85,7 +84,7 @@ def test_each_block_is_where_the_dense_objective_is_flat():
 def test_systems_of_their_own_are_the_shared_ones_without_extra_weight():
   pair = somebody_is_new()
   with jax.enable_x64(True):
-    data, params = shared_vae_test.put(pair), some_params(pair)
+    data, params = helpers.put_double(pair), some_params(pair)
     shared, own = (
       cmf_implicit.fit_block(
         'user', params, data, HYPER._replace(pos_weight=pos_weight)
@@ -99,8 +98,8 @@ def test_new_people_are_folded_in_by_their_source():
   pair = somebody_is_new()
   with jax.enable_x64(True):
     params = some_params(pair)
-    user = cmf_implicit.fit_block('user', params, shared_vae_test.put(pair), HYPER)
-  x, q = ease_test.dense(pair.source), np.asarray(params.source)
+    user = cmf_implicit.fit_block('user', params, helpers.put_double(pair), HYPER)
+  x, q = helpers.dense(pair.source), np.asarray(params.source)
   weight = HYPER.w_source / x.size
   left = weight * q.T @ q + HYPER.penalty / 2 * np.eye(4)
   expected = np.linalg.solve(left, weight * q.T @ x[:2].T).T

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models import autorec_test
 from xdomain import base
 from xdomain.data import device, pairs
 from xdomain.models import cmf
@@ -51,7 +50,7 @@ def test_loss_and_every_gradient_are_those_of_another_implementation(
 ):
   monkeypatch.setattr(sparse, 'DENSE', dense)
   with jax.enable_x64(True):
-    _, data, _ = autorec_test.toy()
+    _, data, _ = helpers.golden_arrays()
     (stage,) = cmf.model(SIZES, factors=2, batch=5 + padding).stages
     state = stage.init(jax.random.key(0), data, HYPER, ())
     params = golden_params()
@@ -76,7 +75,7 @@ def test_loss_and_every_gradient_are_those_of_another_implementation(
 def test_a_sweep_of_newton_steps_is_that_of_another_implementation(dense, monkeypatch):
   monkeypatch.setattr(sparse, 'DENSE', dense)
   with jax.enable_x64(True):
-    _, data, _ = autorec_test.toy()
+    _, data, _ = helpers.golden_arrays()
     params = golden_params()
     losses = [published_loss(params, data)]
     for block in ('user', 'source', 'target'):
@@ -94,7 +93,7 @@ def test_a_sweep_of_newton_steps_is_that_of_another_implementation(dense, monkey
 
 def test_a_short_newton_step_goes_a_part_of_the_way():
   with jax.enable_x64(True):
-    _, data, _ = autorec_test.toy()
+    _, data, _ = helpers.golden_arrays()
     start = golden_params()
     full, part = (
       cmf.newton_step('user', start, LEVELS, data, HYPER._replace(lr=lr))
@@ -106,7 +105,7 @@ def test_a_short_newton_step_goes_a_part_of_the_way():
 
 def test_an_epoch_of_als_is_a_sweep_around_the_means():
   with jax.enable_x64(True):
-    _, data, _ = autorec_test.toy()
+    _, data, _ = helpers.golden_arrays()
     (stage,) = cmf.model(SIZES, solver='als', factors=2).stages
     hyper = HYPER._replace(offset=1.0)
     state = stage.init(jax.random.key(0), data, hyper, ())
@@ -149,7 +148,7 @@ def test_both_solvers_end_at_a_point_where_the_gradient_is_zero():
 
 
 def test_a_user_is_known_from_either_domain():
-  _, data, queries = autorec_test.toy()
+  _, data, queries = helpers.golden_arrays()
   known = cmf.trained(data, queries.user[:, None], queries.item)
   # The third asks for an item without ratings, the fourth of a user who has
   # rated in the source alone.

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models import autorec_test
 from xdomain import base, stages
 from xdomain.models import autorec, darec
 from xdomain.training import loop
@@ -69,7 +68,7 @@ def _roomy(domain):
 def one_step(axis):
   """Metrics and gradients of a step over all rows, as sums."""
   expected = golden(axis)
-  sizes, data, _ = autorec_test.toy()
+  sizes, data, _ = helpers.golden_arrays()
   data = data._replace(source=_roomy(data.source), target=_roomy(data.target))
   domains = np.array(expected['batch_domain'])
   ids = np.array(expected['batch_rows'])

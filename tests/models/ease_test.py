@@ -14,12 +14,6 @@ from xdomain.training import loop
 PENALTY = 20.0
 
 
-def dense(ratings):
-  matrix = np.zeros((ratings.n_users, ratings.n_items))
-  matrix[ratings.user, ratings.item] = 1
-  return matrix
-
-
 def fit(pair):
   model, data = ease.model(device.sizes(pair)), device.put(pair)
   hyper = ease.Hyper(PENALTY)
@@ -39,7 +33,7 @@ def fit(pair):
 def test_weights_and_scores_follow_the_paper():
   pair = helpers.implicit().split.train
   end, scores, metrics = fit(pair)
-  x = dense(pair.target)
+  x = helpers.dense(pair.target)
   shared = np.linalg.inv(x.T @ x + PENALTY * np.eye(x.shape[1]))
   weight = -shared / np.diag(shared)
   np.fill_diagonal(weight, 0)
@@ -60,7 +54,7 @@ def test_of_both_domains_the_source_speaks_for_new_people():
   merged = pairs.joint(pair._replace(target=known))
   end, scores, _ = fit(merged)
   target = pair.target.n_items
-  source = dense(pair.source)[0]
+  source = helpers.dense(pair.source)[0]
   np.testing.assert_allclose(
     scores[0, :target], source @ end.weight[target:, :target], atol=1e-5
   )

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models.autorec_test import toy
-from tests.models.fm_cdcf_test import features, golden_params
 from xdomain.models import fm_cdcf_mcmc
 from xdomain.models.fm_cdcf import Features, Params
 from xdomain.training import loop
@@ -19,7 +17,7 @@ CENTRE = 0.7
 def dense(small):
   """Features `[E, U + T + S]` and values of the training ratings."""
   ratings = small.data.target.by_user
-  x = features(small, CENTRE)[ratings.row, ratings.column]
+  x = helpers.fm_features(small, CENTRE)[ratings.row, ratings.column]
   return x, np.asarray(ratings.value, np.float64)
 
 
@@ -105,8 +103,8 @@ def test_a_factor_is_drawn_around_its_conditional_means(chunk, monkeypatch):
 
 
 def test_one_coordinate_is_that_of_another_implementation():
-  _, data, _ = toy()
-  params = golden_params()
+  _, data, _ = helpers.golden_arrays()
+  params = helpers.fm_golden_params()
   error, totals = fm_cdcf_mcmc.errors(params, data, 0.0)
   ratings = data.target.by_user
   v, u = params.factor.target[ratings.column, 0], ratings.row

@@ -7,7 +7,6 @@ import optax
 import pytest
 
 from tests import helpers
-from tests.models.autorec_test import toy
 from xdomain import stages
 from xdomain.data import device
 from xdomain.models import fm_cdcf
@@ -19,24 +18,13 @@ def expected():
   return helpers.golden('golden_rating')['FM-CDCF']
 
 
-def golden_params():
-  """The parameters that the golden numbers were computed with."""
-  factors = jnp.asarray(helpers.wave((14, 2), 102, scale=0.5))
-  weights = jnp.asarray(helpers.wave((14,), 101))
-  return fm_cdcf.Params(
-    jnp.asarray(3.2),
-    fm_cdcf.Features(*jnp.split(weights, [5, 11])),
-    fm_cdcf.Features(*jnp.split(factors, [5, 11])),
-  )
-
-
 def golden_step(padding=0, params=None):
   """Loss and gradients of a step over all users, as sums over ratings."""
-  sizes, data, _ = toy()
+  sizes, data, _ = helpers.golden_arrays()
   (stage,) = fm_cdcf.model(sizes, factors=2, batch=5 + padding).stages
   n = data.target.by_user.n_entries
   hyper = fm_cdcf.Hyper(0.0, lambda_w=0.05 / n, lambda_v=0.1 / n)
-  params = golden_params() if params is None else params
+  params = helpers.fm_golden_params() if params is None else params
   moments = optax.scale_by_adam().init(params)
   state = stages.GradientState(params, hyper.centre, moments)
   (visit,) = stage.epoch(jax.random.key(0), data)
@@ -68,9 +56,11 @@ def test_loss_and_every_gradient_are_those_of_another_implementation(
 
 def test_predictions_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    sizes, data, queries = toy()
+    sizes, data, queries = helpers.golden_arrays()
     model = fm_cdcf.model(sizes, factors=2)
-    score = model.predict(stages.GradientState(golden_params(), 0.0, ()), data)
+    score = model.predict(
+      stages.GradientState(helpers.fm_golden_params(), 0.0, ()), data
+    )
     held_out = score(queries.user, queries.item)[:, 0]
     rows = data.target.by_user
     known = score(rows.row, rows.column[:, None])[:, 0]
@@ -80,7 +70,7 @@ def test_predictions_are_those_of_another_implementation():
 
 def test_the_best_value_of_one_factor_is_that_of_another_implementation():
   def loss(value):
-    params = golden_params()
+    params = helpers.fm_golden_params()
     factor = params.factor
     source = factor.source.at[1, 0].set(value)
     params = params._replace(factor=factor._replace(source=source))
@@ -93,22 +83,6 @@ def test_the_best_value_of_one_factor_is_that_of_another_implementation():
   np.testing.assert_allclose(best, expected()[name], rtol=1e-6)
 
 
-def features(small, centre):
-  """The feature vectors of all (user, item), `[U, T, U + T + S]`."""
-  users, source, target = small.sizes
-  events = small.split.train.source
-  y = np.full((users, source), np.nan)
-  y[events.user, events.item] = events.value
-  known = ~np.isnan(y)
-  z = y - centre * np.nanmean(y, axis=1, keepdims=True)
-  z = np.where(known, z, 0) / known.sum(axis=1, keepdims=True)
-  parts = np.eye(users)[:, None], np.eye(target), z[:, None]
-  shape = users, target, -1
-  return np.concatenate(
-    [np.broadcast_to(x, (*shape[:2], x.shape[-1])) for x in parts], axis=2
-  )
-
-
 @pytest.mark.parametrize('centre', [0.0, 0.7])
 def test_it_is_the_factorisation_machine_of_all_pairs_of_features(centre):
   small = helpers.small()
@@ -118,7 +92,7 @@ def test_it_is_the_factorisation_machine_of_all_pairs_of_features(centre):
   params = params._replace(weight=weight)
   v, w = np.concatenate(params.factor), np.concatenate(weight)
   crossed = np.triu(v @ v.T, 1)
-  x = features(small, centre)
+  x = helpers.fm_features(small, centre)
   expected = params.level + x @ w + np.einsum('uta,ab,utb->ut', x, crossed, x)
   users = jnp.arange(small.sizes.users)
   items = jnp.tile(jnp.arange(small.sizes.target), (users.size, 1))
@@ -141,7 +115,7 @@ def test_the_users_with_the_most_source_ratings_fit_into_one_batch():
 
 
 def test_what_was_never_rated_stays_zero():
-  sizes, data, _ = toy()
+  sizes, data, _ = helpers.golden_arrays()
   end = loop.fit(
     fm_cdcf.model(sizes, factors=2),
     jax.random.key(0),

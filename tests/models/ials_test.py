@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models import ease_test
 from xdomain.data import device, pairs
 from xdomain.models import ials
 from xdomain.training import loop
@@ -39,7 +38,7 @@ def objective(x, user, item, hyper):
 @pytest.mark.parametrize('frequency', [0.0, 0.5])
 def test_a_sweep_solves_users_and_then_items(frequency):
   small, hyper = helpers.implicit(), HYPER._replace(frequency=frequency)
-  x = ease_test.dense(small.split.train.target)
+  x = helpers.dense(small.split.train.target)
   (stage,) = ials.model(small.sizes, factors=5).stages
   key = jax.random.key(0)
   start = stage.init(key, small.data, hyper, ())

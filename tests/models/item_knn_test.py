@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models import ease_test
 from xdomain.data import device, types
 from xdomain.models import item_knn
 from xdomain.training import loop
@@ -32,7 +31,7 @@ def cosines(x, shrink):
 def test_scores_follow_the_definition(neighbours):
   pair = helpers.implicit().split.train
   _, scores = fit(pair, 2.5, neighbours=neighbours, batch=7)
-  x = ease_test.dense(pair.target)
+  x = helpers.dense(pair.target)
   similar = cosines(x, 2.5)
   if neighbours is not None:  # Of equal ones, lower ids come first.
     order = np.argsort(-similar.astype(np.float32), axis=1, kind='stable')

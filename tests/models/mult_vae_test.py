@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models import ease_test
 from xdomain import base, nets
 from xdomain.models import mult_vae
 from xdomain.ops import sparse
@@ -45,7 +44,7 @@ def test_the_loss_is_that_of_the_paper(padding, dense, monkeypatch):
   jax.clear_caches()
   small = helpers.implicit()
   stage, state, everybody = fresh(small)
-  x = ease_test.dense(small.split.train.target)
+  x = helpers.dense(small.split.train.target)
   visit = jnp.pad(everybody, (0, padding), constant_values=small.sizes.users)
   _, metrics = jax.jit(stage.step)(state, visit, small.data, jax.random.key(0), STILL)
   mean, logvar = encoded(state.params.encode, x)
@@ -82,7 +81,7 @@ def test_scores_are_those_of_posterior_means():
   small = helpers.implicit()
   _, state, everybody = fresh(small)
   model = mult_vae.model(small.sizes, batch=64, **SHAPE)
-  x = ease_test.dense(small.split.train.target)
+  x = helpers.dense(small.split.train.target)
   mean, _ = encoded(state.params.encode, x)
   np.testing.assert_allclose(
     model.predict_all(state, small.data)(everybody),

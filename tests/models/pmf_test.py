@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models import autorec_test
 from xdomain import base
 from xdomain.data import device, types
 from xdomain.models import pmf
@@ -55,7 +54,7 @@ def published_penalty(params, data, power):
 def test_loss_and_every_gradient_are_those_of_another_implementation(power, form):
   expected = helpers.golden('golden_rating')['PMF']
   with jax.enable_x64(True):
-    _, data, _ = autorec_test.toy()
+    _, data, _ = helpers.golden_arrays()
     params = golden_params()
     loss, gradients = one_step(params, data, power)
     loss = loss + published_penalty(params, data, power)
@@ -87,7 +86,7 @@ def test_steps_of_one_rating_are_those_of_surprise():
 
 def test_a_batch_of_some_ratings_has_their_mean_loss():
   with jax.enable_x64(True):
-    _, data, _ = autorec_test.toy()
+    _, data, _ = helpers.golden_arrays()
     params = golden_params()
     hyper = pmf.Hyper(penalty=0.0, offset=1.0)
     (stage,) = pmf.model(base.Sizes(5, 3, 6), factors=2, batch=4).stages
@@ -106,7 +105,7 @@ def test_a_batch_of_some_ratings_has_their_mean_loss():
 
 
 def test_only_users_and_items_with_ratings_are_trained():
-  _, data, queries = autorec_test.toy()
+  _, data, queries = helpers.golden_arrays()
   known = pmf.trained(data, queries.user[:, None], queries.item)
   # The third asks for an item, the fourth of a user without ratings.
   np.testing.assert_array_equal(known[:, 0], [True, True, False, False, True])

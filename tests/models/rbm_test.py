@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models import autorec_test
 from xdomain import base, stages
 from xdomain.models import rbm
 from xdomain.ops import levels, sparse
@@ -34,7 +33,7 @@ def golden_params():
 
 def batch(padding=0):
   """All users of the golden data in one batch, and their levels."""
-  _, data, _ = autorec_test.toy()
+  _, data, _ = helpers.golden_arrays()
   rows = data.target.by_user
   ids = jnp.minimum(jnp.arange(rows.n_rows + padding), rows.n_rows)
   entries = rows.entries(ids)
@@ -84,7 +83,7 @@ def test_loss_and_every_gradient_are_those_of_another_implementation(padding):
 
 def test_predictions_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    sizes, data, queries = autorec_test.toy()
+    sizes, data, queries = helpers.golden_arrays()
     model = rbm.model(sizes, axis='user', hidden=2)
     score = model.predict(stages.GradientState(golden_params(), (), ()), data)
     raw = score(queries.user, queries.item)[:, 0]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from tests.models import ease_test
 from xdomain import base
 from xdomain.data import device, pairs
 from xdomain.models import ridge
@@ -35,8 +34,8 @@ def test_weights_and_scores_are_those_of_the_people_who_are_known(new):
   pair = helpers.implicit().split.train
   known = pairs.take(pair.target, pair.target.user >= new)
   end, scores, metrics = fit(pair._replace(target=known))
-  everybody = ease_test.dense(pair.source)
-  source, target = everybody[new:], ease_test.dense(known)[new:]
+  everybody = helpers.dense(pair.source)
+  source, target = everybody[new:], helpers.dense(known)[new:]
   weight = np.linalg.solve(
     source.T @ source + PENALTY * np.eye(source.shape[1]), source.T @ target
   )

@@ -23,36 +23,14 @@ HYPER = shared_vae.Hyper(beta=2.0, l2=0.01)
 LAST = 0.1  # Adam's first moment is a tenth of the first gradient.
 
 
-def fill(k, shape, scale=0.3):
-  """The parameters of the golden numbers."""
-  i = np.arange(np.prod(shape, dtype=int))
-  return jnp.asarray(scale * np.sin(0.5 + 1.3 * k + 0.7 * i).reshape(shape))
-
-
-def rows(matrix):
-  user, item = np.nonzero(matrix)
-  events = np.stack([user, item, np.ones_like(user)], axis=1)
-  return helpers.ratings_of(events, *np.shape(matrix))
-
-
-def pair(side=None):
-  facts = GOLDEN['vae_shared']
-  return types.Pair(rows(facts['R_S']), rows(facts['R_T']), side)
-
-
-def put(pair):
-  """On the device, in double precision where that is on."""
-  return jax.tree.map(
-    lambda x: x.astype(float) if x.dtype == np.float32 else x, device.put(pair)
-  )
-
-
 def golden_params(reads=4, side=0, mapped=False):
   """Filled layers in the golden order; `reads` columns into the decoder."""
   k = itertools.count()
 
   def dense(inputs, outputs):
-    return nets.Dense(fill(next(k), (inputs, outputs)), fill(next(k), outputs))
+    return nets.Dense(
+      helpers.fill(next(k), (inputs, outputs)), helpers.fill(next(k), outputs)
+    )
 
   def encoder(items):
     first, second = dense(items, 4), dense(4, 3)
@@ -79,7 +57,7 @@ def noise(monkeypatch):
   drawn = itertools.cycle([101, 102])
 
   def sample(key, mean, logvar):
-    eps = fill(next(drawn), mean.shape, scale=1.0)
+    eps = helpers.fill(next(drawn), mean.shape, scale=1.0)
     return mean + jnp.exp(logvar / 2) * eps
 
   monkeypatch.setattr(nets, 'sample', sample)
@@ -108,14 +86,18 @@ def step_of(variant, **settings):
     if variant == 'cold':
       hyper = shared_vae_cold.Hyper(beta=2.0, l2=0.01)
       params = golden_params(reads=2, mapped=True)
-      return one_step(shared_vae_cold, hyper, params, put(pair()))
+      return one_step(shared_vae_cold, hyper, params, helpers.golden_pair_arrays())
     if variant == 'aux':
-      side = np.stack([fill(201, (3, 3), 1.0), fill(202, (3, 3), 1.0)], axis=1)
-      data = put(pair())._replace(side=jnp.asarray(side))
+      side = np.stack(
+        [helpers.fill(201, (3, 3), 1.0), helpers.fill(202, (3, 3), 1.0)], axis=1
+      )
+      data = helpers.golden_pair_arrays()._replace(side=jnp.asarray(side))
       params = golden_params(side=2)
       return one_step(shared_vae_aux, HYPER, params, data, side=(3, 2))
     hyper = settings.pop('hyper', HYPER)
-    return one_step(shared_vae, hyper, golden_params(), put(pair()), **settings)
+    return one_step(
+      shared_vae, hyper, golden_params(), helpers.golden_pair_arrays(), **settings
+    )
 
 
 @pytest.mark.parametrize('variant', ['shared', 'cold', 'aux'])
@@ -196,7 +178,7 @@ def test_the_source_sends_no_gradient_to_the_encoder_of_the_target(noise):
     # A decoder that reads nothing leaves the source's reconstruction alone.
     deaf = jax.tree.map(jnp.zeros_like, params.decode_t.hidden)
     params = params._replace(decode_t=params.decode_t._replace(hidden=deaf))
-    _, source = one_step(shared_vae, only, params, put(pair()))
+    _, source = one_step(shared_vae, only, params, helpers.golden_pair_arrays())
   for leaf in jax.tree.leaves(source.encode_t):
     np.testing.assert_array_equal(leaf, 0)
   # The target's reaches the source, which is what links them.
@@ -205,7 +187,7 @@ def test_the_source_sends_no_gradient_to_the_encoder_of_the_target(noise):
 
 def test_a_padded_batch_equals_the_unpadded_one(noise):
   with jax.enable_x64(True):
-    data = put(pair())
+    data = helpers.golden_pair_arrays()
     stage = shared_vae.model(base.Sizes(3, 5, 4), **SHAPE).stages[0]
     state = stage.init(jax.random.key(0), data, HYPER, ())
     # The golden noise is cut from one wave, so real rows have the same.
@@ -219,7 +201,7 @@ def test_a_padded_batch_equals_the_unpadded_one(noise):
 
 def test_one_of_several_sources_is_the_plain_model(noise):
   with jax.enable_x64(True):
-    data = put(pair())
+    data = helpers.golden_pair_arrays()
     several = data._replace(source=(data.source,))
     plain, _ = one_step(shared_vae, HYPER, golden_params(), data)
     one, _ = one_step(shared_vae, HYPER, golden_params(), several)
