@@ -3,6 +3,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from tests import helpers
 from xdomain import base
@@ -307,3 +308,17 @@ def test_fallbacks_are_of_the_user_who_is_asked_about_and_of_the_target():
   )
   assert items[0].tolist() == [3, 2]
   np.testing.assert_allclose(values[0], [11 / 3, 1], rtol=1e-6)
+
+
+def test_expected_gains_are_those_of_the_hypergeometric_distribution():
+  rng = np.random.default_rng(2)
+  size = rng.integers(1, 3000, 60)
+  place = (size * rng.random(60) ** 4).astype(int)
+  k = np.arange(20)
+  drawn = np.minimum(99, size - 1)[:, None]
+  above = stats.hypergeom.pmf(
+    k, np.maximum(size - 1, 1)[:, None], place[:, None], drawn
+  )
+  expected = above @ rankings.gains(k, (5, 20))
+  ours = rankings.expected_gains(place, size, 99, (5, 20))
+  np.testing.assert_allclose(ours, expected, atol=1e-9)

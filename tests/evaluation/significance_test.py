@@ -152,3 +152,21 @@ def test_a_user_whom_only_one_question_is_about_counts_there():
   weight = np.array([[1, 1, 0, 0], [1, 1, 1, 1]])
   _, of_four = significance.paired_bootstrap(difference, weight, 100_000)
   assert of_four == pytest.approx(2 * (94 / 256) ** 4, rel=0.05)
+
+
+@pytest.mark.parametrize('many', [0, 1000])
+def test_resampled_sums_vary_as_a_mean_of_users_does(monkeypatch, many):
+  monkeypatch.setattr(significance, 'MANY', many)
+  values = np.random.default_rng(0).exponential(size=(400, 1))
+  values = np.hstack([values, np.ones_like(values)])
+  sums = significance.resampled_sums(values, 4000)
+  means = sums[:, 0] / sums[:, 1]
+  assert means.mean() == pytest.approx(values[:, 0].mean(), rel=0.01)
+  assert means.std() == pytest.approx(values[:, 0].std() / 20, rel=0.06)
+
+
+def test_resampled_sums_do_not_depend_on_the_size_of_a_block(monkeypatch):
+  values = np.random.default_rng(0).normal(size=(30, 2))
+  whole = significance.resampled_sums(values, 50)
+  monkeypatch.setattr(significance, 'CELLS', 1)
+  np.testing.assert_allclose(significance.resampled_sums(values, 50), whole)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xdomain import base, precision
+from xdomain.evaluation import significance
 
 BLOCK = 8192  # Queries scored at a time.
 POWERS = {'rmse': 2, 'mae': 1}
@@ -130,30 +131,14 @@ def error_interval(user, error, other=None, *, power=2, resamples=1000, seed=0):
   Returns:
     (low, high); (None, None) where an error is not finite, or there is none.
   """
-  from scipy import stats  # A second to import, so only where it is used.
-
   errors = [error] if other is None else [error, other]
   if not error.size or not all(np.all(np.isfinite(e)) for e in errors):
     return None, None
   _, user = np.unique(user, return_inverse=True)
-  sums = [np.bincount(user)]
-  sums += [np.bincount(user, np.abs(e, dtype=np.float64) ** power) for e in errors]
-
-  def statistic(count, *sums, axis=-1):
-    means = [(x.sum(axis=axis) / count.sum(axis=axis)) ** (1 / power) for x in sums]
-    return means[0] if other is None else means[0] - means[1]
-
-  if sums[0].size < 2:
-    value = float(statistic(*sums))
-    return value, value
-  interval = stats.bootstrap(
-    sums,
-    statistic,
-    paired=True,
-    vectorized=True,
-    n_resamples=resamples,
-    batch=50,
-    method='percentile',
-    rng=np.random.default_rng(seed),
-  ).confidence_interval
-  return float(interval.low), float(interval.high)
+  powers = [np.abs(e, dtype=np.float64) ** power for e in errors]
+  sums = [np.bincount(user), *(np.bincount(user, each) for each in powers)]
+  drawn = significance.resampled_sums(np.stack(sums, axis=-1), resamples, seed)
+  means = (drawn[:, 1:] / drawn[:, :1]) ** (1 / power)
+  values = means[:, 0] if other is None else means[:, 0] - means[:, 1]
+  low, high = np.quantile(values, (0.025, 0.975))
+  return float(low), float(high)
