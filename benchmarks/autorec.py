@@ -51,10 +51,11 @@ def movielens():
 
 def dense_loss(params, level, value, count, alpha):
   """AutoRec's loss on full rows `[B, columns]`, 0 where not observed."""
-  hidden = jax.nn.sigmoid(params.hidden + value @ params.encode)
-  prediction = level + hidden @ params.decode.T + params.output
+  encoder, decoder = params['encoder'], params['decoder']
+  hidden = jax.nn.sigmoid(value @ encoder['table'] + encoder['bias'])
+  prediction = level + hidden @ decoder['table'].T + decoder['bias']
   error = jnp.where(value != 0, prediction - value, 0)
-  penalty = sum(jnp.sum(p * p) for p in params)
+  penalty = sum(jnp.sum(p * p) for p in jax.tree.leaves(params))
   return jnp.sum(error**2) / count + alpha * penalty
 
 
@@ -136,7 +137,8 @@ def compare(name, data, sizes, axis, batch, embed, repeats) -> str:
     sparse_form(stage, data, hyper, key),
   ]
   first, *timed = [[epoch(form) for form in forms] for _ in range(repeats + 1)]
-  gap = max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(first[0][1], first[1][1]))
+  leaves = zip(*(jax.tree.leaves(params) for _, params in first))
+  gap = max(float(jnp.max(jnp.abs(a - b))) for a, b in leaves)
   dense, sparse = (min(took[i][0] for took in timed) for i in (0, 1))
   cells = [
     f'{name} {axis[0].upper()}-',

@@ -7,13 +7,90 @@ for each item, so that sparse rows gather what they need.
 import itertools
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from xdomain.base import Array
 from xdomain.ops import sparse
 
-glorot = jax.nn.initializers.glorot_uniform()
+glorot = nn.initializers.glorot_uniform()
+
+
+class EmbeddingBag(nn.Module):
+  """The first layer over sparse rows: `x W + b` at the cost of the entries.
+
+  Parameters: `table [columns, H]` is W, a row for each column; `bias [H]` is b.
+
+  Attributes:
+    columns: the number of columns of the sparse rows.
+    width: units, H.
+    init: initialises the table; the bias starts at 0.
+  """
+
+  columns: int
+  width: int
+  init: nn.initializers.Initializer = glorot
+
+  @nn.compact
+  def __call__(self, entries: sparse.Entries, n_rows: int) -> Array:
+    """`[n_rows, H]` pre-activations of a batch of rows.
+
+    Args:
+      entries: the observed entries of the batch, weighted by their values.
+      n_rows: the number of rows of the batch, static.
+    """
+    table = self.param('table', self.init, (self.columns, self.width))
+    bias = self.param('bias', nn.initializers.zeros, (self.width,))
+    return sparse.gather_sum(table, entries, n_rows) + bias
+
+
+class OutputTable(nn.Module):
+  """The last layer, `h V^T + b`, of all columns or of those that are asked for.
+
+  Parameters: `table [columns, H]` is V, a row for each column;
+  `bias [columns]` is b.
+
+  Attributes:
+    columns: the number of outputs.
+    width: units of the layer below, H.
+    init: initialises the table; the bias starts at 0.
+  """
+
+  columns: int
+  width: int
+  init: nn.initializers.Initializer = glorot
+
+  def setup(self):
+    self.table = self.param('table', self.init, (self.columns, self.width))
+    self.bias = self.param('bias', nn.initializers.zeros, (self.columns,))
+
+  def __call__(self, hidden: Array) -> Array:
+    """`[B, columns]` outputs of hidden units `[B, H]`."""
+    chex.assert_shape(hidden, (None, self.width))
+    return hidden @ self.table.T + self.bias
+
+  def at(self, hidden: Array, columns: Array) -> Array:
+    """`[...]` outputs of hidden units `[..., H]` at columns `[...]`; they broadcast."""
+    chex.assert_axis_dimension(hidden, -1, self.width)
+    return jnp.sum(hidden * self.table[columns], axis=-1) + self.bias[columns]
+
+  def squared_error(self, hidden: Array, entries: sparse.Entries, level: Array):
+    """The sum over entries of `(level + output - value)^2`, a scalar.
+
+    Args:
+      hidden: `[B, H]` hidden units of a batch of rows.
+      entries: the observed entries of the batch.
+      level: what every output is relative to, a scalar.
+    """
+    return sparse.squared_error(hidden, self.table, level + self.bias, entries)
+
+
+def no_entries() -> sparse.Entries:
+  """One padded slot: an empty batch to initialise a module with."""
+  zero = jnp.zeros(1, jnp.int32)
+  return sparse.Entries(zero, zero, jnp.zeros(1), jnp.zeros(1))
 
 
 class Dense(NamedTuple):

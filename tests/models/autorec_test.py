@@ -1,5 +1,6 @@
 """AutoRec against the golden numbers and against its dense form."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,12 +20,33 @@ AXES = pytest.mark.parametrize('axis', ['user', 'item'])
 def golden_params(axis):
   """The parameters that the golden numbers were computed with."""
   columns = {'user': 6, 'item': 5}[axis]
-  return autorec.Params(
-    encode=jnp.asarray(helpers.wave((columns, 3), 1)),
-    hidden=jnp.asarray(helpers.wave((3,), 2)),
-    decode=jnp.asarray(helpers.wave((columns, 3), 3)),
-    output=jnp.asarray(helpers.wave((columns,), 4, scale=1, shift=3)),
-  )
+  tree = {
+    'encoder': {
+      'table': helpers.wave((columns, 3), 1),
+      'bias': helpers.wave((3,), 2),
+    },
+    'decoder': {
+      'table': helpers.wave((columns, 3), 3),
+      'bias': helpers.wave((columns,), 4, scale=1, shift=3),
+    },
+  }
+  return jax.tree.map(jnp.asarray, tree)
+
+
+def named_as_golden(tree):
+  """A tree of AutoRec's parameters under the names of the golden numbers."""
+  encoder, decoder = tree['encoder'], tree['decoder']
+  return {
+    'W1': encoder['table'],
+    'b1': encoder['bias'],
+    'W2': decoder['table'],
+    'b2': decoder['bias'],
+  }
+
+
+def squares(tree):
+  """The sum of all squares."""
+  return sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree))
 
 
 def one_step(axis, padding=0):
@@ -42,7 +64,7 @@ def one_step(axis, padding=0):
   state, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
   # Adam's first moment is a tenth of the first gradient.
   gradients = jax.tree.map(lambda m: rows.n_entries * m / 0.1, state.moments.mu)
-  penalty = hyper.alpha * sum(jnp.sum(p * p) for p in params)
+  penalty = hyper.alpha * squares(params)
   return rows.n_entries * (metrics['loss'] + penalty), gradients
 
 
@@ -57,11 +79,9 @@ def test_loss_and_every_gradient_are_those_of_another_implementation(
   with jax.enable_x64(True):
     loss, gradients = one_step(axis, padding)
   np.testing.assert_allclose(loss, expected['loss'], rtol=1e-7)
-  names = {'encode': 'W1', 'hidden': 'b1', 'decode': 'W2', 'output': 'b2'}
-  for name, theirs in names.items():
-    np.testing.assert_allclose(
-      getattr(gradients, name), expected[f'grad/{theirs}'], atol=1e-7
-    )
+  gradients = named_as_golden(gradients)
+  theirs = {name: jnp.array(expected[f'grad/{name}']) for name in gradients}
+  chex.assert_trees_all_close(gradients, theirs, atol=1e-7)
 
 
 @AXES
@@ -99,11 +119,11 @@ def test_measures_with_the_fallback_are_those_of_another_implementation():
 
 def dense_loss(params, level, value, mask, count, hyper):
   """The same loss over full matrices: the textbook form."""
-  hidden = jax.nn.sigmoid(params.hidden + value @ params.encode)
-  prediction = level + hidden @ params.decode.T + params.output
-  penalty = sum(jnp.sum(p * p) for p in params)
+  encoder, decoder = params['encoder'], params['decoder']
+  hidden = jax.nn.sigmoid(value @ encoder['table'] + encoder['bias'])
+  prediction = level + hidden @ decoder['table'].T + decoder['bias']
   error = mask * (prediction - value)
-  return jnp.sum(error**2) / count + hyper.alpha * penalty
+  return jnp.sum(error**2) / count + hyper.alpha * squares(params)
 
 
 @AXES
@@ -130,8 +150,7 @@ def test_an_epoch_equals_the_dense_form_with_adam(axis, dense, monkeypatch):
     params = optax.apply_updates(params, updates)
   for visit in visits:
     state, _ = stage.step(state, visit, small.data, jax.random.key(0), hyper)
-  for ours, theirs in zip(state.params, params):
-    np.testing.assert_allclose(ours, theirs, atol=2e-5)
+  chex.assert_trees_all_close(state.params, params, atol=2e-5)
 
 
 @pytest.mark.parametrize('penalise', [0.0, 1.0])
@@ -140,13 +159,11 @@ def test_biases_are_penalised_when_asked(penalise):
   (stage,) = autorec.model(small.sizes, axis='user', embed=8).stages
   hyper = autorec.Hyper(alpha=100.0, penalise_bias=penalise)
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  state = state._replace(
-    params=state.params._replace(output=jnp.full(small.sizes.target, 0.5))
-  )
+  state.params['decoder']['bias'] = jnp.full(small.sizes.target, 0.5)
   (visit,) = stage.epoch(jax.random.key(0), small.data)[:1]
   after, _ = stage.step(state, visit, small.data, jax.random.key(0), hyper)
   # A tenth of the gradient of 100 b^2 at .5, beside data terms of order .1.
-  pull = float(jnp.mean(after.moments.mu.output))
+  pull = float(jnp.mean(after.moments.mu['decoder']['bias']))
   assert abs(pull - penalise * 10) < 0.1
 
 
@@ -154,12 +171,26 @@ def test_item_autorec_is_user_autorec_of_the_transpose():
   small = helpers.small()
   turned = base.Domain(small.data.target.by_item, small.data.target.by_user)
   data = small.data._replace(target=turned)
+  users, _, target = small.sizes
+  sizes = small.sizes._replace(users=target, target=users)
   ends = []
-  for axis, its_data in (('user', small.data), ('item', data)):
-    model = autorec.model(small.sizes, axis=axis, embed=8)
-    ends.append(loop.fit(model, jax.random.key(0), its_data, autorec.Hyper(), epochs=2))
-  for one, two in zip(*(jax.tree.leaves(end.best) for end in ends)):
-    np.testing.assert_array_equal(one, two)
+  for axis, *pair in (('user', small.sizes, small.data), ('item', sizes, data)):
+    model = autorec.model(pair[0], axis=axis, embed=8)
+    hyper = autorec.Hyper()
+    ends.append(loop.fit(model, jax.random.key(0), pair[1], hyper, epochs=2))
+  chex.assert_trees_all_equal(*(end.best for end in ends))
+
+
+@AXES
+def test_parameters_are_counted_as_in_the_paper(axis):
+  # Two matrices, columns x k and k x columns, and two biases (Sedhain 2015).
+  small = helpers.small()
+  columns = {'user': small.sizes.target, 'item': small.sizes.users}[axis]
+  (stage,) = autorec.model(small.sizes, axis=axis, embed=8).stages
+  state = stage.init(jax.random.key(0), small.data, autorec.Hyper(), ())
+  sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
+  assert sum(sizes) == 2 * columns * 8 + 8 + columns
+  chex.assert_shape(state.params['encoder']['table'], (columns, 8))
 
 
 def test_training_costs_entries_and_not_users_times_items():

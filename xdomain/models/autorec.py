@@ -1,25 +1,26 @@
 """AutoRec: an autoencoder over the observed ratings of a user or of an item.
 
-Sedhain et al. 2015; DARec (Yuan et al. 2019), eq. 1-2. With rows `r` the users
-(U-AutoRec) or the items (I-AutoRec) of the target domain, columns the others:
+Sedhain, Menon, Sanner and Xie, WWW 2015; the form is that of DARec (Yuan, Yao
+and Benatallah, IJCAI 2019), eq. 1-2. The rows `r` are the users (U-AutoRec) or
+the items (I-AutoRec) of the target domain, and the columns `c` are the others:
 
   h_r     = sigmoid(b1 + sum_{c observed} y_rc W1[c])
   yhat_rc = offset * mean + <h_r, W2[c]> + b2[c]
   J       = SSE / N + alpha (|W1|^2 + |W2|^2 + penalise_bias (|b1|^2 + |b2|^2))
 
-The data term is per observed rating, so that `alpha` means the same for every
-batch size and data set; DARec's and AutoRec's sums over ratings are N times
-this. DARec's eq. 2 penalises the biases, AutoRec does not. The loss that is
-logged is the data term alone.
+Departures: the data term is a mean over the N observed ratings, so that one
+`alpha` suits every batch size and data set (the papers sum over ratings, which
+is N times this J). DARec's eq. 2 penalises the biases and AutoRec does not:
+`penalise_bias` is 1 or 0. Both papers predict around 0; `offset=1` predicts
+around the mean rating. The logged loss is the data term alone.
 """
 
 import functools
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
+from flax import linen as nn
 
-from xdomain import base, stages
+from xdomain import base, nets, stages
 from xdomain.ops import losses, sparse
 
 
@@ -30,11 +31,29 @@ class Hyper(NamedTuple):
   penalise_bias: float = 1.0  # 1 as DARec's eq. 2, 0 as AutoRec
 
 
-class Params(NamedTuple):
-  encode: base.Array  # W1 [columns, H]
-  hidden: base.Array  # b1 [H]
-  decode: base.Array  # W2 [columns, H]
-  output: base.Array  # b2 [columns]
+class AutoRec(nn.Module):
+  """The two layers; `encoder` holds W1 and b1, `decoder` holds W2 and b2."""
+
+  columns: int
+  embed: int
+
+  def setup(self):
+    init = nn.initializers.normal(0.01)
+    self.encoder = nets.EmbeddingBag(self.columns, self.embed, init)
+    self.decoder = nets.OutputTable(self.columns, self.embed, init)
+
+  def __call__(self, entries: sparse.Entries, n_rows: int, level):
+    """The squared error of a batch of rows, summed over its entries."""
+    hidden = self.encode(entries, n_rows)
+    return self.decoder.squared_error(hidden, entries, level)
+
+  def encode(self, entries: sparse.Entries, n_rows: int):
+    """`[n_rows, H]` embeddings h of the rows of a batch."""
+    return nn.sigmoid(self.encoder(entries, n_rows))
+
+  def rate(self, hidden, columns):
+    """`[...]` predictions relative to the level, of `h [..., H]` at columns."""
+    return self.decoder.at(hidden, columns)
 
 
 @functools.cache
@@ -49,30 +68,26 @@ def model(
     embed: hidden units, H.
     batch: rows a step, B.
   """
-  del sizes
   base.check_axis(axis)
-  only = stage(axis=axis, domain='target', embed=embed, batch=batch)
+  only = stage(sizes, axis=axis, domain='target', embed=embed, batch=batch)
   trained = functools.partial(base.column_trained, axis)
   return base.Model((only,), only.predict, trained, target_only=True)
 
 
-def stage(*, axis, domain, embed, batch) -> base.Stage:
+def stage(
+  sizes: base.Sizes, *, axis: str, domain: str, embed: int, batch: int
+) -> base.Stage:
   """AutoRec on one domain, selected on that domain's validation ratings."""
+  columns = getattr(sizes, domain) if axis == 'user' else sizes.users
+  network = AutoRec(columns, embed)
 
   def rows_of(data):
     return getattr(data, domain).along(axis)
 
   def init(key, data, hyper, previous):
     del previous
-    rows = rows_of(data)
-    key_in, key_out = jax.random.split(key)
-    params = Params(
-      0.01 * jax.random.normal(key_in, (rows.n_columns, embed)),
-      jnp.zeros(embed),
-      0.01 * jax.random.normal(key_out, (rows.n_columns, embed)),
-      jnp.zeros(rows.n_columns),
-    )
-    return params, hyper.offset * rows.mean()
+    params = network.init(key, nets.no_entries(), 1, 0.0)['params']
+    return params, hyper.offset * rows_of(data).mean()
 
   def epoch(key, data):
     return rows_of(data).batches(key, batch)
@@ -80,11 +95,8 @@ def stage(*, axis, domain, embed, batch) -> base.Stage:
   def loss(params, level, visit, data, key, hyper):
     del key
     rows = rows_of(data)
-    entries = rows.entries(visit)
-    hidden = encode(params, entries, visit.shape[0])
+    sse = network.apply({'params': params}, rows.entries(visit), visit.size, level)
     count = rows.expected(visit)
-    bias = level + params.output
-    sse = sparse.squared_error(hidden, params.decode, bias, entries)
     mse = sse / count
     return mse + _penalty(params, hyper), {'mse': mse, 'ratings': count}
 
@@ -92,8 +104,8 @@ def stage(*, axis, domain, embed, batch) -> base.Stage:
     hidden = encode_all(params, rows_of(data))
 
     def rate(row, column):
-      product = jnp.sum(hidden[row] * params.decode[column], axis=-1)
-      return level + params.output[column] + product
+      rating = network.apply({'params': params}, hidden[row], column, method='rate')
+      return level + rating
 
     return base.oriented(axis, rate)
 
@@ -102,20 +114,21 @@ def stage(*, axis, domain, embed, batch) -> base.Stage:
   )
 
 
-def encode(params, entries, n_rows):
-  """`[n_rows, H]` embeddings of the rows of a batch, eq. 1."""
-  return jax.nn.sigmoid(
-    params.hidden + sparse.gather_sum(params.encode, entries, n_rows)
-  )
+def encode(params: base.Tree, rows: base.Rows, ids: base.Array) -> base.Array:
+  """`[B, H]` embeddings of rows `ids [B]`; `sigmoid(b1)` for an empty row."""
+  network = AutoRec(*params['encoder']['table'].shape)
+  entries = rows.entries(ids)
+  return network.apply({'params': params}, entries, ids.size, method='encode')
 
 
-def encode_all(params, rows):
-  """`[R, H]` embeddings of all rows; `sigmoid(b1)` for one without ratings."""
-  return rows.for_all(lambda ids: encode(params, rows.entries(ids), ids.shape[0]))
+def encode_all(params: base.Tree, rows: base.Rows) -> base.Array:
+  """`[R, H]` embeddings of all rows."""
+  return rows.for_all(functools.partial(encode, params, rows))
 
 
 def _penalty(params, hyper):
-  biases = hyper.alpha * hyper.penalise_bias
-  return losses.ridge((params.encode, params.decode), hyper.alpha) + losses.ridge(
-    (params.hidden, params.output), biases
-  )
+  layers = params.values()
+  tables = [layer['table'] for layer in layers]
+  biases = [layer['bias'] for layer in layers]
+  of_biases = hyper.alpha * hyper.penalise_bias
+  return losses.ridge(tables, hyper.alpha) + losses.ridge(biases, of_biases)

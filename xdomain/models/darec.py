@@ -97,15 +97,14 @@ def model(
     classifier: hidden units of the domain classifier.
     batch: rows a step; in stage 2 half of them of each domain.
   """
-  del sizes
   base.check_axis(axis)
   if len(heads) != 2:
     raise ValueError(f'heads is {heads!r}; it takes the widths of two layers')
   settings = dict(axis=axis, embed=embed, batch=batch)
   network = Network(extractor, tuple(heads), classifier)
   stages = (
-    _autorec('source', **settings),
-    _autorec('target', **settings),
+    _autorec(sizes, 'source', **settings),
+    _autorec(sizes, 'target', **settings),
     _second_stage(axis, network, max(1, batch // 2)),
   )
 
@@ -118,9 +117,9 @@ def model(
   )
 
 
-def _autorec(domain, **settings):
+def _autorec(sizes, domain, **settings):
   """The AutoRec of a domain, with that domain's penalty."""
-  stage = autorec.stage(domain=domain, **settings)
+  stage = autorec.stage(sizes, domain=domain, **settings)
 
   def of_autorec(hyper):
     alpha = hyper.alpha if domain == 'target' else hyper.alpha_source
