@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import pathlib
+import re
 import sys
 
 import ml_collections
@@ -56,9 +57,11 @@ def program():
     with jax.enable_x64(False):
       _check_device()
       yield
+  except types.DataError as error:
+    print(f'error: {with_flags(str(error))}', file=sys.stderr)
+    sys.exit(1)
   except (
     build.ConfigError,
-    types.DataError,
     loop.Diverged,
     checkpoint.WrongCheckpoint,
   ) as error:
@@ -77,6 +80,14 @@ def program():
       file=sys.stderr,
     )
     sys.exit(1)
+
+
+def with_flags(message: str) -> str:
+  """A message of the library, its data options (`scale=...`) written as flags."""
+  from xdomain.data import sources
+
+  names = '|'.join(sources.options())
+  return re.sub(rf'(?<![\w.-])({names})=(?=\S)', r'--config.data.\1=', message)
 
 
 def _check_device():

@@ -64,6 +64,12 @@ def dataset(kind: str, say=print, **options) -> types.Dataset:
   return KINDS[kind](say, **options)
 
 
+def options() -> set[str]:
+  """The names of all options that a kind of data takes."""
+  names = (inspect.signature(function).parameters for function in KINDS.values())
+  return set().union(*names) - {'say'}
+
+
 def movielens(say, at_least: int) -> types.Dataset:
   """MovieLens-1M, Action against Comedy, Drama, Fantasy and Romance.
 

@@ -98,7 +98,7 @@ def test_a_bad_rating_line_is_named(tmp_path):
 
 
 def test_missing_and_empty_reviews_are_refused(tmp_path):
-  with pytest.raises(types.DataError, match='No such file'):
+  with pytest.raises(types.DataError, match='no such file'):
     amazon.read(tmp_path / 'reviews_X.json')
   with pytest.raises(types.DataError, match='empty'):
     amazon.read(write(tmp_path, ''))

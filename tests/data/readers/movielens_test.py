@@ -84,13 +84,13 @@ def test_demographics_are_one_hot_by_what_can_be_answered():
 
 def test_a_rating_outside_the_scale_is_refused(tmp_path, write):
   path = write(tmp_path / 'ml', RATINGS + [(2, 1, 9, 978300000)])
-  with pytest.raises(types.DataError, match=r'row 4: the rating 9\.0'):
+  with pytest.raises(types.DataError, match=r'row 4: the rating 9'):
     movielens.read(path)
 
 
 def test_a_rating_that_is_no_number_is_refused(tmp_path, write):
   path = write(tmp_path / 'ml', RATINGS + [(2, 1, 'x', 978300000)])
-  with pytest.raises(types.DataError, match='cannot be parsed'):
+  with pytest.raises(types.DataError, match="the rating is 'x'"):
     movielens.read(path)
 
 

@@ -49,18 +49,18 @@ def test_parquet_reads_as_it_is_typed(tmp_path):
 @pytest.mark.parametrize(
   ('text', 'message'),
   [
-    (CSV + 'ann,old,1\n', "row 3, column 'age': 'old' is not a number"),
-    (CSV + 'ann,nan,1\n', "row 3, column 'age': 'nan' is not a number"),
-    (CSV + 'ann,3,\n', "row 3, column 'rich': None is not a number"),
-    (CSV + 'ann,3\n', "row 3, column 'rich': None is not a number"),
-    (CSV + ' ,3,1\n', "row 3: the user, in column 'user', is missing"),
-    (CSV + ',3,1\n', "row 3: the user, in column 'user', is missing"),
-    (CSV + 'bob,3,1\n', "row 3: the user 'bob' has a row already"),
-    (CSV + 'ann,3,1,4\n', 'cannot be read as a table'),
-    ('user\nann\n', '1 rows of 1 columns; it takes a column of user ids'),
+    (CSV + 'ann,old,1\n', "line 4: the column 'age' is 'old', which is not a number"),
+    (CSV + 'ann,nan,1\n', "line 4: the column 'age' is 'nan', which is not a number"),
+    (CSV + 'ann,3,\n', "line 4: the column 'rich' is missing"),
+    (CSV + 'ann,3\n', 'line 4: 2 fields where line 1 has 3'),
+    (CSV + ' ,3,1\n', 'line 4: the user is missing'),
+    (CSV + ',3,1\n', 'line 4: the user is missing'),
+    (CSV + 'bob,3,1\n', "line 4: the user 'bob' has a row already"),
+    (CSV + 'ann,3,1,4\n', 'line 4: 4 fields where line 1 has 3'),
+    ('user\nann\n', '1 rows of 1 columns; expected a column of user ids'),
     ('user,age\n', '0 rows of 2 columns'),
-    ('', 'cannot be read as a table'),
-    (b'user,age\n\xe9,3\n', 'cannot be read as a table'),
+    ('', 'the file is empty'),
+    (b'user,age\n\xe9,3\n', 'line 2: byte 0xe9 is not UTF-8 text'),
   ],
 )
 def test_a_bad_table_is_named_with_the_place(tmp_path, text, message):
@@ -74,7 +74,28 @@ def test_a_bad_table_is_named_with_the_place(tmp_path, text, message):
 def test_files_that_cannot_be_read_say_what_would_do(tmp_path):
   with pytest.raises(types.DataError, match='no such file'):
     side_vectors.read(tmp_path / 'none.csv')
-  with pytest.raises(types.DataError, match='cannot tell how its fields'):
-    side_vectors.read(write(tmp_path, CSV, 'people.txt'))
-  with pytest.raises(types.DataError, match='cannot be read as a table'):
+  with pytest.raises(types.DataError, match='cannot be guessed'):
+    side_vectors.read(write(tmp_path, 'u1\nu2\n', 'people.txt'))
+  with pytest.raises(types.DataError, match='cannot be read as Parquet'):
     side_vectors.read(write(tmp_path, CSV, 'people.parquet'))
+  headless = write(tmp_path, CSV.split('\n', 1)[1])
+  with pytest.raises(types.DataError, match=r'line 1: .*header=False'):
+    side_vectors.read(headless, header=True)
+  assert side_vectors.read(headless)[0] == ['007', 'bob']
+
+
+def test_vectors_that_are_no_finite_numbers_are_refused(tmp_path):
+  path = tmp_path / 'people.parquet'
+  for column, words in (
+    ([[1.0], [2.0]], "'v' is of type List"),
+    ([{'a': 1}, {'a': 2}], "'v' is of type Struct"),
+    ([1.0, float('inf')], "row 2: the column 'v' is 'inf'"),
+    ([1.0, 1e300], "row 2: column 'v' holds a number beyond"),
+    ([1.0, None], "row 2: the column 'v' is missing"),
+  ):
+    pl.DataFrame({'id': ['a', 'b'], 'v': column}).write_parquet(path)
+    with pytest.raises(types.DataError, match=words):
+      side_vectors.read(path)
+  pl.DataFrame().write_parquet(path)
+  with pytest.raises(types.DataError, match='0 rows of 0 columns'):
+    side_vectors.read(path)

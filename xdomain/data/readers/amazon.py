@@ -8,15 +8,19 @@ checked whenever the file is read.
 """
 
 import ast
+import contextlib
 import io
 import json
 import pathlib
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from xdomain.data import types
-from xdomain.data.readers import download, tables
+from xdomain.data.readers import contents, download, parquet, tables
 
 if TYPE_CHECKING:
   import polars as pl
@@ -120,7 +124,7 @@ def obtain_both(
     say: is told which files are used and what is fetched.
 
   Raises:
-    tables.DataError: if files are neither there nor reachable: which, where
+    DataError: if files are neither there nor reachable: which, where
       to get them and where to put them.
   """
   folder = pathlib.Path(folder or download.cache_dir() / 'amazon')
@@ -152,7 +156,7 @@ def find_reviews(category: str, folder=None) -> pathlib.Path:
   """The file of a category (as the paper names it) that holds review texts.
 
   Raises:
-    tables.DataError: if there is none: where to get it and where to put it.
+    DataError: if there is none: where to get it and where to put it.
   """
   folder = pathlib.Path(folder or download.cache_dir() / 'amazon')
   forms = [f.format(CATEGORIES[category]) for f in FORMS if 'reviews' in f]
@@ -183,42 +187,66 @@ def _obtain_one(category, folder, say) -> pathlib.Path | None:
 
 
 def read(path) -> types.Table:
-  """Reads a ratings CSV, or reviews as JSON lines or Python literals.
+  """Returns the ratings of a CSV, or of reviews as JSON lines or Python literals.
 
   Raises:
-    tables.DataError: naming the file and the line.
+    DataError: naming the file and the line.
   """
   path = pathlib.Path(path)
   download.verify_recorded(path)
   if '.csv' in path.suffixes:
     return tables.read(
-      path, user=0, item=1, rating=2, time=3, scale=SCALE, header=False
+      path,
+      user=0,
+      item=1,
+      rating=2,
+      time=3,
+      scale=SCALE,
+      separator=',',
+      header=False,
     )
   return _read_reviews(path)
 
 
 def texts(path) -> Iterator[tuple[str, str, str]]:
-  """User, item and text of each review, in the order of the file."""
-  for line, record in _records(tables.text_lines(path), path):
-    user, item = record.get('reviewerID'), record.get('asin')
+  """Yields user, item and text of each review, in the order of the file."""
+  path = pathlib.Path(path)
+  for line, record in _records(contents.lines(path), path):
+    user, item = (_id(record.get(field)) for field in FIELDS[:2])
     if not user or not item:
       raise types.DataError(f'{path}, line {line}: there is no reviewerID or no asin')
-    yield user, item, record.get('reviewText') or ''
+    text = record.get('reviewText')
+    yield user, item, text if isinstance(text, str) else ''
+
+
+def _id(value) -> str:
+  """An id as `columns.ids` reads it."""
+  return unicodedata.normalize('NFC', '' if value is None else str(value).strip())
 
 
 def _read_reviews(path) -> types.Table:
   import polars as pl
 
-  frames = [_parse(lines, path) for lines in _batches(path)]
+  frames, lines = [], []
+  for batch in _batches(path):
+    batch = [(line, text) for line, text in batch if text.strip()]
+    frames.append(_parse(batch, path))
+    lines.append(np.array([line for line, _ in batch], np.int64))
   if not frames:
     raise types.DataError(f'{path}: the file is empty')
-  return tables.from_frame(pl.concat(frames), SCALE, str(path))
+  numbers = np.concatenate(lines)
+  try:
+    return tables.from_frame(
+      pl.concat(frames), SCALE, str(path), lambda row: f'line {numbers[row]}'
+    )
+  except types.DataError as error:
+    raise types.DataError(f'{error} (read from {", ".join(FIELDS)})') from None
 
 
 def _batches(path) -> Iterator[list[tuple[int, str]]]:
-  """Numbered lines, about `BATCH` characters at a time."""
+  """Yields numbered lines, about `BATCH` characters at a time."""
   batch, size = [], 0
-  for line, text in tables.text_lines(path):
+  for line, text in contents.lines(path):
     batch.append((line, text))
     size += len(text)
     if size >= BATCH:
@@ -229,35 +257,53 @@ def _batches(path) -> Iterator[list[tuple[int, str]]]:
 
 
 def _parse(lines, path) -> 'pl.DataFrame':
-  """The events of numbered lines: by polars, one by one where it fails."""
+  """The fields of numbered lines as text: by polars, else line by line.
+
+  Lines that are no JSON, or lack a field, are read one by one, as is a batch with
+  deeply nested values.
+  """
   import polars as pl
 
-  kinds = (pl.String, pl.String, pl.Float32, pl.Int64)
   text = ''.join(text for _, text in lines)
-  try:
-    frame = pl.read_ndjson(
-      io.BytesIO(text.encode()), schema=dict(zip(FIELDS, kinds))
-    ).rename(dict(zip(FIELDS, tables.Event._fields)))
-    if tables.first_bad_row(frame, SCALE) is None:
-      return frame
-  except pl.exceptions.PolarsError:
-    pass  # Python literals, or a broken line: the slow way tells which.
-  schema = dict(zip(tables.Event._fields, kinds))
-  return pl.DataFrame(list(_events(lines, path)), schema, orient='row')
+  if not _nested(lines):
+    schema = dict(zip(FIELDS, (pl.String, pl.String, pl.Float64, pl.Int64)))
+    with contextlib.suppress(types.DataError), parquet.polars_errors('JSON'):
+      frame = pl.read_ndjson(io.BytesIO(text.encode()), schema=schema)
+      if frame.height == len(lines) and not any(frame.null_count().row(0)):
+        return frame.select(
+          user=FIELDS[0],
+          item=FIELDS[1],
+          rating=pl.col(FIELDS[2]).cast(pl.String),
+          time=pl.col(FIELDS[3]).cast(pl.String),
+        )
+  rows = [_texts(record, line, path) for line, record in _records(lines, path)]
+  parts = ('user', 'item', 'rating', 'time')
+  return pl.DataFrame(rows, dict.fromkeys(parts, pl.String), orient='row')
 
 
-def _events(lines, path) -> Iterator[tables.Event]:
-  for line, record in _records(lines, path):
-    event = tables.Event(*(record.get(field) for field in FIELDS))
-    if sentence := tables.fault(event, SCALE):
-      fields = ', '.join(FIELDS)
-      raise types.DataError(f'{path}, line {line}: {sentence} (read from {fields})')
-    user, item, rating, time = event
-    yield tables.Event(str(user), str(item), float(rating), int(time))
+def _nested(lines) -> bool:
+  """Whether a line could hold values nested so deep that a parser's stack ends."""
+  return any(text.count('[') + text.count('{') > 200 for _, text in lines)
+
+
+def _texts(record, line, path) -> list[str | None]:
+  """The four fields of a review as text; None for one that is missing."""
+  values = [record.get(field) for field in FIELDS]
+  for field, value in zip(FIELDS, values):
+    if value is not None and type(value) not in (str, int, float):
+      raise types.DataError(
+        f'{path}, line {line}: {field} is {str(value)[:40]!r}, which is neither text'
+        ' nor a number'
+      )
+    if isinstance(value, str) and any('\ud800' <= c <= '\udfff' for c in value):
+      raise types.DataError(
+        f'{path}, line {line}: {field} holds half a character (a lone surrogate)'
+      )
+  return [None if value is None else str(value) for value in values]
 
 
 def _records(lines, path) -> Iterator[tuple[int, dict]]:
-  """The object on each line that is not blank, and the line's number."""
+  """Yields the object on each line that is not blank, and the line's number."""
   for line, text in lines:
     if not text.strip():
       continue
@@ -272,13 +318,11 @@ def _records(lines, path) -> Iterator[tuple[int, dict]]:
 
 def _loads(text):
   """A JSON value, else a Python literal, else None."""
-  try:
+  with contextlib.suppress(ValueError, RecursionError):
     return json.loads(text)
-  except ValueError:
-    pass
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # Texts hold invalid escapes.
       return ast.literal_eval(text.strip())
-  except (ValueError, SyntaxError, MemoryError, RecursionError):
+  except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
     return None

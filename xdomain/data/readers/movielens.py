@@ -7,7 +7,6 @@ list the ratings in one order, so both give the same integers; raw ids are
 titles, with their year, in either case.
 """
 
-import io
 import pathlib
 import zipfile
 import zlib
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xdomain.data import types
-from xdomain.data.readers import tables
+from xdomain.data.readers import delimited, tables
 
 if TYPE_CHECKING:
   import polars as pl
@@ -58,7 +57,7 @@ def read(path) -> MovieLens:
   """Reads either form; which one it is, the archive tells.
 
   Raises:
-    tables.DataError: if it is neither, or damaged.
+    DataError: if it is neither, or damaged.
   """
   path = pathlib.Path(path)
   try:
@@ -72,7 +71,17 @@ def read(path) -> MovieLens:
     raise types.DataError(f'{path}: there is no such file') from error
   except types.DataError:
     raise
-  except (zipfile.BadZipFile, zlib.error, LookupError, ValueError) as error:
+  except (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+  ) as error:
     raise types.DataError(
       f'{path}: the archive is damaged ({error}); delete it and fetch it again'
     ) from error
@@ -167,18 +176,7 @@ def _assemble(origin, text, header, movies, people) -> MovieLens:
 def _ratings(origin, text, header) -> 'pl.DataFrame':
   import polars as pl
 
-  kinds = (pl.String, pl.String, pl.Float32, pl.Int64)
-  schema = dict(zip(('user', 'item', 'rating', 'time'), kinds))
-  try:
-    frame = pl.read_csv(
-      io.BytesIO(text),
-      has_header=False,
-      skip_rows=header,
-      separator='\t',
-      quote_char=None,
-      schema=schema,
-    )
-  except pl.exceptions.PolarsError as error:
-    reason = str(error).split('\n')[0]
-    raise types.DataError(f'{origin}: cannot be parsed ({reason})') from error
+  layout = delimited.Text(origin, text, '\t', 0, [''] * 4)
+  frame = delimited.fields(layout, range(4), bool(header)).frame
+  frame = frame.rename(dict(zip('0123', ('user', 'item', 'rating', 'time'))))
   return frame.with_columns(pl.col('user').str.strip_prefix('1m_'))

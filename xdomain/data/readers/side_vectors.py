@@ -5,89 +5,82 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xdomain.data.readers.tables import separator_of
+from xdomain.data.readers import columns, contents, delimited, parquet
 from xdomain.data.types import DataError
 
 if TYPE_CHECKING:
   import polars as pl
 
 
-def read(path, *, header=True, separator=None) -> tuple[list[str], np.ndarray]:
-  """Reads a table with a row a user: the raw id, then numbers.
+def read(
+  path: str | pathlib.Path, *, header: bool | None = None, separator: str | None = None
+) -> tuple[list[str], np.ndarray]:
+  """Returns raw user ids `[n]`, and their vectors `[n, A]` float32.
 
   Args:
-    path: a `.csv`, `.tsv` or `.parquet` file; text may be gzipped.
-    header: whether line 1 of a text names the columns.
-    separator: the character between fields, where the extension does not tell.
-
-  Returns:
-    Raw ids `[n]`, and vectors `[n, A]` float32.
+    path: a text or Parquet file with a row for each user: the id, then numbers.
+    header: whether line 1 of a text names the columns; None to find out.
+    separator: the characters between fields; None to find out.
 
   Raises:
-    DataError: naming the file, the row (from 1, without header and blank
-      lines) and the column.
+    DataError: naming the file, the line (the row, in Parquet) and the column.
   """
-  import polars as pl
-
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise DataError(f'{path}: there is no such file; check the path')
-  try:
-    frame = _frame(path, header, separator)
-    users = frame.to_series(0).cast(pl.String).str.strip_chars()
-    numbers = frame[:, 1:].cast(pl.Float32, strict=False)
-  except (pl.exceptions.PolarsError, OSError) as error:
-    reason = str(error).split('\n')[0]
-    raise DataError(f'{path}: cannot be read as a table ({reason})') from error
-  if not numbers.width or not numbers.height:
+  path = pathlib.Path(path).expanduser()
+  contents.check_is_file(path)
+  frame, where = _frame(path, header, separator or None)
+  if frame.width < 2 or not frame.height:
     raise DataError(
-      f'{path}: {frame.height} rows of {frame.width} columns; it takes a column'
+      f'{path}: {frame.height} rows of {frame.width} columns; expected a column'
       ' of user ids and columns of numbers after it'
     )
-  _check_users(path, users)
-  _check_numbers(path, frame, numbers)
-  return users.to_list(), numbers.to_numpy()
+  users, fault = columns.ids('user', frame.to_series(0))
+  faults, vectors = [fault], []
+  for column in frame.iter_columns():
+    if vectors or column.name != frame.columns[0]:
+      vector, fault = columns.numbers(f'column {column.name!r}', column)
+      vectors.append(vector)
+      faults.append(fault)
+  columns.raise_first(faults, str(path), where)
+  _check_once(path, users, where)
+  with np.errstate(over='ignore'):
+    matrix = np.stack([vector.to_numpy() for vector in vectors], 1).astype(np.float32)
+  if not np.isfinite(matrix).all():
+    row, column = np.argwhere(~np.isfinite(matrix))[0]
+    raise DataError(
+      f'{path}, {where(int(row))}: column {frame.columns[column + 1]!r} holds a number'
+      ' beyond those of float32'
+    )
+  return users.to_list(), matrix
 
 
-def _frame(path, header, separator) -> 'pl.DataFrame':
-  """All that a file holds; text as it stands."""
+def _frame(path, header, separator):
+  """All columns of a file, and what its rows are called in messages."""
   import polars as pl
 
-  if path.suffix == '.parquet':
-    return pl.read_parquet(path, glob=False)
-  separator = separator_of(path, separator)
-  frame = pl.read_csv(
-    path,
-    has_header=header,
-    separator=separator,
-    quote_char=None if separator == '\t' else '"',
-    infer_schema=False,
-    glob=False,
-  )
-  return frame.filter(~pl.all_horizontal(pl.all().is_null()))
-
-
-def _check_users(path, users):
-  blank = users.is_null() | (users == '')
-  if blank.any():
+  if contents.is_parquet(path):
+    with parquet.polars_errors(f'{path}: cannot be read as Parquet'):
+      frame = pl.read_parquet(path, glob=False)
+    return frame, lambda row: f'row {row + 1}'
+  text = delimited.layout(path, contents.text(path, contents.read(path)), separator, ())
+  is_row = text.width > 1 and all(map(columns.is_number, text.first[1:]))
+  if header and is_row:
     raise DataError(
-      f'{path}, row {blank.arg_max() + 1}: the user, in column'
-      f' {users.name!r}, is missing'
+      f'{path}, line 1: holds numbers as a row of vectors does, so it is no header;'
+      ' give header=False'
     )
+  header = not is_row if header is None else header
+  fields = delimited.fields(text, range(text.width), header)
+  frame = fields.frame
+  if header and len(set(text.first)) == text.width:
+    frame = frame.rename(dict(zip(frame.columns, text.first)))
+  return frame, lambda row: f'line {fields.line(row)}'
+
+
+def _check_once(path, users: 'pl.Series', where):
   repeated = ~users.is_first_distinct()
   if repeated.any():
     row = repeated.arg_max()
     raise DataError(
-      f'{path}, row {row + 1}: the user {users[row]!r} has a row already; give each one'
+      f'{path}, {where(row)}: the user {users[row]!r} has a row already; give each user'
+      ' one'
     )
-
-
-def _check_numbers(path, frame, numbers):
-  for column in numbers.iter_columns():
-    wrong = ~column.is_finite().fill_null(False)
-    if wrong.any():
-      row = wrong.arg_max()
-      raise DataError(
-        f'{path}, row {row + 1}, column {column.name!r}:'
-        f' {frame[column.name][row]!r} is not a number'
-      )

@@ -1,0 +1,77 @@
+"""Columns of a Parquet file; whatever is wrong with it is a `DataError`."""
+
+import contextlib
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from xdomain.data.readers import contents
+from xdomain.data.types import DataError
+
+if TYPE_CHECKING:
+  import polars as pl
+
+
+def read(
+  path: pathlib.Path, choose: Callable[[Sequence[str]], Sequence[int | None]]
+) -> 'pl.DataFrame':
+  """The columns of a file that are chosen by their names, under their positions.
+
+  Args:
+    path: of the file.
+    choose: from the names of all columns to the positions of those to read, under
+      names as a NamedTuple has them; None is passed over.
+  """
+  import polars as pl
+
+  with polars_errors(f'{path}: cannot be read as Parquet'):
+    scan = pl.scan_parquet(path, glob=False)
+    names = scan.collect_schema().names()
+    chosen = choose(names)
+    return scan.select(
+      **{
+        part: pl.col(names[column])
+        for part, column in chosen._asdict().items()
+        if column is not None
+      }
+    ).collect()
+
+
+@contextlib.contextmanager
+def polars_errors(what: str) -> Iterator[None]:
+  """Turns the errors of polars into a DataError that begins with `what`.
+
+  A damaged file can make polars panic, which is no `Exception`, and which prints a
+  stack to stderr; that is left out.
+  """
+  with _stderr_unless_panic():
+    try:
+      yield
+    except DataError:
+      raise
+    except Exception as error:
+      first = str(error).split('\n')[0]
+      raise DataError(f'{what} ({first or contents.reason(error)})') from error
+    except BaseException as error:
+      if type(error).__name__ != 'PanicException':
+        raise
+      raise DataError(f'{what} (the file is damaged)') from None
+
+
+@contextlib.contextmanager
+def _stderr_unless_panic() -> Iterator[None]:
+  """Holds back what is written to stderr, and drops the stacks of panics."""
+  with tempfile.TemporaryFile() as kept:
+    real = os.dup(2)
+    os.dup2(kept.fileno(), 2)
+    try:
+      yield
+    finally:
+      os.dup2(real, 2)
+      kept.seek(0)
+      written = kept.read()
+      if written and b'panicked at' not in written:
+        os.write(real, written)
+      os.close(real)
