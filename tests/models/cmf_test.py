@@ -13,7 +13,7 @@ from xdomain.ops import sparse
 from xdomain.training import loop
 
 HYPER = cmf.Hyper(lr=1.0, alpha=0.3, penalty=0.1, offset=0.0)
-LEVELS = cmf.Both(0.0, 0.0)
+LEVELS = base.PerDomain(0.0, 0.0)
 SIZES = base.Sizes(5, 3, 6)
 RATINGS = 18  # Of both domains in the golden data.
 SOLVERS = pytest.mark.parametrize('solver', cmf.SOLVERS)

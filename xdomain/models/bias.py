@@ -1,9 +1,12 @@
-"""Global mean + user bias + item bias: the floor that anything must beat.
+"""Mean + user bias + item bias: the floor of every rating table.
 
-`yhat_ui = mean + b_u + b_i`, ridge-regularised: the minimiser of
-`SSE + penalty * (sum b_u^2 + sum b_i^2)` over the target's training ratings
-(rating.md 2.5; Koren 2010, eq. 1). An epoch is one sweep of exact alternating
-minimisation, first items, then users.
+Koren 2010, eq. 1, on the target's training ratings:
+
+  yhat_ui = mean + b_u + b_i
+  J       = SSE + penalty (sum_u b_u^2 + sum_i b_i^2)
+
+An epoch minimises J exactly, first over the items' biases, then over the users'.
+The logged loss is the mean squared error without the penalty.
 """
 
 import functools
@@ -16,7 +19,7 @@ from xdomain import base
 
 
 class Hyper(NamedTuple):
-  penalty: float = 4.0  # added to the count of a user's or an item's ratings
+  penalty: float = 4.0  # added to the number of ratings of a user or an item
 
 
 class Biases(NamedTuple):
@@ -27,7 +30,7 @@ class Biases(NamedTuple):
 
 @functools.cache
 def model(sizes: base.Sizes) -> base.Model:
-  """The bias model; it has no settings."""
+  """Returns the bias model; it has no shape settings."""
 
   def init(key, data, hyper, previous):
     del key, hyper, previous
@@ -53,9 +56,9 @@ def model(sizes: base.Sizes) -> base.Model:
 
 
 def _ridge(rows, offset, penalty):
-  """`[R]` biases of the rows, given what the columns already explain."""
-  rest = rows.value - offset[rows.column]
-  total = jax.ops.segment_sum(rest, rows.row, rows.n_rows, indices_are_sorted=True)
+  """`[R]` best biases of the rows, given an offset for each column."""
+  residual = rows.value - offset[rows.column]
+  total = jax.ops.segment_sum(residual, rows.row, rows.n_rows, indices_are_sorted=True)
   return total / jnp.maximum(rows.length + penalty, 1e-6)
 
 

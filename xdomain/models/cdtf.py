@@ -1,20 +1,20 @@
 """CDTF: users, items and domains factorised together, by PARAFAC2.
 
-Hu et al. 2013. The slab of domain k, users by items, is explained by factors of
+Hu et al. 2013. The slab of domain k, users by items, is modelled by factors of the
 users, of the domain and, through an orthonormal `P_k`, of its items:
 
   yhat_k = A diag(C_k) (P_k H)'
   J      = sum_k w_k^2 SSE_k + lambda_a |A|^2 + lambda_h |H|^2
            + lambda_c sum_k |w_k C_k|^2
 
-Sums are over ratings, as in the authors' code. The target has weight 1; a
-weight enters squared, for it is the slab, and with it C, that is scaled.
+Sums are over ratings, as in the authors' code. The target has weight 1. A weight
+enters squared, because the code scales the slab and `C` by it.
 
-An epoch is one iteration: missing cells are filled in with what the model says
+An epoch is one iteration: missing cells are filled with the model's predictions
 (at first with the slab's mean), `P` solves a Procrustes problem, then A, H and
-C their ridge regressions in turn. J never rises. The filled slabs are never
-built: they are a product of factors plus the residuals of the ratings, so that
-an iteration costs `O(N R + (U + S + T) R^2)`.
+C solve their ridge regressions in turn. J never rises. The filled slabs are never
+built: each is a product of factors plus the residuals of the ratings, so that an
+iteration costs `O(N R + (U + S + T) R^2)` for N ratings.
 """
 
 import dataclasses
@@ -29,21 +29,21 @@ from xdomain.ops import sparse
 
 
 class Hyper(NamedTuple):
-  source: float = 0.1  # w of the source's ratings
+  source: float = 0.1  # w of the source's slab
   lambda_a: float = 0.05
   lambda_h: float = 0.001
   lambda_c: float = 0.001
 
 
 class Slab(NamedTuple):
-  """What the model says of a domain: `user @ item.T`."""
+  """The predictions for a domain: `user @ item.T`."""
 
   user: base.Array  # A diag(C_k) [U, R]
   item: base.Array  # P_k H [items, R]
 
 
 class State(NamedTuple):
-  """Factors, and the slabs they make; C is scaled, its rows are `w_k C_k`."""
+  """Factors and their slabs; the rows of `c` are scaled, `w_k C_k`."""
 
   a: base.Array  # [U, R]
   h: base.Array  # [R, R]
@@ -53,12 +53,12 @@ class State(NamedTuple):
 
 @functools.cache
 def model(sizes: base.Sizes, *, factors: int = 25, rounds: int = 5) -> base.Model:
-  """CDTF on both domains.
+  """Returns CDTF on both domains.
 
   Args:
-    sizes: of the pair.
-    factors: R.
-    rounds: of the regressions, an iteration.
+    sizes: numbers of users and items.
+    factors: number of factors, R.
+    rounds: rounds of the regressions in an iteration.
   """
 
   def init(key, data, hyper, previous):
@@ -91,13 +91,13 @@ def model(sizes: base.Sizes, *, factors: int = 25, rounds: int = 5) -> base.Mode
 
 
 def trained(data, users, items):
-  """Whether the user has ratings anywhere; an item is filled in without."""
+  """`[B, K]` whether the user has any ratings; cold items have filled cells."""
   both = data.source.by_user.length + data.target.by_user.length
   return jnp.broadcast_to(both[users] > 0, items.shape)
 
 
 def level(domain, factors):
-  """The slab that is the mean of the ratings everywhere."""
+  """Returns the slab whose every cell is the domain's mean rating."""
   users, items = domain.by_user.n_rows, domain.by_item.n_rows
   first = jnp.zeros(factors).at[0].set(1)
   return Slab(
@@ -107,11 +107,11 @@ def level(domain, factors):
 
 
 def _weights(hyper):
-  return jnp.stack([jnp.maximum(hyper.source, 1e-6), 1.0])  # 0 is off.
+  return jnp.stack([jnp.maximum(hyper.source, 1e-6), 1.0])  # 0 would divide.
 
 
 def _iterate(state, domains, hyper, rounds):
-  """The state after one iteration."""
+  """Returns the state after one iteration."""
   slabs = [
     project(domain, slab, state.a * c @ state.h.T)
     for domain, slab, c in zip(domains, state.slabs, state.c)
@@ -124,49 +124,49 @@ def _iterate(state, domains, hyper, rounds):
 
 
 def residuals(rows, slab):
-  """The same rows with what the slab leaves of their values."""
-  said = jnp.sum(slab.user[rows.row] * slab.item[rows.column], axis=1)
-  return dataclasses.replace(rows, value=rows.value - said)
+  """Returns the rows with residuals from the slab in place of ratings."""
+  predicted = jnp.sum(slab.user[rows.row] * slab.item[rows.column], axis=1)
+  return dataclasses.replace(rows, value=rows.value - predicted)
 
 
 def filled(rows, slab, table):
-  """`[rows, R]` the slab, with ratings in their places, times a table.
+  """`[rows, R]` the filled slab (ratings where observed) times a table.
 
   Args:
-    rows: the ratings, by what the slab calls users.
-    slab: what fills the missing cells.
+    rows: ratings, whose rows are those of `slab.user`.
+    slab: values of the missing cells.
     table: `[columns, R]`.
   """
   rest = residuals(rows, slab)
 
-  def of_block(ids):
+  def block(ids):
     return sparse.gather_sum(table, rest.entries(ids), ids.shape[0])
 
-  return slab.user @ (slab.item.T @ table) + rest.for_all(of_block)
+  return slab.user @ (slab.item.T @ table) + rest.for_all(block)
 
 
 def project(domain, slab, b):
-  """P, and the filled slab times P: what it says of each of P's columns.
+  """Returns P and the filled slab times P.
 
   Args:
-    domain: the ratings.
-    slab: what fills the missing cells.
+    domain: ratings.
+    slab: values of the missing cells.
     b: `[U, R]`, `A diag(C_k) H'`.
 
   Returns:
-    `[items, R]`, the orthonormal P for which `b P'` is nearest to the filled
-    slab, and `[U, R]`.
+    `[items, R]` the orthonormal P for which `b P'` is nearest to the filled slab,
+    and `[U, R]` the product.
   """
-  turned = Slab(slab.item, slab.user)
+  transposed = Slab(slab.item, slab.user)
   left, _, right = jnp.linalg.svd(
-    filled(domain.by_item, turned, b), full_matrices=False
+    filled(domain.by_item, transposed, b), full_matrices=False
   )
   p = left @ right
   return p, filled(domain.by_user, slab, p)
 
 
 def _regress(state, y, hyper, rounds):
-  """A, H and C that fit `y_k ~ A diag(C_k) H'`, after rounds of regressions."""
+  """Returns A, H and C fitted to `y_k ~ A diag(C_k) H'` by rounds of regressions."""
 
   def once(_, factors):
     a, h, c = factors
@@ -184,16 +184,16 @@ def _regress(state, y, hyper, rounds):
 def _ridge(right, gram, strength):
   """`right (gram + strength I)^-1`.
 
-  Slabs with few ratings are nearly of rank 1, and then the gram matrix may be
-  singular in float32: as much as its rounding is added where it is.
+  Slabs with few ratings are nearly of rank 1. Where the gram matrix is then
+  singular in float32, its rounding error is added to the diagonal.
   """
   identity = jnp.eye(gram.shape[0], dtype=gram.dtype)
   floor = gram.shape[0] * jnp.finfo(gram.dtype).eps * jnp.trace(gram)
-  asked, mended = (
+  exact, stabilised = (
     jax.scipy.linalg.solve(gram + added * identity, right.T, assume_a='pos').T
     for added in (strength, strength + floor)
   )
-  return jnp.where(jnp.all(jnp.isfinite(asked)), asked, mended)
+  return jnp.where(jnp.all(jnp.isfinite(exact)), exact, stabilised)
 
 
 def _metrics(state, domains, hyper):

@@ -1,7 +1,7 @@
 """CMF: two rating matrices factorised together, with one vector a user.
 
-Singh and Gordon 2008, with identity links over observed ratings. `mean_d` is
-the mean of domain d's ratings, N the number of both domains':
+Singh and Gordon 2008, with identity links over observed ratings. `mean_d` is the
+mean rating of domain d, N the number of ratings of both domains:
 
   yhat_ui = offset * mean_d + <p_u, q_i>
   J       = (alpha SSE_source + (1 - alpha) SSE_target
@@ -11,8 +11,8 @@ This is the published loss times 2 / N, so that `penalty` is the published
 lambda. The solver 'adam' follows its gradient: a step visits the source ratings
 of some users and the target ratings of others, which is unbiased. 'als' makes
 Newton steps of length `lr` for users, source items and target items in turn,
-with the other two held: ridge regressions where `lr` is 1. It keeps a matrix
-[H, H] of every row. The loss that is logged is without the penalty.
+with the other two fixed; `lr=1` makes them ridge regressions. It holds one [H, H]
+matrix for every row. The logged loss is without the penalty.
 """
 
 import functools
@@ -25,7 +25,7 @@ from xdomain import base, least_squares, stages, wording
 from xdomain.ops import losses, sparse
 
 SOLVERS = ('adam', 'als')
-BATCH = 64  # Rows at a time in 'als', whose [BATCH, H, H] fit a cache.
+BATCH = 64  # rows at a time in 'als', so that [BATCH, H, H] fits a CPU's cache
 
 
 class Hyper(NamedTuple):
@@ -41,24 +41,20 @@ class Params(NamedTuple):
   target: base.Array  # Q_target [T, H]
 
 
-class Both(NamedTuple):
-  """One thing for each domain."""
-
-  source: base.Tree
-  target: base.Tree
-
-
 @functools.cache
 def model(
   sizes: base.Sizes, *, solver: str = 'adam', factors: int = 8, batch: int = 64
 ) -> base.Model:
-  """CMF over both domains.
+  """Returns CMF over both domains.
 
   Args:
-    sizes: of the pair.
+    sizes: numbers of users and items.
     solver: 'adam' or 'als'.
     factors: length of a user's or an item's vector, H.
-    batch: users of each domain a step, B; of 'adam'.
+    batch: users of each domain in a step of 'adam', B.
+
+  Raises:
+    ValueError: The solver is unknown.
   """
   if solver not in SOLVERS:
     raise ValueError(f'solver is {solver!r}{wording.instead(solver, SOLVERS)}')
@@ -68,12 +64,12 @@ def model(
     keys = jax.random.split(key, 3)
     tables = (0.1 * jax.random.normal(k, (n, factors)) for k, n in zip(keys, sizes))
     means = (domain.by_user.mean() for domain in (data.source, data.target))
-    return Params(*tables), Both(*(hyper.offset * mean for mean in means))
+    return Params(*tables), base.PerDomain(*(hyper.offset * mean for mean in means))
 
   def epoch(key, data):
     domains = data.source, data.target
     keys = jax.random.split(key)
-    return Both(*(d.by_user.batches(k, batch) for d, k in zip(domains, keys)))
+    return base.PerDomain(*(d.by_user.batches(k, batch) for d, k in zip(domains, keys)))
 
   make_stage = _adam_stage if solver == 'adam' else _als_stage
   predict = functools.partial(_predict, 'target')
@@ -83,7 +79,7 @@ def model(
 
 
 def trained(data, users, items):
-  """Whether the item has target ratings, and the user any."""
+  """`[B, K]` whether the item has target ratings and the user any ratings."""
   known = data.target.by_user.length + data.source.by_user.length > 0
   return known[users] & (data.target.by_item.length[items] > 0)
 
@@ -100,7 +96,7 @@ def _predict(domain, state, data):
 
 
 def _adam_stage(init, epoch) -> base.Stage:
-  """Steps along the gradient of all parameters."""
+  """Returns a stage of gradient steps on all parameters."""
 
   def loss(params, levels, visit, data, key, hyper):
     del key
@@ -112,7 +108,7 @@ def _adam_stage(init, epoch) -> base.Stage:
 
 
 def data_term(params, levels, visit, data, hyper):
-  """Weighted squared error per rating of a batch, and metrics."""
+  """Returns the weighted squared error per rating of a batch, and metrics."""
   tables, domains = (params.source, params.target), (data.source, data.target)
   (source, n_source), (target, n_target) = (
     _squared_error(params.user, table, level, domain.by_user, ids)
@@ -124,14 +120,14 @@ def data_term(params, levels, visit, data, hyper):
 
 
 def _squared_error(user, table, level, rows, ids):
-  """Of all ratings that some users gave in a domain: the sum, and how many."""
+  """Returns the sum of squared errors of a batch of users, and its expected count."""
   bias = jnp.full(table.shape[0], level, table.dtype)
   sse = sparse.squared_error(user[ids], table, bias, rows.entries(ids))
   return sse, rows.expected(ids)
 
 
 def _als_stage(init, epoch) -> base.Stage:
-  """Sweeps over users, source items and target items; an epoch is one."""
+  """Returns a stage whose epoch updates users, source items and target items."""
 
   def start(key, data, hyper, previous):
     return stages.GradientState(*init(key, data, hyper, previous), moments=())
@@ -157,17 +153,17 @@ def _als_stage(init, epoch) -> base.Stage:
 
 
 def newton_step(block, params, levels, data, hyper) -> Params:
-  """Moves one block of the parameters, with the other two held.
+  """Moves one block of the parameters, with the other two fixed.
 
-  With A = penalty I + sum w q q^T and b = sum w (y - level) q over a row's
-  ratings, the gradient at p is A p - b, and the step p + lr (A^-1 b - p).
+  With `A = penalty I + sum w q q^T` and `b = sum w (y - level) q` over a row's
+  ratings, the gradient at p is `A p - b` and the new p is `p + lr (A^-1 b - p)`.
   """
-  weights = Both(hyper.alpha, 1 - hyper.alpha)
+  weights = base.PerDomain(hyper.alpha, 1 - hyper.alpha)
   now = getattr(params, block)
   n_rows, factors = now.shape
   ridge = jnp.maximum(hyper.penalty, 1e-6) * jnp.eye(factors, factors + 1)
   system = jnp.broadcast_to(ridge, (n_rows, *ridge.shape))  # [A | b]
-  for domain, rows, table in _seen_by(block, params, data):
+  for domain, rows, table in _terms(block, params, data):
     sums = normal_equations(table, rows, getattr(levels, domain))
     system += getattr(weights, domain) * sums
 
@@ -178,18 +174,18 @@ def newton_step(block, params, levels, data, hyper) -> Params:
   return params._replace(**{block: now + hyper.lr * (best - now)})
 
 
-def _seen_by(block, params, data):
-  """Domain, ratings and vectors of all that a block's rows are fitted to."""
+def _terms(block, params, data):
+  """Returns domain, ratings and vectors of each term that a block is fitted to."""
   if block == 'user':
     return [
       (domain, getattr(data, domain).by_user, getattr(params, domain))
-      for domain in Both._fields
+      for domain in base.PerDomain._fields
     ]
   return [(block, getattr(data, block).by_item, params.user)]
 
 
 def normal_equations(table, rows, level):
-  """`[R, H, H + 1]` sums of `q [q | y - level]` over each row's ratings."""
+  """`[R, H, H + 1]` sums of `q [q | y - level]` over the ratings of each row."""
   factors = table.shape[1]
   products = (table[:, :, None] * table[:, None]).reshape(-1, factors**2)
 

@@ -1,14 +1,14 @@
 """EASE: a linear autoencoder whose items may not predict themselves.
 
-Steck 2019, eq. 8; ranking.md 5.1. With `X` the 0/1 interactions of the target,
-or of both domains as one (`config.view='merged'`), `G = X^T X` the people that
-two items share, and `P = (G + penalty I)^-1`:
+Steck 2019, eq. 8. With `X` the 0/1 interactions of the target, or of both domains
+in the merged view, `G = X^T X` the number of users that two items share, and
+`P = (G + penalty I)^-1`:
 
   minimise |X - X W|^2 + penalty |W|^2   subject to diag(W) = 0
   W_ij = -P_ij / P_jj off the diagonal,   scores = X W
 
-The minimum, which is the loss that is logged, is `sum_j (1 / P_jj - penalty)`,
-here for each cell of `X`.
+The minimum is `sum_j (1 / P_jj - penalty)`. It is the logged loss, divided by the
+number of cells of `X`.
 """
 
 import functools
@@ -29,13 +29,13 @@ class Weights(NamedTuple):
 
 @functools.cache
 def model(sizes: base.Sizes) -> base.Model:
-  """EASE of the target domain; it has no settings.
+  """Returns EASE of the target domain; it has no shape settings.
 
   Args:
-    sizes: of the pair.
+    sizes: numbers of users and items.
 
   Raises:
-    ValueError: there are too many items for a matrix of all pairs.
+    ValueError: A matrix of all pairs of items would not fit in memory.
   """
   least_squares.check_size('ease', sizes.target)
 

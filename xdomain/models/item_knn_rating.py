@@ -1,20 +1,20 @@
-"""Item-item nearest neighbours: how did this user like what is most alike?
+"""Item-item nearest neighbours on ratings, around the bias model.
 
-Sarwar et al. 2001; Koren 2010, eq. 3, on the target domain. With `r_ui` what
-the bias model leaves of a rating, and sums over the users `C` of both items:
+Sarwar et al. 2001; Koren 2010, eq. 3, on the target domain. With `r_ui` the
+residual of the bias model, and sums over the users `C` of both items:
 
   rho_ij  = sum r_ui r_uj / sqrt(sum r_ui^2 sum r_uj^2)
   s_ij    = rho_ij (|C| - 1) / (|C| - 1 + shrink)
   yhat_ui = mean + b_u + b_i + sum_{j in N} s_ij r_uj / sum_{j in N} s_ij
 
 `N` are the most similar of the items that the user rated. Only positive
-similarities count; where there are none, the bias model predicts. The shrinkage
-is of Koren and Bell 2011, where one common user says nothing; Koren 2010 has
-`|C|` for `|C| - 1`.
+similarities count; without any, the bias model predicts. The shrinkage is that of
+Koren and Bell 2011, in which one common user is no evidence; Koren 2010 has `|C|`
+for `|C| - 1`.
 
 There are two stages: the bias model, and one pass over the items, whose step
-compares a block of items with all. Each item keeps its nearest only, so
-nothing of size items x items is stored.
+compares a block of items with all items. Each item stores its nearest neighbours
+alone, so nothing of size items x items is stored.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from xdomain import base
 from xdomain.models import bias
 from xdomain.ops import sparse
 
-IN_FLIGHT = 1 << 22  # Similarities that are read at a time.
+IN_FLIGHT = 1 << 22  # similarities that are read at a time
 
 
 class Hyper(NamedTuple):
@@ -46,13 +46,13 @@ class Neighbours(NamedTuple):
 def model(
   sizes: base.Sizes, *, neighbours: int = 20, kept: int = 1000, batch: int = 128
 ) -> base.Model:
-  """Nearest neighbours on the target domain.
+  """Returns nearest neighbours on the target domain.
 
   Args:
-    sizes: of the pair.
-    neighbours: the most rated items that a prediction averages.
-    kept: how many others each item remembers; all of them is exact.
-    batch: items a step, B.
+    sizes: numbers of users and items.
+    neighbours: the largest number of rated items that a prediction averages.
+    kept: similar items that each item stores; all of them is exact.
+    batch: items of a step, B.
   """
   kept = min(kept, sizes.target)
   floor = bias.model(sizes)
@@ -73,7 +73,7 @@ def model(
       item=state.item.at[visit].set(item, mode='drop'),
       similarity=state.similarity.at[visit].set(nearest, mode='drop'),
     )
-    loss = jnp.mean(rest.value**2)  # What the neighbours are to explain.
+    loss = jnp.mean(rest.value**2)  # what is left for the neighbours to explain
     return state, {'loss': loss, 'ratings': rest.expected(visit)}
 
   def predict(state, data):
@@ -86,13 +86,13 @@ def model(
 
 
 def residuals(baseline, by_item):
-  """The same rows with what a baseline leaves of the values."""
-  said = baseline(by_item.column, by_item.row[:, None])[:, 0]
-  return dataclasses.replace(by_item, value=by_item.value - said)
+  """Returns the rows with residuals from a baseline in place of ratings."""
+  predicted = baseline(by_item.column, by_item.row[:, None])[:, 0]
+  return dataclasses.replace(by_item, value=by_item.value - predicted)
 
 
 def similarities(rest, ids, shrink):
-  """`[B, T]` similarities of some items to the others, 0 where not positive.
+  """`[B, T]` similarities of a batch of items to all, 0 where not positive.
 
   Args:
     rest: residuals by item, `[T, U]`.
@@ -120,26 +120,24 @@ def similarities(rest, ids, shrink):
 
 
 def _score(state, data, baseline, neighbours, users, items):
-  """Predictions for users `[B]` and items `[B, K]`."""
+  """`[B, K]` predictions for users `[B]` and items `[B, K]`."""
   rows = data.target.by_user
   slots = jnp.arange(max(1, rows.lengths.falling[0]))
 
-  def shift(asked):
-    user, items = asked
+  def shift(query):
+    user, items = query
     ids = jnp.where(slots < rows.length[user], rows.start[user] + slots, rows.n_entries)
     rated = rows.events(ids)
-    liking = rated.value - baseline(user[None], rated.column[None])[0]
-    nothing = jnp.zeros(rows.n_columns)
-    taste = nothing.at[rated.column].add(rated.weight * liking)
-    seen = nothing.at[rated.column].add(rated.weight)
+    residual = rated.value - baseline(user[None], rated.column[None])[0]
+    zeros = jnp.zeros(rows.n_columns)
+    residuals_of_user = zeros.at[rated.column].add(rated.weight * residual)
+    seen = zeros.at[rated.column].add(rated.weight)
     near = state.item[items]  # [K, kept]
     similarity = state.similarity[items] * seen[near]
     nearest = jnp.cumsum(similarity > 0, axis=1) <= neighbours
     weight = similarity * nearest
     total = jnp.maximum(jnp.sum(weight, axis=1), 1e-6)
-    return jnp.sum(weight * taste[near], axis=1) / total
+    return jnp.sum(weight * residuals_of_user[near], axis=1) / total
 
-  together = max(1, IN_FLIGHT // (items.shape[1] * state.item.shape[1]))
-  return baseline(users, items) + jax.lax.map(
-    shift, (users, items), batch_size=together
-  )
+  batch = max(1, IN_FLIGHT // (items.shape[1] * state.item.shape[1]))
+  return baseline(users, items) + jax.lax.map(shift, (users, items), batch_size=batch)

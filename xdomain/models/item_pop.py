@@ -1,10 +1,9 @@
-"""ItemPop: what most people have is what everybody is told.
+"""ItemPop: recommends the most popular items to every user.
 
-The floor of every ranking (Cremonesi, Koren and Turrin 2010, section 4.1;
-ranking.md 5.1): the score of an item is the number of target users with it in
-training, the same for all who ask, whether they are new or not. It has nothing
-to choose. The loss that is logged is the entropy of the items' popularity, in
-nats.
+The floor of every ranking (Cremonesi, Koren and Turrin 2010, section 4.1). The
+score of an item is the number of target users with a training interaction, the
+same for every user, cold-start users included. There is nothing to tune. The
+logged loss is the entropy of the items' shares, in nats.
 """
 
 import functools
@@ -17,7 +16,7 @@ from xdomain import base
 
 
 class Hyper(NamedTuple):
-  """There are none."""
+  """No hyper-parameters."""
 
 
 class Popularity(NamedTuple):
@@ -26,7 +25,7 @@ class Popularity(NamedTuple):
 
 @functools.cache
 def model(sizes: base.Sizes) -> base.Model:
-  """The popularity model; it has no settings."""
+  """Returns the popularity model; it has no shape settings."""
 
   def init(key, data, hyper, previous):
     del key, data, hyper, previous

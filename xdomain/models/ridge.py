@@ -1,15 +1,15 @@
-"""Ridge regression from what people like in the source to the target.
+"""Ridge regression from a user's source positives to the target's items.
 
-Hoerl and Kennard 1970, as Sedhain et al. 2017 recommend to new people, but of
-full rank; ranking.md 8.6. With `R_S` and `R_T` the 0/1
-interactions of the people who have any in the target:
+Hoerl and Kennard 1970; Sedhain et al. 2017 use a low-rank form of it for
+cold-start users. With `R_S` and `R_T` the 0/1 interactions of the users with
+positives in the target:
 
   B = (R_S^T R_S + penalty I)^-1 R_S^T R_T,   scores of u = r_S,u B
 
-A person is known by their source alone, so it answers new people as well as
-others. Who has nothing in the target is no row of the regression: that they
-like nothing there is not known. The loss that is logged is the minimum of
-`|R_T - R_S B|^2 + penalty |B|^2`, for each cell of `R_T`.
+Every user is scored from the source alone, so cold-start users need no special
+case. A user without positives in the target is no row of the regression, because
+such a user's target preferences are unknown rather than zero. The logged loss is
+the minimum of `|R_T - R_S B|^2 + penalty |B|^2` per cell of `R_T`.
 """
 
 import functools
@@ -30,13 +30,13 @@ class Weights(NamedTuple):
 
 @functools.cache
 def model(sizes: base.Sizes) -> base.Model:
-  """Ridge regression from the source to the target; it has no settings.
+  """Returns ridge regression from source to target; it has no shape settings.
 
   Args:
-    sizes: of the pair.
+    sizes: numbers of users and items.
 
   Raises:
-    ValueError: there are too many source items for a matrix of all pairs.
+    ValueError: A matrix of all pairs of source items would not fit in memory.
   """
   least_squares.check_size('ridge', sizes.source)
 

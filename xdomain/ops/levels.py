@@ -1,7 +1,7 @@
-"""Ratings as `K` levels, for models with a softmax over rating values.
+"""Ratings as K levels, for models with a softmax over rating values.
 
-Tables are `[n, K, F]`, a row for each level of each column. As in `ops.sparse`,
-what is computed is proportional to the observed entries, and no `[P, K, F]`
+Tables are `[n, K, F]`: one row for each level of each column. As in `ops.sparse`,
+the cost is proportional to the number of observed entries, and no `[P, K, F]`
 array is built.
 """
 
@@ -16,14 +16,14 @@ from xdomain.ops import sparse
 
 
 class Scale(NamedTuple):
-  """The rating values: `lowest`, `lowest + step`, and so on, `K` of them."""
+  """The K rating values `lowest`, `lowest + step`, ..."""
 
   levels: int = 5
   lowest: float = 1.0
   step: float = 1.0
 
   def level(self, value):
-    """The level `0..K-1` whose rating is nearest to a value, int32."""
+    """The levels `0..K-1` whose ratings are nearest to the values, int32."""
     nearest = jnp.round((value - self.lowest) / self.step)
     return jnp.clip(nearest, 0, self.levels - 1).astype(jnp.int32)
 
@@ -34,17 +34,17 @@ class Scale(NamedTuple):
 
 
 def smoothed_log_frequencies(column, level, shape, strength=5.0):
-  """How often each level was seen in a column, shrunk to how often in all.
+  """`[n, K]` log frequencies of each level in a column, shrunk to those in all.
 
   Args:
     column: `[E]` column ids.
     level: `[E]` levels.
     shape: `(n, K)`.
-    strength: a, as many entries does the prior weigh as.
+    strength: weight of the prior in entries, a.
 
   Returns:
-    `[n, K]` values `log((n_jk + a p_k) / (n_j + a))`, where `p` are the
-    frequencies in all columns, each level seen once more.
+    `log((n_jk + a p_k) / (n_j + a))`, where `p` are the frequencies in all
+    columns after one more entry of each level.
   """
   chex.assert_equal_shape([column, level])
   count = jnp.zeros(shape).at[column, level].add(1)
@@ -55,13 +55,13 @@ def smoothed_log_frequencies(column, level, shape, strength=5.0):
 
 
 def gather_sum(table, entries, level, n_rows):
-  """`[n_rows, F]` sums of `table[column, level]` over the entries of a row.
+  """`[n_rows, F]` sums of `table[column, level]` over the entries of each row.
 
   Args:
     table: `[n, K, F]`.
-    entries: `P` slots; a weight may be 0 where an entry is not to count.
+    entries: P slots; an entry of weight 0 is left out.
     level: `[P]`.
-    n_rows: the number of rows of the batch, static.
+    n_rows: number of rows of the batch, static.
   """
   chex.assert_rank(table, 3)
   chex.assert_equal_shape([entries.column, level])
@@ -79,7 +79,7 @@ def products(hidden, table, entries):
   Args:
     hidden: `[B, F]`.
     table: `[n, K, F]`.
-    entries: `P` slots; values and weights are not used.
+    entries: P slots; values and weights are not read.
   """
   chex.assert_rank([hidden, table], [2, 3])
 

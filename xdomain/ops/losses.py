@@ -5,7 +5,10 @@ import jax.numpy as jnp
 
 
 def binary_cross_entropy(logit, label):
-  """`-label log s(logit) - (1 - label) log(1 - s(logit))`, elementwise."""
+  """`-label log s(logit) - (1 - label) log(1 - s(logit))`, elementwise.
+
+  `s` is the logistic function; the shapes broadcast.
+  """
   return jax.nn.softplus(logit) - label * logit
 
 
@@ -13,12 +16,12 @@ def binary_cross_entropy(logit, label):
 def ridge(tree, strength):
   """0, with the gradient of `strength` times the sum of all squares.
 
-  The value of a penalty on large tables is a pass over memory in every step,
-  which nobody reads; its gradient is all that trains.
+  The value of a penalty on large tables would cost a pass over memory in every
+  step; training needs its gradient alone.
 
   Args:
-    tree: arrays.
-    strength: a scalar, which may be traced.
+    tree: arrays, or a tree of them.
+    strength: a scalar or an array that broadcasts against each leaf; may be traced.
   """
   del tree, strength
   return jnp.float32(0)

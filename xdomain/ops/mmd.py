@@ -1,13 +1,13 @@
-"""How far apart two samples are: maximum mean discrepancies (SharedVAE eq. 9).
+"""Maximum mean discrepancies: distances of two samples (SharedVAE, eq. 9).
 
-Every measure is `(x [B, Z], y [B, Z], weight [B]) -> scalar`, where row `b` of
-both samples is one user and the weight is 1 for a user and 0 for padding. A
-padded batch measures what it would without its padding.
+Every measure is `(x [B, Z], y [B, Z], weight [B]) -> scalar`. Row b of both samples
+belongs to one user; the weight is 1 for a user and 0 for padding, which changes no
+value.
 
-The kernel is a mean of five Gaussians around a bandwidth that follows the batch
-(Gretton et al. 2012; Long et al. 2015, DAN, sum them instead). With a fixed
-bandwidth nothing attracts two samples once they are far apart; with a gradient
-through it, the loss would fall by spreading the samples out.
+The kernel is the mean of five Gaussians around a bandwidth that follows the batch
+(Gretton et al. 2012; Long et al. 2015, DAN, add them instead). With a fixed
+bandwidth, samples that are far apart no longer attract each other. With a gradient
+through the bandwidth, the loss would fall by spreading the samples.
 """
 
 import chex
@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 WIDTHS = 0.25, 0.5, 1, 2, 4  # in bandwidths
-FLOOR = 1e-6  # of the bandwidth, where all points coincide
+FLOOR = 1e-6  # of the bandwidth, for points that coincide
 
 
 def median_distance(squared, weight):
-  """The median squared distance of two different real points; exact.
+  """The exact median squared distance of two different real points.
 
   Args:
     squared: `[N, N]` squared distances.
@@ -37,10 +37,10 @@ def median_distance(squared, weight):
 
 
 def _smallest(values, k):
-  """The `k`-th smallest, from 0, of values of at least 0.
+  """The k-th smallest value, counted from 0; values must not be negative.
 
-  Bit by bit, since such floats are in the order of their bits: 30 times as
-  fast as sorting the distances of a batch of 128 users.
+  The bits of such floats sort like the floats, so the result is found bit by bit:
+  30 times as fast as sorting the distances of a batch of 128 users.
   """
   size = jnp.finfo(values.dtype).bits
   pattern = jax.lax.bitcast_convert_type(values, f'int{size}')
@@ -60,7 +60,7 @@ def mean_distance(squared, weight):
 
 
 def biased(x, y, weight, *, bandwidth=median_distance):
-  """Squared discrepancy with all pairs, at least 0 and at most 2.
+  """The biased squared discrepancy, over all pairs; at least 0 and at most 2.
 
   Gretton et al. 2012, eq. 5.
 
@@ -68,7 +68,7 @@ def biased(x, y, weight, *, bandwidth=median_distance):
     x: `[B, Z]`.
     y: `[B, Z]`.
     weight: `[B]`.
-    bandwidth: of the kernel, from `squared [2B, 2B]` and `weight [2B]`.
+    bandwidth: the kernel's bandwidth from `squared [2B, 2B]` and `weight [2B]`.
   """
   kernel = _kernel(x, y, weight, bandwidth)
   share = weight / jnp.maximum(jnp.sum(weight), 1)
@@ -77,9 +77,10 @@ def biased(x, y, weight, *, bandwidth=median_distance):
 
 
 def unbiased(x, y, weight, *, bandwidth=median_distance):
-  """Without the pairs of a point and itself: it may be negative.
+  """The unbiased squared discrepancy; it may be negative.
 
-  Gretton et al. 2012, eq. 3; between the samples a user's own pair counts.
+  Gretton et al. 2012, eq. 3: without the pairs of a point with itself. Between the
+  samples, the pair of a user's two points counts.
   """
   n = weight.shape[0]
   kernel = _kernel(x, y, weight, bandwidth)
@@ -93,16 +94,16 @@ def unbiased(x, y, weight, *, bandwidth=median_distance):
 
 
 def linear_time(x, y, weight, *, bandwidth=median_distance):
-  """The unbiased mean over disjoint pairs of users: noisier.
+  """The mean over disjoint pairs of users: unbiased, linear in B, but noisier.
 
-  Gretton et al. 2012, lemma 14. Users are paired in their order, which has to
-  be random for that; those of a balanced batch are of falling activity, and
-  what differs with it is measured too. An odd one is left over. Linear but for
-  the bandwidth.
+  Gretton et al. 2012, lemma 14. Users are paired in the order of the batch, which
+  has to be random: a balanced batch is sorted by activity, so that differences by
+  activity would be measured as well. An odd user is left out. The bandwidth is
+  still quadratic.
   """
   n = weight.shape[0]
   kernel = _kernel(x, y, weight, bandwidth)
-  order = jnp.argsort(weight <= 0)  # Real ones first, stable.
+  order = jnp.argsort(weight <= 0)  # real users first; stable
   one, two = order[: n - 1 : 2], order[1::2]
   h = kernel[one, two] + kernel[n + one, n + two]
   h -= kernel[one, n + two] + kernel[two, n + one]
@@ -111,20 +112,20 @@ def linear_time(x, y, weight, *, bandwidth=median_distance):
 
 
 def linear_kernel(x, y, weight):
-  """Squared distance of the means: the kernel is the dot product."""
+  """The squared distance of the means: the discrepancy of the linear kernel."""
   return jnp.sum(_mean(x - y, weight) ** 2)
 
 
 def paired_l2(x, y, weight):
-  """Mean squared distance of a user's two points: SharedVAE's published code.
+  """The mean squared distance of a user's two points, as in SharedVAE's code.
 
-  It is no discrepancy of distributions, and no mean over latents.
+  It compares users, not distributions, and adds over latents.
   """
   return _mean(jnp.sum((x - y) ** 2, axis=1), weight)
 
 
 def _kernel(x, y, weight, bandwidth):
-  """`[2B, 2B]` means of `exp(-d / (c s))` over widths `c`, bandwidth `s`."""
+  """`[2B, 2B]` means of `exp(-d / (c s))` over widths c, for bandwidth s."""
   chex.assert_rank([x, y, weight], [2, 2, 1])
   chex.assert_equal_shape([x, y])
   squared = _squared_distances(jnp.concatenate([x, y]))
@@ -134,19 +135,19 @@ def _kernel(x, y, weight, bandwidth):
 
 
 def _squared_distances(points):
-  """`[N, N]`, clamped at 0: rounding makes some negative."""
+  """`[N, N]` squared distances, clamped at 0 against rounding."""
   norm = jnp.sum(points**2, axis=1)
   product = jnp.matmul(points, points.T, precision='highest')
   return jnp.maximum(norm[:, None] + norm - 2 * product, 0)
 
 
 def _different(weight):
-  """`[N, N]` weights of pairs of two different points."""
+  """`[N, N]` weights of pairs of different points."""
   same = jnp.eye(weight.shape[0], dtype=weight.dtype)
   return jnp.outer(weight, weight) * (1 - same)
 
 
 def _mean(values, weight):
-  """The mean over rows with a weight."""
+  """The weighted mean over rows."""
   total = jnp.matmul(weight, values, precision='highest')
   return total / jnp.maximum(jnp.sum(weight), 1)

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def reverse_gradient(x, strength):
-  """Identity going forward; gradients come back times `-strength`.
+  """Returns `x`; its gradient is multiplied by `-strength` on the way back.
 
   Args:
     x: an array or a tree of arrays.
-    strength: a scalar, which may be traced; DARec's mu.
+    strength: a scalar, DARec's mu; may be traced.
   """
-  del strength  # Only the backward pass uses it.
+  del strength  # The backward pass alone uses it.
   return x
 
 

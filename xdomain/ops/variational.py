@@ -6,18 +6,18 @@ import chex
 import jax
 import jax.numpy as jnp
 
-# On a CPU, a table that does not fit its cache is read once instead of twice
-# where the items are walked in blocks that do. 256 to 1024 items a block took
-# the same time; tables of 8 MB were faster whole, those of 20 MB in blocks.
-# An accelerator wants all items at once.
+# On a CPU, blocks of items that fit the cache let a large table be read once
+# instead of twice. Blocks of 256 to 1024 items took the same time; tables of 8 MB
+# were faster whole, tables of 20 MB in blocks. An accelerator is fastest with all
+# items at once.
 CHUNK = {'cpu': 512}
 CACHE = 1 << 24
 
 
 def kl_to_standard_normal(mean, logvar):
-  """`[B]` divergences of `N(mean, exp(logvar))` from `N(0, I)`.
+  """`[B]` Kullback-Leibler divergences of `N(mean, exp(logvar))` from `N(0, I)`.
 
-  Kingma and Welling 2014, appendix B: a sum over the latents.
+  Kingma and Welling 2014, appendix B; a sum over the latents.
 
   Args:
     mean: `[B, Z]`.
@@ -28,26 +28,23 @@ def kl_to_standard_normal(mean, logvar):
 
 
 def reconstruction(hidden, table, bias, entries, beta, weight, *, chunk=None):
-  """Cross entropy over all items, positives weighted `1 + beta`.
+  """Scalar cross entropy over all items, with weight `1 + beta` on positives.
 
-  SharedVAE eq. 8, in the logits `l = hidden @ table.T + bias`, with `s` the
+  SharedVAE, eq. 8, in the logits `l = hidden @ table.T + bias`, with `s` the
   softplus: `sum_b weight_b (sum_j s(l_bj) + sum_positives beta s(-l) - l)`.
-  Value and gradients take one pass over the items. What is data (`entries`,
-  `beta`, `weight`) has no gradient. Reverse mode only.
+  Value and gradients take one pass over the items. `entries`, `beta` and `weight`
+  are data and have no gradient. Reverse mode only.
 
   Args:
     hidden: `[B, H]` the last hidden layer of the batch.
     table: `[n, H]` output weights, a row for each item.
     bias: `[n]` output bias.
-    entries: the positives of the batch, each once, `P` slots; the weight says
-      which are real, the value is not read.
+    entries: the positives of the batch, each once, P slots; weight 0 marks
+      padding, values are not read.
     beta: extra weight of the positives; may be traced.
-    weight: `[B]` 1 for a user, 0 for padding.
-    chunk: at most `[B, chunk]` logits are held at a time; by default all, or
-      what suits the cache.
-
-  Returns:
-    The scalar sum over users.
+    weight: `[B]` weight of each user, 0 for padding.
+    chunk: at most `[B, chunk]` logits are held at a time; by default all, or as
+      many as suit a CPU's cache.
   """
   chex.assert_rank([hidden, table, bias, weight], [2, 2, 1, 1])
   chex.assert_equal_shape(entries)
@@ -57,7 +54,7 @@ def reconstruction(hidden, table, bias, entries, beta, weight, *, chunk=None):
 
 
 def _default_chunk(table):
-  """All items, unless the table is too large for a CPU's cache."""
+  """Number of items at a time: all, unless the table exceeds a CPU's cache."""
   if table.size * table.dtype.itemsize <= CACHE:
     return table.shape[0]
   return CHUNK.get(jax.default_backend(), table.shape[0])
@@ -92,7 +89,7 @@ def _forward(hidden, table, bias, entries, beta, weight, chunk):
 
 
 def _blocks(body, n, size, carry):
-  """Folds `body(start, size, carry)` over `0..n-1`; the last may be smaller."""
+  """Folds `body(start, size, carry)` over `0..n-1`; the last block may be smaller."""
   if n <= size:
     return body(0, n, carry)
   rest = n % size
@@ -103,7 +100,7 @@ def _blocks(body, n, size, carry):
 
 
 def _inside(entries, start, size):
-  """The entries of some columns, counted from `start`; others weigh 0."""
+  """The entries with columns counted from `start`; others get weight 0."""
   column = entries.column - start
   clipped = jnp.clip(column, 0, size - 1)
   weight = jnp.where(column == clipped, entries.weight, 0)
@@ -111,7 +108,7 @@ def _inside(entries, start, size):
 
 
 def _cross_entropy(logit, entries, beta, weight):
-  """The value of a block of items, and its gradient for the logits."""
+  """Returns the loss of a block of items, and its gradient by the logits."""
   at = entries.segment, entries.column
   scale = entries.weight * weight[entries.segment]  # [P]
   positive = logit[at]
@@ -124,7 +121,7 @@ def _cross_entropy(logit, entries, beta, weight):
 
 
 def _softplus(x):
-  """Softplus and its derivative the sigmoid, of one exponential."""
+  """Softplus and its derivative, the sigmoid, from one exponential."""
   small = jnp.exp(-jnp.abs(x))
   value = jnp.maximum(x, 0) + jnp.log1p(small)
   return value, jnp.where(x >= 0, 1, small) / (1 + small)
