@@ -3,14 +3,14 @@ r"""U-AutoRec and I-AutoRec on the target domain alone.
 python -m experiments.main --config=configs/autorec.py:item
 python -m experiments.main --config=configs/autorec.py:user
 
-Half a minute on two CPU cores; expect test RMSE .848 (item) and .889 (user) on
-the MovieLens pair.
+Half a minute on two CPU cores. Expected test RMSE on the MovieLens pair: .848 (item)
+and .889 (user).
 """
 
 from configs import common
 
 SEARCH = dict(hyper=dict(alpha=(5e-5, 1e-4, 2e-4, 4e-4), offset=(0.0, 1.0)))
-# The best of it, on MovieLens, seed 0, by validation RMSE.
+# The best of SEARCH on MovieLens, seed 0, by validation RMSE.
 SELECTED = {
   'item': dict(alpha=2e-4, offset=1.0),
   'user': dict(alpha=1e-4, offset=0.0),

@@ -2,7 +2,7 @@ r"""CDTF: users, items and domains factorised together.
 
 python -m experiments.main --config=configs/cdtf.py
 
-Half a minute on two CPU cores; expect test RMSE .865 on the MovieLens pair.
+Half a minute on two CPU cores. Expected test RMSE on the MovieLens pair: .865.
 """
 
 from configs import common
@@ -11,8 +11,8 @@ SEARCH = dict(
   hyper=dict(source=(0.3, 1.0), lambda_a=(50.0, 5000.0)),
   model=dict(factors=(6, 8)),
 )
-# The best of it, on MovieLens, seed 0, by validation RMSE; the other penalties
-# are the authors'.
+# The best of SEARCH on MovieLens, seed 0, by validation RMSE; the other penalties
+# are those of the authors.
 FACTORS, SELECTED = 8, dict(source=1.0, lambda_a=5000.0)
 
 
@@ -27,5 +27,5 @@ def get_config(arg=None):
     **common.length(arg),
   )
   if not arg.quick and not arg.full:
-    config.epochs = 150  # They are short, and no step has a rate to raise.
+    config.epochs = 150  # epochs are short, and there is no learning rate to raise
   return config

@@ -3,8 +3,8 @@ r"""CMF over both domains, by gradient or by alternating least squares.
 python -m experiments.main --config=configs/cmf.py:adam
 python -m experiments.main --config=configs/cmf.py:als
 
-Half a minute on two CPU cores; expect test RMSE .859 (adam) and .858 (als) on
-the MovieLens pair.
+Half a minute on two CPU cores. Expected test RMSE on the MovieLens pair: .859 (adam)
+and .858 (als).
 """
 
 from configs import common
@@ -13,7 +13,7 @@ SEARCH = dict(
   hyper=dict(alpha=(0.3, 0.5), penalty=(3.0, 5.0)),
   model=dict(factors=(8, 12)),
 )
-# The best of it with either solver, on MovieLens, seed 0, by validation RMSE.
+# The best of SEARCH with either solver on MovieLens, seed 0, by validation RMSE.
 FACTORS, SELECTED = 8, dict(alpha=0.5, penalty=3.0)
 
 

@@ -3,16 +3,17 @@ r"""CoNet for ratings, on both domains.
 python -m experiments.main --config=configs/conet_rating.py
 python -m experiments.main --config=configs/conet_rating.py:random
 
-'random' is the authors' pairing, the default a source rating of the same user.
+The default pairs each target rating with a source rating of the same user; 'random' is
+the authors' pairing.
 
-A minute on two CPU cores; expect test RMSE .868 (user) and .869 (random) on the
-MovieLens pair.
+A minute on two CPU cores. Expected test RMSE on the MovieLens pair: .868 (user) and
+.869 (random).
 """
 
 from configs import common
 
 SEARCH = dict(hyper=dict(lr=(1e-3, 3e-3), l1=(0.01, 0.1), l2=(2e-4, 3e-4)))
-# The best of it, on MovieLens (results/searches); of random, in a sweep of it.
+# The best of SEARCH on MovieLens (results/searches); for random, of a sweep.
 SELECTED = {
   'user': dict(lr=3e-3, l2=2e-4, l1=0.01),
   'random': dict(lr=3e-3, l2=3e-4, l1=0.01),

@@ -4,9 +4,9 @@ python -m experiments.main --config=configs/darec.py:item
 python -m experiments.main --config=configs/darec.py:user
 python -m experiments.main --config=configs/darec.py:item,pair=3   # Amazon
 
-A minute or two on two CPU cores; expect test RMSE .878 (item) and .889
-(user) on the MovieLens pair. The paper's Table 2 is of the Amazon pairs, for
-example .9665 for I-DARec on pair 1 with 80 % of the ratings for training.
+One to two minutes on two CPU cores. Expected test RMSE on the MovieLens pair: .878
+(item) and .889 (user). The paper's Table 2 has the Amazon pairs, for example .9665 for
+I-DARec on pair 1 with 80 % of the ratings for training.
 """
 
 from configs import autorec, bias, common
@@ -15,7 +15,7 @@ SEARCH = {
   'item': dict(hyper=dict(lam=(3e-5, 3e-4), beta=(0.01, 0.1), mu=(0.01, 0.1))),
   'user': dict(hyper=dict(lam=(1e-5, 1e-4), mu=(0.01, 0.1), offset=(0.0, 1.0))),
 }
-# The best of them, on MovieLens (results/searches); the AutoRecs as in
+# The best of SEARCH on MovieLens (results/searches); the AutoRecs are those of
 # configs/autorec.py.
 SELECTED = {
   'item': dict(

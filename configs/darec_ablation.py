@@ -1,8 +1,8 @@
-r"""What the parts of DARec are worth.
+r"""Ablation of DARec: without its classifier, and without the source.
 
 python -m experiments.table --config=configs/darec_ablation.py
 
-On the MovieLens pair, an hour on two CPU cores.
+On the MovieLens pair. One hour on two CPU cores.
 """
 
 from configs import autorec, common, darec

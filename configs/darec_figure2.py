@@ -3,8 +3,8 @@ r"""Figure 2 of DARec: RMSE against the width of the embeddings.
 python -m experiments.table --config=configs/darec_figure2.py
 python -m experiments.table --config=configs/darec_figure2.py:amazon   # pair 1
 
-On the MovieLens pair by default, two hours on two CPU cores. The other settings
-are those chosen at a width of 500.
+On the MovieLens pair by default. Two hours on two CPU cores. The other settings are
+those chosen at a width of 500.
 """
 
 from configs import common, darec

@@ -1,9 +1,9 @@
-r"""Figure 3 of DARec: beside methods that read the target domain alone.
+r"""Figure 3 of DARec: RMSE beside methods that read the target alone.
 
 python -m experiments.table --config=configs/darec_figure3.py
 python -m experiments.table --config=configs/darec_figure3.py:amazon
 
-On the MovieLens pair by default, two hours on two CPU cores. The paper's figure
+On the MovieLens pair by default. Two hours on two CPU cores. The paper's figure
 prints no numbers.
 """
 

@@ -1,10 +1,9 @@
-r"""Table 1 of DARec: how large the pairs are.
+r"""Table 1 of DARec: counts of users, items and ratings.
 
 python -m experiments.table --config=configs/darec_table1.py
 python -m experiments.table --config=configs/darec_table1.py:amazon
 
-The MovieLens pair by default, which stands in for the paper's four; those are
-`:amazon`.
+The MovieLens pair by default; `:amazon` counts the paper's four pairs.
 """
 
 from configs import common

@@ -1,12 +1,12 @@
-r"""Table 2 of DARec: RMSE on the target, beside the cross-domain methods.
+r"""Table 2 of DARec: RMSE on the target beside the cross-domain methods.
 
 python -m experiments.table --config=configs/darec_table2.py
 python -m experiments.table --config=configs/darec_table2.py:amazon
 python -m experiments.table --config=configs/darec_table2.py:tables \
   --config.data.source=films.csv --config.data.target=books.csv
 
-On the MovieLens pair by default, an hour on two CPU cores; the paper's numbers
-are of the Amazon pairs, whose files `:amazon` asks for.
+On the MovieLens pair by default. One hour on two CPU cores. The paper's numbers are for
+the Amazon pairs; `:amazon` needs their files.
 """
 
 from configs import (
@@ -33,8 +33,8 @@ BESIDE = {  # not in the paper's table
   'U-AutoRec': (autorec, 'user'),
   'I-AutoRec': (autorec, 'item'),
 }
-# What is searched on other data than MovieLens: the ranges of the paper and of
-# the methods' authors, 16 trials drawn for each method.
+# Search spaces on data other than MovieLens: the ranges of the paper and of the
+# methods' authors, with 16 trials drawn for each method.
 DAREC = dict(
   lam=(1e-6, 1e-5, 1e-4, 1e-3),
   beta=(0.01, 0.1, 1.0),

@@ -3,9 +3,9 @@ r"""FM-CDCF: a factorisation machine with the user's source ratings as features.
 python -m experiments.main --config=configs/fm_cdcf.py
 python -m experiments.main --config=configs/fm_cdcf.py:adam
 
-Sampled, as libFM does it, or one point found along the gradient: two minutes
-and half a minute on two CPU cores; expect test RMSE .844 and .855 on the
-MovieLens pair.
+The default samples the posterior, as libFM does; 'adam' finds one point by gradients.
+Two minutes and half a minute on two CPU cores. Expected test RMSE on the MovieLens
+pair: .844 and .855.
 """
 
 from configs import common
@@ -20,8 +20,8 @@ SEARCH = {
     model=dict(factors=(8, 16)),
   ),
 }
-# The best of them, on MovieLens (results/searches); the sampler is not given
-# more factors, of which 32 take twice the time.
+# The best of SEARCH on MovieLens (results/searches). More factors were not tried for
+# the sampler: 32 take twice the time.
 FACTORS, CENTRE = 16, 1.0
 
 
@@ -37,7 +37,7 @@ def mcmc(arg):
     hyper=dict(centre=CENTRE, spread=0.1),
     search=SEARCH['mcmc'],
     data=common.data_block(arg),
-    epochs=200,  # Sweeps; those before the last 100 are not averaged.
+    epochs=200,  # sweeps, of which the last 100 are averaged
     every=10,
     patience=20,
     name='fm_cdcf',
@@ -59,7 +59,7 @@ def adam(arg):
     name='fm_cdcf_adam',
   )
   if not arg.quick and not arg.full:
-    config.epochs = 200  # They are short, and a low rate does better.
+    config.epochs = 200  # epochs are short, and a low learning rate is better
   if arg.quick:
     config.model.update(factors=8, batch=32)
     config.hyper.lr = 1e-2

@@ -1,20 +1,20 @@
-r"""Implicit ALS, on both domains as one.
+r"""Implicit ALS on both domains merged.
 
 python -m experiments.main --config=configs/ials.py
 python -m experiments.main --config=configs/ials.py:alone
 python -m experiments.main --config=configs/ials.py:cold
 
-Half a minute on two CPU cores; expect test HR@10 .786 and NDCG@10 .524 on
-MovieLens.
+Half a minute on two CPU cores. Expected test HR@10 and NDCG@10 on MovieLens: .786 and
+.524.
 """
 
 from configs import common
 
 SEARCH = dict(hyper=dict(alpha=(1.0, 4.0, 10.0, 30.0), penalty=(10.0, 30.0)))
-# Of people who are new, the target's zeros are taken for dislike.
+# A cold-start user's zeros in the target count as dislike, so confidence is lower.
 COLD_SEARCH = dict(hyper=dict(alpha=(1.0, 4.0), penalty=(30.0, 100.0, 300.0, 1000.0)))
-# The best of them, on MovieLens, seed 0, by validation NDCG@10; of people who
-# are new, after at most 6 epochs, every other one validated.
+# The best of either on MovieLens, seed 0, by validation NDCG@10; for cold-start users
+# after at most 6 epochs, every second one validated.
 ALPHA, COLD_ALPHA, PENALTY = 4.0, 1.0, 30.0
 
 

@@ -1,20 +1,20 @@
-r"""Item-item nearest neighbours by cosine, on both domains as one.
+r"""Item-item nearest neighbours by cosine, on both domains merged.
 
 python -m experiments.main --config=configs/item_knn.py
 python -m experiments.main --config=configs/item_knn.py:alone
 python -m experiments.main --config=configs/item_knn.py:cold
 
-Seconds on two CPU cores; expect test HR@10 .698 and NDCG@10 .410 on MovieLens.
+Seconds on two CPU cores. Expected test HR@10 and NDCG@10 on MovieLens: .698 and .410.
 """
 
 from configs import common
 
 SEARCH = dict(
   hyper=dict(shrink=(0.0, 10.0, 30.0, 100.0)),
-  model=dict(neighbours=(200, 2562)),  # 2562: all, on MovieLens
+  model=dict(neighbours=(200, 2562)),  # 2562 are all items of MovieLens
 )
-# The best of it, on MovieLens, seed 0, by validation NDCG@10; a shrinkage of 10
-# does as well.
+# The best of SEARCH on MovieLens, seed 0, by validation NDCG@10; a shrinkage of 10 is
+# as good.
 NEIGHBOURS, SHRINK = 200, 0.0
 
 

@@ -1,11 +1,11 @@
-r"""MLP (NCF), on both domains as one or on the target alone.
+r"""MLP (NCF) on both domains merged, or on the target alone.
 
 python -m experiments.main --config=configs/mlp.py
 python -m experiments.main --config=configs/mlp.py:alone
 python -m experiments.main --config=configs/mlp.py:cold
 
-A minute on a CPU core; expect test HR@10 / NDCG@10 of .741 / .482 on the
-MovieLens pair, and for people who are new .635 / .374.
+A minute on one CPU core. Expected test HR@10 and NDCG@10 on the MovieLens pair: .741
+and .482; for cold-start users .635 and .374.
 """
 
 from configs import common
@@ -15,8 +15,8 @@ SEARCH = dict(
   hyper=dict(lr=(2e-3, 4e-3), l2=(3e-5, 1e-4)),
 )
 COLD_SEARCH = dict(hyper=dict(lr=(1e-3, 2e-3), l2=(3e-5, 1e-4, 3e-4, 1e-3)))
-# The best of them, on MovieLens (results/searches); batches of 1024 and 2048
-# had done worse before, by validation.
+# The best of either on MovieLens (results/searches); batches of 1024 and 2048 were
+# worse on validation data.
 SELECTED = dict(lr=2e-3, l2=3e-5)
 COLD = dict(lr=2e-3, l2=3e-4)
 

@@ -3,7 +3,8 @@ r"""U-RBM and I-RBM on the target domain alone.
 python -m experiments.main --config=configs/rbm.py:item
 python -m experiments.main --config=configs/rbm.py:user
 
-Minutes on two CPU cores.
+Minutes on two CPU cores. Expected test RMSE on the MovieLens pair: .869 (item) and
+.877 (user).
 """
 
 from configs import common
@@ -15,8 +16,8 @@ SEARCH = {
   ),
   'user': dict(hyper=dict(lr=(1e-3, 2e-3), decay=(1e-3, 2e-3, 4e-3, 8e-3))),
 }
-# The best of them, on MovieLens (results/searches); steps and batch were chosen
-# before, by validation.
+# The best of SEARCH on MovieLens (results/searches). Steps and batch were chosen
+# before, on validation data.
 SELECTED = {
   'item': (dict(hidden=500), dict(decay=5e-3)),
   'user': (dict(hidden=200), dict(decay=2e-3)),
@@ -26,7 +27,7 @@ SELECTED = {
 def get_config(arg=None):
   arg = common.parse_arg(arg, axis=('item', 'user'), **common.ARGUMENT)
   model, hyper = SELECTED[arg.axis]
-  # Ratings other than 1 to 5 need `levels`, `lowest` and `step` of their own.
+  # A scale other than 1 to 5 needs other `levels`, `lowest` and `step`.
   config = common.method(
     'rbm',
     model=dict(

@@ -3,8 +3,8 @@ r"""Figure 2 of SharedVAE: HR and NDCG against beta.
 python -m experiments.table --config=configs/sharedvae_figure2.py
 python -m experiments.table --config=configs/sharedvae_figure2.py:amazon
 
-On MovieLens by default, half an hour on two CPU cores; the paper's figure
-prints no numbers. The other settings are those chosen at its default.
+On MovieLens by default. Half an hour on two CPU cores. The paper's figure prints no
+numbers. The other settings are those chosen for the default beta.
 """
 
 from configs import common, shared_vae

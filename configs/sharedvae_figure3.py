@@ -3,8 +3,8 @@ r"""Figure 3 of SharedVAE: its ablations.
 python -m experiments.table --config=configs/sharedvae_figure3.py
 python -m experiments.table --config=configs/sharedvae_figure3.py:amazon
 
-On MovieLens by default, half an hour on two CPU cores; the paper's figure
-prints no numbers.
+On MovieLens by default. Half an hour on two CPU cores. The paper's figure prints no
+numbers.
 """
 
 from configs import common, shared_vae

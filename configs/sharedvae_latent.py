@@ -3,8 +3,7 @@ r"""SharedVAE by the size of its latents (section 5.3 chose 128).
 python -m experiments.table --config=configs/sharedvae_latent.py
 python -m experiments.table --config=configs/sharedvae_latent.py:amazon
 
-On MovieLens by default, half an hour on two CPU cores; the paper prints no
-numbers.
+On MovieLens by default. Half an hour on two CPU cores. The paper prints no numbers.
 """
 
 from configs import common, shared_vae

@@ -1,4 +1,4 @@
-r"""Table 2 of SharedVAE: how large the pairs are.
+r"""Table 2 of SharedVAE: counts of users, items and positives.
 
 python -m experiments.table --config=configs/sharedvae_table2.py
 python -m experiments.table --config=configs/sharedvae_table2.py:amazon

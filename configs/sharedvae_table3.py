@@ -2,8 +2,8 @@ r"""Table 3 of SharedVAE: HR and NDCG beside all methods, Amazon.
 
 python -m experiments.table --config=configs/sharedvae_table3.py
 
-Needs the review files of Movies and TV, and of Books; without them the table is
-empty beside the paper's numbers. Its MovieLens form is Table 4.
+Needs the review files of Movies and TV and of Books; without them the table holds the
+paper's numbers alone. Table 4 is its MovieLens form.
 """
 
 from configs import common, sharedvae_table4

@@ -3,7 +3,7 @@ r"""Tables 3 and 4 of SharedVAE: HR and NDCG beside all methods.
 python -m experiments.table --config=configs/sharedvae_table4.py
 python -m experiments.table --config=configs/sharedvae_table3.py   # Amazon
 
-An hour on two CPU cores.
+One hour on two CPU cores.
 """
 
 from configs import (
@@ -56,7 +56,7 @@ def get_config(arg=None):
 
 
 def table(name, arg, **settings):
-  """Either table, by where its data is from."""
+  """Returns Table 3 or Table 4, by data set."""
   column, number = {
     'movielens': ('MovieLens', 'table4'),
     'amazon': ('Amazon', 'table3'),

@@ -1,10 +1,10 @@
-r"""Table 5 of SharedVAE: what a share of a user's target data is worth.
+r"""Table 5 of SharedVAE: HR and NDCG by the share of a user's target positives.
 
 python -m experiments.table --config=configs/sharedvae_table5.py
 python -m experiments.table --config=configs/sharedvae_table5.py:amazon
 
-On MovieLens by default, a quarter of an hour on two CPU cores; the paper's
-numbers are of Amazon.
+On MovieLens by default. A quarter of an hour on two CPU cores. The paper's numbers are
+for Amazon.
 """
 
 from configs import common, shared_vae

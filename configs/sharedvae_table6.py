@@ -1,9 +1,9 @@
-r"""Table 6 of SharedVAE: people who are new to the target, Amazon.
+r"""Table 6 of SharedVAE: cold-start users, Amazon.
 
 python -m experiments.table --config=configs/sharedvae_table6.py
 
-Needs the review files of Movies and TV, and of Books; without them the table is
-empty beside the paper's numbers. Its MovieLens form is Table 7.
+Needs the review files of Movies and TV and of Books; without them the table holds the
+paper's numbers alone. Table 7 is its MovieLens form.
 """
 
 from configs import common, sharedvae_table7

@@ -1,4 +1,4 @@
-r"""Tables 6 and 7 of SharedVAE: people who are new to the target.
+r"""Tables 6 and 7 of SharedVAE: cold-start users.
 
 python -m experiments.table --config=configs/sharedvae_table7.py
 python -m experiments.table --config=configs/sharedvae_table6.py   # Amazon
@@ -38,7 +38,7 @@ def get_config(arg=None):
 
 
 def table(name, arg, **settings):
-  """Either table, by where its data is from."""
+  """Returns Table 6 or Table 7, by data set."""
   column, number = {
     'movielens': ('MovieLens', 'table7'),
     'amazon': ('Amazon', 'table6'),

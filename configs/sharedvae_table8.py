@@ -1,11 +1,10 @@
-r"""Table 8 of SharedVAE: what auxiliary user vectors are worth.
+r"""Table 8 of SharedVAE: HR and NDCG with and without side vectors.
 
 python -m experiments.table --config=configs/sharedvae_table8.py
 python -m experiments.table --config=configs/sharedvae_table8.py:amazon
 
-On MovieLens by default, whose vectors are the users' gender, age and
-occupation; the paper's numbers are of Amazon and vectors of reviews. Ten
-minutes on two CPU cores.
+On MovieLens by default, whose vectors are gender, age and occupation. Ten minutes on
+two CPU cores. The paper's numbers are for Amazon, with vectors of review texts.
 """
 
 from configs import common, shared_vae
