@@ -108,9 +108,10 @@ def load(text, quick):
 
 def epochs(name, config, prepared, repeats) -> Iterator[Timed]:
   """An epoch of each stage of a method, timed after one that does not count."""
-  from experiments import build
+  from xdomain.runs import methods
+  from xdomain.runs import spec as specs
 
-  method = build.method(config, prepared.sizes)
+  method = methods.of(specs.from_config(config), prepared.sizes)
   done = ()
   for stage in method.model.stages:
     form = compiled(stage, prepared.data, method.hyper, done)
@@ -362,10 +363,11 @@ def timings(text, quick, prepared, repeats, missing, python=None) -> Iterator[Ti
   Names of libraries that are not installed are added to `missing`; `python` is
   RecBole's.
   """
-  from experiments import run
+  from xdomain.runs import prepare
+  from xdomain.runs import spec as specs
 
   config = load(text, quick)
-  prepared = run.seen_by(config, prepared)
+  prepared = prepare.seen_by(specs.from_config(config), prepared)
   name = text.removeprefix('configs/').replace('.py', '')
   for timed in epochs(name, config, prepared, repeats):
     yield timed
@@ -401,9 +403,11 @@ def line_of(timed) -> str:
 
 def table(methods, quick, repeats, python=None) -> Iterator[str]:
   """The lines of the table, and what is not in it."""
-  from experiments import run
+  from xdomain.runs import prepare
+  from xdomain.runs import spec as specs
 
-  prepared = run.prepare(load(methods[0], quick), say=lambda line: None)
+  first = specs.from_config(load(methods[0], quick))
+  prepared = prepare.prepare(first, say=lambda line: None)
   yield line(HEADER)
   yield line(['---'] * len(HEADER))
   missing = set()

@@ -283,13 +283,13 @@ def chosen(library, task, split, scale) -> Result:
 
 def here(config, task, prepared, workdir) -> Result:
   """A run of a config."""
-  from experiments import run
+  from xdomain.runs import run, store
 
-  folder = run.folder_of(config, workdir)
+  folder = store.folder_of(config, workdir)
   (record,) = run.run(config, prepared, folder, watch=lambda report: None)
   test = record['test'].get('sampled', record['test'])
   return Result(
-    config.hyper.to_dict(),
+    config.hyper,
     record[f'valid_{task.measures[0]}'],
     tuple(test[name] for name in task.measures),
   )
@@ -297,15 +297,18 @@ def here(config, task, prepared, workdir) -> Result:
 
 def table(task, libraries, quick, workdir) -> Iterator[str]:
   """The lines of the table, and what is not in it."""
-  from experiments import run
+  from xdomain.runs import prepare
+  from xdomain.runs import spec as specs
 
-  configs = [baselines.load(library.config, quick) for library in libraries]
-  prepared = run.prepare(configs[0], say=lambda line: None)
+  configs = [
+    specs.from_config(baselines.load(library.config, quick)) for library in libraries
+  ]
+  prepared = prepare.prepare(configs[0], say=lambda line: None)
   yield baselines.line(header(task))
   yield baselines.line(['---'] * len(header(task)))
   missing = {}
   for library, config in zip(libraries, configs):
-    train = run.VIEWS[config.view](prepared.dataset, prepared.split.train)
+    train = prepare.VIEWS[config.view](prepared.dataset, prepared.split.train)
     split = prepared.split._replace(train=train)
     try:
       theirs = chosen(library, task, split, prepared.dataset.scale)

@@ -47,8 +47,8 @@ def program():
   # Imported here, so that --help and a wrong flag answer at once.
   import jax
 
-  from experiments import build
   from xdomain.data import types
+  from xdomain.runs import spec as specs
   from xdomain.training import checkpoint, loop
 
   logging.set_verbosity(logging.WARNING)  # jax tells of every missing backend.
@@ -57,15 +57,13 @@ def program():
     with jax.enable_x64(False):
       _check_device()
       yield
-  except types.DataError as error:
-    print(f'error: {with_flags(str(error))}', file=sys.stderr)
-    sys.exit(1)
   except (
-    build.ConfigError,
+    specs.SpecError,
+    types.DataError,
     loop.Diverged,
     checkpoint.WrongCheckpoint,
   ) as error:
-    print(f'error: {error}', file=sys.stderr)
+    print(f'error: {as_flags(str(error))}', file=sys.stderr)
     sys.exit(1)
   except OSError as error:
     print(f'error: {error.strerror}: {error.filename}', file=sys.stderr)
@@ -82,24 +80,31 @@ def program():
     sys.exit(1)
 
 
-def with_flags(message: str) -> str:
-  """A message of the library, its data options (`scale=...`) written as flags."""
+# Fields of a config as messages of the library name them.
+_GROUP = re.compile(r'(?<![\w./-])(hyper|model|data|split|sweep|search)\.(?=[a-z])')
+_FIELD = 'method|protocol|view|reviews|epochs|patience|every|seed|width|name'
+_VALUE = re.compile(rf'(?<![\w./-])(({_FIELD})=|^({_FIELD}|model|split) ?(?=is |:))')
+
+
+def as_flags(text: str) -> str:
+  """The message of a library error, with arguments as the flags of a command."""
   from xdomain.data import sources
 
+  text = _VALUE.sub(r'config.\1', _GROUP.sub(r'config.\1.', text))
   names = '|'.join(sources.options())
-  return re.sub(rf'(?<![\w.-])({names})=(?=\S)', r'--config.data.\1=', message)
+  return re.sub(rf'(?<![\w.-])({names})=(?=\S)', r'--config.data.\1=', text)
 
 
 def _check_device():
   """Refuses a `JAX_PLATFORMS` that this jax has no device for."""
   import jax
 
-  from experiments import build
+  from xdomain.runs import spec as specs
 
   try:
     jax.devices()
   except (AssertionError, RuntimeError):
-    raise build.ConfigError(
+    raise specs.SpecError(
       f'jax has no device for JAX_PLATFORMS={jax.config.jax_platforms}; install'
       ' the jax that fits it (https://docs.jax.dev/en/latest/installation.html),'
       ' or unset JAX_PLATFORMS'

@@ -11,23 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-import xdomain
-from experiments import build, run
 from xdomain import files, wording
 from xdomain.evaluation import rankings
-
-IDENTITY = (
-  'method',
-  'model',
-  'seed',
-  'split',
-  'protocol',
-  'view',
-  'reviews',
-  'epochs',
-  'patience',
-  'every',
-)
+from xdomain.runs import spec as specs
 
 MEASURES = (
   'rmse',
@@ -44,8 +30,8 @@ class Found(NamedTuple):
   member: int
 
 
-def of(table) -> dict[tuple[str, str], object]:
-  """The config of each (row, column) of a table, but for its seed."""
+def of(table) -> dict[tuple[str, str], specs.Spec]:
+  """The spec of each (row, column) of a table, but for its seed."""
   for field, known in (
     ('rows', table.methods),
     ('columns', table.on),
@@ -53,14 +39,14 @@ def of(table) -> dict[tuple[str, str], object]:
     ('seeds', table.seeds),
   ):
     if not table[field]:
-      raise build.ConfigError(f'config.{field} is empty')
+      raise specs.SpecError(f'config.{field} is empty')
     for name in table[field]:
       if name not in known:
-        raise build.ConfigError(
+        raise specs.SpecError(
           f'config.{field} names {name!r}{wording.instead(name, known)}'
         )
       if list(table[field]).count(name) > 1:
-        raise build.ConfigError(f'config.{field} names {name!r} more than once')
+        raise specs.SpecError(f'config.{field} names {name!r} more than once')
   return {
     (row, column): _cell(table, table.methods[row], table.on[column].terms)
     for row in table.rows
@@ -79,7 +65,7 @@ def _cell(table, config, terms):
     for field, name in _set_by_columns(table):
       if name in cell.search[field]:
         del cell.search[field][name]
-  return cell
+  return specs.from_config(cell)
 
 
 def _set_by_columns(table):
@@ -97,7 +83,7 @@ def as_searched(table, row, cell):
   own = {'hyper': {}, 'model': {}}
   for field, name in _set_by_columns(table):
     own[field][name] = table.methods[row][field][name]
-  return build.replaced(cell, **own)
+  return specs.replaced(cell, **own)
 
 
 def identity(config, hyper) -> str:
@@ -107,10 +93,7 @@ def identity(config, hyper) -> str:
     config: of a run, or as a record holds it.
     hyper: the hyper-parameters of one member.
   """
-  plain = config if isinstance(config, dict) else run.to_plain(config)
-  decides = {name: plain.get(name) for name in IDENTITY}
-  hyper = {name: float(value) for name, value in hyper.items()}
-  return json.dumps(decides | {'hyper': hyper}, sort_keys=True)
+  return json.dumps(specs.identity(config, hyper, but=('data',)), sort_keys=True)
 
 
 def archive(workdir, kept) -> dict[str, list[Found]]:
@@ -132,7 +115,7 @@ def archive(workdir, kept) -> dict[str, list[Found]]:
   ]
   by_identity = {}
   for each in found:
-    if each.record['versions']['xdomain'] == xdomain.__version__:
+    if specs.comparable(each.record['versions']['xdomain']):
       key = identity(each.record['config'], each.record['hyper'])
       by_identity.setdefault(key, []).append(each)
   return by_identity
@@ -155,7 +138,7 @@ def find(there, config, digest, measures=()) -> Found | None:
 
   def same(record):
     if digest is None:
-      return record['config']['data'] == run.to_plain(config)['data']
+      return record['config']['data'] == specs.plain(config)['data']
     return record['hashes']['data'] == digest
 
   found = [
@@ -173,15 +156,13 @@ def together(configs) -> list:
   """Fewer configs for the same runs: what differs in `hyper` alone is swept."""
   groups = {}
   for config in configs:
-    plain = run.to_plain(config)
+    plain = specs.plain(config)
     same = {n: v for n, v in plain.items() if n not in ('hyper', 'name')}
     groups.setdefault(json.dumps(same, sort_keys=True), []).append(config)
   return [
     group[0]
     if len(group) == 1
-    else build.replaced(
-      group[0], sweep=dict(members=tuple(c.hyper.to_dict() for c in group))
-    )
+    else specs.replaced(group[0], sweep=dict(members=tuple(c.hyper for c in group)))
     for group in groups.values()
   ]
 

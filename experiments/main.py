@@ -9,9 +9,8 @@ python -m experiments.main --config=configs/darec.py:item \
 """
 
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import ml_collections
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -21,19 +20,6 @@ CONFIG = config_flags.DEFINE_config_file('config', help_string='The config.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where run folders go.')
 SECONDS = flags.DEFINE_float(
   'checkpoint_seconds', 15.0, 'Seconds between checkpoints.', lower_bound=0.0
-)
-
-
-# What is shown beside a config is run on its terms.
-TERMS = (
-  'data',
-  'split',
-  'protocol',
-  'reviews',
-  'seed',
-  'epochs',
-  'patience',
-  'every',
 )
 
 
@@ -50,25 +36,28 @@ def _run_all(config, display):
   """The configs beside, then the config itself, then one table."""
   import jax
 
-  from experiments import build, run, sweep
+  from experiments import sweep
+  from xdomain.runs import methods, prepare, store
+  from xdomain.runs import spec as specs
 
-  build.check(config)
+  config, beside = _specs(config)
+  methods.check(config)
   kind, count = jax.devices()[0].device_kind, jax.local_device_count()
   display.say(f'on {kind}' + f' x {count}' * (count > 1))
   pathlib.Path(WORKDIR.value).mkdir(parents=True, exist_ok=True)
-  workdir = run.folder_of(config, WORKDIR.value, 'sweep')
-  first, *others = build.by_seed(config)
+  workdir = store.folder_of(config, WORKDIR.value, 'sweep')
+  first, *others = specs.by_seed(config)
   seeds, runs = 1 + len(others), []
 
-  def prepare(of_seed):
+  def prepared_for(of_seed):
     if of_seed.seed != first.seed:  # Of data that has been shown.
-      return run.prepare(of_seed, lambda line: None)
-    prepared = run.prepare(of_seed, display.say)
+      return prepare.prepare(of_seed, lambda line: None)
+    prepared = prepare.prepare(of_seed, display.say)
     display.data(prepared.dataset)
     return prepared
 
-  for turn, several in sweep.turns(config, prepare, workdir):
-    runs += _run_turn(turn, several, workdir, display, len(runs), seeds)
+  for turn, several in sweep.turns(config, prepared_for, workdir):
+    runs += _run_turn(turn, beside, several, workdir, display, len(runs), seeds)
     if seeds > len(several):
       jax.clear_caches()  # Each turn has programs of its own.
   if sweep.swept(config) or len(config.sweep.seed) > 1:
@@ -78,23 +67,34 @@ def _run_all(config, display):
     _show_run(runs, display)
 
 
-class Run(NamedTuple):
-  """A config that was run."""
+def _specs(config):
+  """The spec of a config, and those of the configs beside it on its terms."""
+  from xdomain.runs import spec as specs
 
-  config: ml_collections.ConfigDict
+  own = specs.from_config(config)
+  beside = map(specs.from_config, config.get('beside', {}).values())
+  return own, [specs.on_the_terms_of(other, own) for other in beside]
+
+
+class Run(NamedTuple):
+  """A spec that was run."""
+
+  config: Any
   folder: pathlib.Path
   records: list[dict]
 
 
-def _run_turn(config, several, workdir, display, done, seeds):
+def _run_turn(config, others, several, workdir, display, done, seeds):
   """Each `Run` beside a config of some seeds, then those of its own."""
-  from experiments import protocols, run, sweep
+  from experiments import sweep
+  from xdomain.runs import protocols, run, store
+  from xdomain.runs import spec as specs
 
   own = sweep.parts(config, several, workdir)
   beside = [
     part
-    for other in config.beside.values()
-    for part in sweep.parts(_on_same_terms(other, config), several, workdir)
+    for other in others
+    for part in sweep.parts(specs.on_the_terms_of(other, config), several, workdir)
   ]
   for each, data in (*beside, *own):
     run.check(each, data[0])
@@ -103,7 +103,7 @@ def _run_turn(config, several, workdir, display, done, seeds):
   of = of if len(own) > 1 or seeds > 1 else 1
   runs = []
   for part, (each, data) in enumerate((*beside, *own), done):
-    folder = run.folder_of(each, WORKDIR.value)
+    folder = store.folder_of(each, WORKDIR.value)
     value = protocols.of(config).value
     finished = (folder / 'records.jsonl').exists()
     with display.training(each.name, value, part, of) as watch:
@@ -119,24 +119,14 @@ def _run_turn(config, several, workdir, display, done, seeds):
 
 def _show_run(runs, display):
   """The table of some runs, and how the last differs from the others."""
-  from experiments import run
+  from xdomain.runs import store
 
   display.results([(each.config.name, *each.records) for each in runs])
   *beside, last = runs
   for other in beside:
-    for row in run.differences(last.config, last.folder, other.folder):
+    for row in store.differences(last.config, last.folder, other.folder):
       display.difference(last.config.name, other.config.name, *row)
   display.say(f'records, checkpoint and config are in {last.folder}')
-
-
-def _on_same_terms(other, config):
-  """A config to be shown beside: on the same split, with the same budget."""
-  other = other.copy_and_resolve_references()
-  with other.unlocked():
-    for field in TERMS:
-      other[field] = config[field]
-    other.sweep.seed = config.sweep.seed
-  return other
 
 
 if __name__ == '__main__':

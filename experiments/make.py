@@ -8,19 +8,11 @@ import pathlib
 import jax
 import numpy as np
 
-import xdomain
-from experiments import (
-  arguments,
-  build,
-  cells,
-  layout,
-  protocols,
-  run,
-  search,
-  sweep,
-)
+from experiments import arguments, cells, layout, search, sweep
 from xdomain import files
 from xdomain.data import cache, sources, types
+from xdomain.runs import prepare, protocols, run, store
+from xdomain.runs import spec as specs
 from xdomain.training import loop
 
 
@@ -48,7 +40,7 @@ def table(config, workdir, out, display, seconds=15.0) -> None:
   for config_of_cell in wanted.values():
     digest = digests[_key(config_of_cell.data)]
     for seed in config.seeds:
-      of_seed = build.replaced(config_of_cell, seed=seed)
+      of_seed = specs.replaced(config_of_cell, seed=seed)
       if digest and not cells.find(there, of_seed, digest):
         todo.append(of_seed)
   if todo:
@@ -70,14 +62,14 @@ def _check_kept(config, wanted, digests, folder):
       if digest in (None, record['hashes']['data']):
         continue
       what += ', on other data'
-    raise build.ConfigError(
+    raise specs.SpecError(
       f'{folder} holds {what}, which this table would lose: give it another'
       f' name, such as --config.name={config.name}_2, or delete the folder'
     )
 
 
 def _key(data):
-  return json.dumps(data.to_dict(), sort_keys=True, default=str)
+  return json.dumps(data, sort_keys=True, default=str)
 
 
 def _data(config, display):
@@ -88,7 +80,7 @@ def _data(config, display):
     if key in digests:
       continue
     try:
-      dataset = sources.dataset(say=display.say, **cell.data.to_dict())
+      dataset = sources.dataset(say=display.say, **cell.data)
       digests[key] = cache.digest(dataset)
       display.data(dataset)
     except types.DataError as error:
@@ -102,15 +94,15 @@ def _train(todo, workdir, display, seconds):
   """Runs configs, those on the same split one after another."""
   pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
   groups = cells.together(todo)
-  groups.sort(key=_same_split)
+  groups.sort(key=_split_of)
   prepared, at = None, None
   for part, config in enumerate(groups):
-    if _same_split(config) != at:
-      prepared, at = run.prepare(config, lambda line: None), _same_split(config)
+    if at is None or not specs.same_split(config, at):
+      prepared, at = prepare.prepare(config, lambda line: None), config
     for each, data in sweep.parts(config, [prepared], workdir):
       value = protocols.of(each).value
       title = f'{each.name} seed {each.seed}'
-      folder = run.folder_of(each, workdir)
+      folder = store.folder_of(each, workdir)
       try:
         with display.training(title, value, part, len(groups)) as watch:
           run.run(each, data, folder, watch=watch, seconds=seconds)
@@ -119,10 +111,9 @@ def _train(todo, workdir, display, seconds):
     jax.clear_caches()  # A process can hold only so many compiled programs.
 
 
-def _same_split(config):
-  fields = ('data', 'split', 'protocol', 'reviews', 'seed')
-  plain = run.to_plain(config)
-  return json.dumps([plain[name] for name in fields], sort_keys=True)
+def _split_of(config):
+  plain = specs.plain(config)
+  return json.dumps([plain[name] for name in specs.SPLIT], sort_keys=True)
 
 
 # --- Tuning -----------------------------------------------------------------
@@ -160,7 +151,7 @@ def _tuned(table, wanted, digests, folder, make):
 
 
 def _search(config, workdir, display):
-  prepared = run.prepare(config, lambda line: None)
+  prepared = prepare.prepare(config, lambda line: None)
   return search.search(config, prepared, workdir, display)
 
 
@@ -171,7 +162,7 @@ def _choice(of, there, digest):
     if digest:
       place = each['hashes']['data'] == digest
     settings = each['config'] | dict(data=of['config']['data'])
-    same = settings == of['config'] and each['version'] == xdomain.__version__
+    same = settings == of['config'] and specs.comparable(each['version'])
     if place and same and all(each[x] == of[x] for x in ('row', 'column')):
       return each
   return None
@@ -186,7 +177,7 @@ def _collect(config, wanted, there, digests):
   for (row, column), cell in wanted.items():
     digest = digests[_key(cell.data)]
     of_seeds = [
-      cells.find(there, build.replaced(cell, seed=seed), digest, config.measures)
+      cells.find(there, specs.replaced(cell, seed=seed), digest, config.measures)
       for seed in config.seeds
     ]
     found[row, column] = [
@@ -239,14 +230,14 @@ def _state(config, there, folder, seconds):
     unread = {_key(cell.data): None for cell in wanted.values()}
     wanted = _tuned(config, wanted, unread, folder, None)
   runs = [
-    build.replaced(cell, seed=seed) for cell in wanted.values() for seed in config.seeds
+    specs.replaced(cell, seed=seed) for cell in wanted.values() for seed in config.seeds
   ]
   todo = [each for each in runs if not cells.find(there, each, None)]
-  of = [(each.method, each.data.kind) for each in todo]
+  of = [(each.method, each.data['kind']) for each in todo]
   known = [np.median(seconds[each]) for each in of if each in seconds]
   return {
     'runs': str(len(runs)),
     'missing': str(len(todo)),
     'hours': f'{sum(known) / 3600:.1f}' if len(known) == len(todo) else '?',
-    'data': ', '.join(sorted({str(cell.data.kind) for cell in wanted.values()})),
+    'data': ', '.join(sorted({str(cell.data['kind']) for cell in wanted.values()})),
   }

@@ -7,7 +7,6 @@ python -m experiments.recommend --run=runs/darec_item-seed0-... \
 
 import functools
 import io
-import json
 import os
 import pathlib
 import sys
@@ -50,26 +49,26 @@ def main(argv):
 
 def _writable(path):
   """The path of a file, which is refused before anything is computed."""
-  from experiments import build
+  from xdomain.runs import spec as specs
 
   path = pathlib.Path(path)
   if path.suffix not in WRITERS:
-    raise build.ConfigError(f'--out={path}: it can be written as {", ".join(WRITERS)}')
+    raise specs.SpecError(f'--out={path}: it can be written as {", ".join(WRITERS)}')
   if path.is_dir():
-    raise build.ConfigError(f'--out={path} is a folder; name a file in it')
+    raise specs.SpecError(f'--out={path} is a folder; name a file in it')
   return path
 
 
 def _ids(words):
   """Raw user ids, of the command line or of the file that it names."""
-  from experiments import build
+  from xdomain.runs import spec as specs
 
   ids = words
   if len(words) == 1 and words[0].startswith('@'):
     ids = pathlib.Path(words[0][1:]).read_text('utf-8-sig').splitlines()
   ids = [each.strip() for each in ids if each.strip()]
   if words and not ids:
-    raise build.ConfigError(f'--users={",".join(words)}: there is no id in it')
+    raise specs.SpecError(f'--users={",".join(words)}: there is no id in it')
   return ids
 
 
@@ -113,22 +112,23 @@ def recommend(folder, users, top, say=print):
   """
   import numpy as np
 
-  from experiments import build, protocols, run
   from xdomain.evaluation import rankings
+  from xdomain.runs import methods, prepare, protocols, run, store
+  from xdomain.runs import spec as specs
 
-  config = _config(folder)
-  if build.is_sweep(config):
-    raise build.ConfigError(
+  config = store.read_spec(folder)
+  if specs.is_sweep(config):
+    raise specs.SpecError(
       f'{folder} holds a sweep; train the chosen member on its own'
       ' (--config.hyper.<name>=<value>)'
     )
-  prepared = run.prepare(config, say=lambda line: None)
-  _check_finished(folder, run.finished(folder, [prepared]))
-  method = build.method(config, prepared.sizes)
+  prepared = prepare.prepare(config, say=lambda line: None)
+  _check_finished(folder, store.records(folder, [prepared]))
+  method = methods.of(config, prepared.sizes)
   given = run.give(config, [prepared], method)
   progress = run.restore(config, [prepared], method, folder, given)
   if progress is None:
-    raise build.ConfigError(f'{folder} holds no checkpoint; run it first')
+    raise specs.SpecError(f'{folder} holds no checkpoint; run it first')
   ids = prepared.dataset.ids
   trained_on = prepared.data if prepared.shown is None else prepared.shown
   told = _told(method.model, trained_on)
@@ -140,13 +140,13 @@ def recommend(folder, users, top, say=print):
     _leave_out(ids.users[rows[~told[rows]]], why, say)
     rows = rows[told[rows]]
   if not rows.size:
-    raise build.ConfigError('there is nobody left to recommend anything to')
+    raise specs.SpecError('there is nobody left to recommend anything to')
   known = _known(config, prepared.dataset)
   rates = protocols.of(config).rates
   items, scores = rankings.best(
     method.model,
     progress.best,
-    run.everything(prepared),
+    prepare.everything(prepared),
     known,
     rows,
     top,
@@ -162,15 +162,15 @@ def recommend(folder, users, top, say=print):
 
 
 def _check_finished(folder, records):
-  from experiments import build
+  from xdomain.runs import spec as specs
 
   if not records:
-    raise build.ConfigError(
+    raise specs.SpecError(
       f'{folder} holds a run that has not ended; its command, given again, goes'
       ' on with it'
     )
   if 'diverged' in records[0]:
-    raise build.ConfigError(f'{folder}: {records[0]["diverged"]}')
+    raise specs.SpecError(f'{folder}: {records[0]["diverged"]}')
 
 
 def _told(model, data):
@@ -188,7 +188,7 @@ def _known(config, dataset):
   from xdomain.data import device, sources
 
   target = dataset.pair.target
-  rated = sources.rated(**config.data.to_dict())
+  rated = sources.rated(**config.data)
   if rated is not None:
     user = _places(dataset.ids.users, rated.ids.users)[rated.pair.target.user]
     item = _places(dataset.ids.target, rated.ids.target)[rated.pair.target.item]
@@ -207,28 +207,6 @@ def _places(names, of):
 
   place = {name: at for at, name in enumerate(names.tolist())}
   return np.array([place.get(name, -1) for name in of.tolist()], int)
-
-
-def _config(folder):
-  """The config that a run was made with."""
-  import ml_collections
-
-  from experiments import build
-
-  path = pathlib.Path(folder) / 'config.json'
-  if not path.exists():
-    hint = '; the folders of its runs are beside it' * ('-sweep-' in path.parent.name)
-    raise build.ConfigError(
-      f'{folder} is not the folder of a run: no {path.name}{hint}'
-    )
-  plain = json.loads(path.read_text('utf-8'))
-  return ml_collections.ConfigDict(_with_tuples(plain))
-
-
-def _with_tuples(value):
-  if isinstance(value, dict):
-    return {name: _with_tuples(each) for name, each in value.items()}
-  return tuple(value) if isinstance(value, list) else value
 
 
 def _rows(config, names, users, say):

@@ -1,5 +1,6 @@
 """The choice of hyper-parameters and settings, on validation data alone."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -10,9 +11,11 @@ import jax
 import numpy as np
 
 import xdomain
-from experiments import build, protocols, run, sweep
+from experiments import sweep
 from xdomain import files
 from xdomain.reporting import report
+from xdomain.runs import protocols, run, store
+from xdomain.runs import spec as specs
 
 
 def trials(config) -> list[dict]:
@@ -26,18 +29,14 @@ def trials(config) -> list[dict]:
   """
   space = config.search
   if is_empty(config):
-    raise build.ConfigError(
-      f'config.search of {config.name} is empty: it has nothing to tune'
-    )
+    raise specs.SpecError(f'search of {config.name} is empty: it has nothing to tune')
   if space.trials < 1:
-    raise build.ConfigError(
-      f'config.search.trials is {space.trials}; it must be at least 1'
-    )
+    raise specs.SpecError(f'search.trials is {space.trials}; it must be at least 1')
   _check_names(config)
   grid = [
     {'model': model, 'hyper': hyper}
     for model, hyper in itertools.product(
-      build.product(space.model), build.product(space.hyper)
+      specs.product(space.model), specs.product(space.hyper)
     )
   ]
   if len(grid) <= space.trials:
@@ -48,11 +47,9 @@ def trials(config) -> list[dict]:
 
 def _check_names(config):
   for field in ('hyper', 'model'):
-    for name in config.search[field]:
-      if name not in config[field]:
-        raise build.ConfigError(
-          f'config.search.{field}.{name} is no setting of {config.method}'
-        )
+    for name in getattr(config.search, field):
+      if name not in getattr(config, field):
+        raise specs.SpecError(f'search.{field}.{name} is no setting of {config.method}')
 
 
 def is_empty(config) -> bool:
@@ -83,13 +80,13 @@ def search(config, prepared, workdir, display) -> dict:
   for part, (each, data) in enumerate(parts):
     value = protocols.of(config).value
     with display.training(config.name, value, part, len(parts)) as watch:
-      inside = run.folder_of(each, folder)
+      inside = store.folder_of(each, folder)
       runs.append(run.run(each, data, inside, watch=watch, test=False))
   jax.clear_caches()  # A process can hold only so many compiled programs.
   found = _found(config, runs)
   files.write_json(folder / 'search.json', found)
   if found['trials'][0]['valid'] is None:
-    raise build.ConfigError(
+    raise specs.SpecError(
       f'every trial of {config.name} diverged; give config.search smaller'
       ' learning rates'
     )
@@ -103,16 +100,20 @@ def unchosen(config):
   """
   _check_names(config)
   first = {
-    field: {name: values[0] for name, values in config.search[field].items() if values}
-    for field in ('hyper', 'model')
+    'hyper': _firsts(config.search.hyper),
+    'model': _firsts(config.search.model),
   }
-  return build.replaced(config, **first)
+  return specs.replaced(config, **first)
+
+
+def _firsts(space):
+  return {name: values[0] for name, values in space.items() if values}
 
 
 def plain(config) -> dict:
   """What decides a search, but for the data's content, as JSON values."""
-  space = json.loads(config.search.to_json_best_effort())
-  return run.to_plain(unchosen(config)) | dict(search=space)
+  space = json.loads(json.dumps(dataclasses.asdict(config.search)))
+  return specs.plain(unchosen(config)) | dict(search=space)
 
 
 def keep(folder, config, found) -> None:
@@ -139,18 +140,18 @@ def kept(folder, config, hashes) -> dict | None:
   found = _read(file)
   of = found.get('config'), found.get('hashes')
   if of != (plain(config), hashes):
-    raise build.ConfigError(
+    raise specs.SpecError(
       f'{file} holds another search: of other data, another space or other'
       ' settings; give --keep another folder, or delete the file'
     )
-  return found if found['version'] == xdomain.__version__ else None
+  return found if specs.comparable(found['version']) else None
 
 
 def _read(file):
   try:
     return json.loads(file.read_text('utf-8'))
   except json.JSONDecodeError as error:
-    raise build.ConfigError(
+    raise specs.SpecError(
       f'{file}, line {error.lineno}: {error.msg}; it is no search that was'
       ' kept: delete it, or give --keep another folder'
     ) from None
@@ -179,7 +180,7 @@ def _summary(found):
 def apply(config, found):
   """The config with what a search has chosen."""
   best = found['trials'][0]
-  return build.replaced(config, model=best['model'], hyper=best['hyper'])
+  return specs.replaced(config, model=best['model'], hyper=best['hyper'])
 
 
 def rows(found) -> list[dict[str, str]]:
@@ -198,10 +199,8 @@ def rows(found) -> list[dict[str, str]]:
 
 def folder_of(config, workdir, kind):
   """As of a run, but that the space decides it as well, and no choice."""
-  copy = unchosen(config)
-  with copy.unlocked():
-    copy.space = copy.search
-  return run.folder_of(copy, workdir, kind)
+  space = dataclasses.asdict(config.search)
+  return store.folder_of(unchosen(config), workdir, kind, space=space)
 
 
 def _parts(config, prepared, folder):
@@ -210,7 +209,7 @@ def _parts(config, prepared, folder):
   by_model = itertools.groupby(trials(config), lambda trial: trial['model'])
   for model, group in by_model:
     members = tuple(trial['hyper'] for trial in group)
-    of_model = build.replaced(config, model=model, sweep=dict(members=members))
+    of_model = specs.replaced(config, model=model, sweep=dict(members=members))
     parts += sweep.parts(of_model, [prepared], folder)
   return parts
 

@@ -9,35 +9,37 @@ import json
 import jax
 import numpy as np
 
-from experiments import build, protocols, run, show
+from experiments import show
 from xdomain import files
 from xdomain.reporting import figures, report
+from xdomain.runs import methods, prepare, protocols, store
+from xdomain.runs import spec as specs
 from xdomain.training import loop, placement
 
 
-def turns(config, prepare, folder=None):
+def turns(config, prepared_for, folder=None):
   """`(config, data)` of as many seeds as fit with all their members, in turn.
 
   Args:
     config: of a sweep, or of one run.
-    prepare: a config of one seed -> its data.
+    prepared_for: a config of one seed -> its data.
     folder: where it is kept how many fitted, for when a killed run goes on.
 
   Yields:
     The config with the seeds of a turn, and a list of their data. Splits that
     differ in size have turns of their own.
   """
-  every = build.by_seed(config)
-  ready = {0: prepare(every[0])}
+  every = specs.by_seed(config)
+  ready = {0: prepared_for(every[0])}
   count = _seeds_at_once(config, ready[0], folder)
   if count > 1:
-    ready[1] = prepare(every[1])
-    count = count if run.at_once([*ready.values()]) else 1
+    ready[1] = prepared_for(every[1])
+    count = count if prepare.alike([*ready.values()]) else 1
   for begin in range(0, len(every), count):
     turn = range(begin, min(begin + count, len(every)))
-    several = [ready.pop(at) if at in ready else prepare(every[at]) for at in turn]
+    several = [ready.pop(at) if at in ready else prepared_for(every[at]) for at in turn]
     seeds = tuple(every[at].seed for at in turn)
-    together = build.replaced(config, sweep=dict(seed=seeds))
+    together = specs.replaced(config, sweep=dict(seed=seeds))
     yield (together if len(turn) > 1 else every[begin]), several
 
 
@@ -46,7 +48,7 @@ def _seeds_at_once(config, prepared, folder):
   if len(config.sweep.seed) < 2:
     return 1
   of_settings = [
-    (len(build.members(each)), _width(each, prepared, folder))
+    (len(specs.members(each)), _width(each, prepared, folder))
     for each in _by_setting(config)
   ]
   fitting = [
@@ -65,33 +67,33 @@ def parts(config, several, folder=None) -> list[tuple]:
     several: the data of its seeds.
     folder: as of `turns`.
   """
-  if len(several) > 1 and not run.at_once(
-    [run.seen_by(config, each) for each in several]
+  if len(several) > 1 and not prepare.alike(
+    [prepare.seen_by(config, each) for each in several]
   ):
     return _alone(parts, config, several, folder)
   every = []
   for of_setting in _by_setting(config):
-    build.check(of_setting)  # Also of those that are trained hours later.
+    methods.check(of_setting)  # Also of those that are trained hours later.
     every += _chunks(of_setting, several, folder)
   return every
 
 
 def _alone(parts, config, several, folder):
   """The parts of each seed."""
-  alone = zip(build.by_seed(config), several)
+  alone = zip(specs.by_seed(config), several)
   return [part for one, of in alone for part in parts(one, [of], folder)]
 
 
 def _by_setting(config):
   blank = dict.fromkeys(config.sweep.model, ())
   return [
-    build.replaced(config, model=setting, sweep=dict(model=blank))
-    for setting in build.product(config.sweep.model)
+    specs.replaced(config, model=setting, sweep=dict(model=blank))
+    for setting in specs.product(config.sweep.model)
   ]
 
 
 def _chunks(config, several, folder):
-  every = build.members(config)
+  every = specs.members(config)
   if len(every) * len(several) == 1:
     return [(config, several)]
   width = _width(config, several[0], folder)
@@ -102,7 +104,7 @@ def _chunks(config, several, folder):
   blank = dict.fromkeys(config.sweep.hyper, ())
 
   def of_members(listed):
-    return build.replaced(config, sweep=dict(hyper=blank, members=listed))
+    return specs.replaced(config, sweep=dict(hyper=blank, members=listed))
 
   return [
     (of_members(tuple(every[turn])), several)
@@ -115,12 +117,12 @@ def _width(config, prepared, folder):
   if config.width:
     return config.width
   apart = len(config.sweep.seed) > 1
-  of_any = build.replaced(config, seed=0, sweep=dict(seed=(0, 1) if apart else ()))
-  file = folder and run.folder_of(of_any, folder, 'width') / 'members.json'
+  of_any = specs.replaced(config, seed=0, sweep=dict(seed=(0, 1) if apart else ()))
+  file = folder and store.folder_of(of_any, folder, 'width') / 'members.json'
   if file and file.exists():
     return json.loads(file.read_text('utf-8'))
-  prepared = run.seen_by(config, prepared)
-  method = build.method(config, prepared.sizes)
+  prepared = prepare.seen_by(config, prepared)
+  method = methods.of(config, prepared.sizes)
   width = loop.width(
     method.model,
     jax.random.key(config.seed),
@@ -138,7 +140,9 @@ def _width(config, prepared, folder):
 def swept(config) -> list[tuple[str, ...]]:
   """Where the swept values stand in a record, such as ('hyper', 'beta')."""
   listed = {name for member in config.sweep.members for name in member}
-  hyper = [name for name in config.hyper if config.sweep.hyper[name] or name in listed]
+  hyper = [
+    name for name in config.hyper if config.sweep.hyper.get(name) or name in listed
+  ]
   model = [name for name, values in config.sweep.model.items() if values]
   return [('hyper', name) for name in hyper] + [
     ('config', 'model', name) for name in model
@@ -172,7 +176,7 @@ def report_on(config, records, workdir, display) -> None:
     workdir: the folder of its folder.
     display: where it is shown.
   """
-  folder = run.folder_of(config, workdir, 'sweep')
+  folder = store.folder_of(config, workdir, 'sweep')
   files.write(folder / 'records.jsonl', ''.join(map(files.line, records)))
   own = [record for record in records if record['name'] == config.name]
   named = [

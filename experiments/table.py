@@ -36,10 +36,11 @@ def main(argv):
 
 def _answer(config, display):
   """What there is of tables, or one of them."""
-  from experiments import build, make, statistics
+  from experiments import make, statistics
+  from xdomain.runs import spec as specs
 
   if config and 'method' in config:
-    raise build.ConfigError(
+    raise specs.SpecError(
       'this is the config of a method; python -m experiments.main runs it'
     )
   elif LIST.value:

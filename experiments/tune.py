@@ -41,20 +41,23 @@ def _tune(config, display):
   """The search, its table, and the chosen setting on all seeds."""
   import jax
 
-  from experiments import build, protocols, run, search, show, sweep
+  from experiments import search, show, sweep
   from xdomain import files
   from xdomain.reporting import report
+  from xdomain.runs import methods, prepare, protocols, run, store
+  from xdomain.runs import spec as specs
   from xdomain.training import loop
 
-  build.check(config)
-  if build.is_sweep(config) or sweep.swept(config):
-    raise build.ConfigError(
-      'config.sweep is not for tuning: what is tried stands in config.search'
+  config = specs.from_config(config)
+  methods.check(config)
+  if specs.is_sweep(config) or sweep.swept(config):
+    raise specs.SpecError(
+      'sweep is not for tuning: search holds the values that are tried'
     )
   workdir = pathlib.Path(WORKDIR.value)
   for folder in filter(None, (workdir, KEEP.value)):
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-  prepared = run.prepare(config, display.say)
+  prepared = prepare.prepare(config, display.say)
   display.data(prepared.dataset)
   found = KEEP.value and search.kept(KEEP.value, config, prepared.hashes)
   if found:
@@ -69,17 +72,17 @@ def _tune(config, display):
     return
   folder = search.folder_of(config, workdir, f'tuned{SEEDS.value}')
   seeds = tuple(range(SEEDS.value))
-  chosen = build.replaced(search.apply(config, found), sweep=dict(seed=seeds))
+  chosen = specs.replaced(search.apply(config, found), sweep=dict(seed=seeds))
   records, folders = [], []
 
-  def prepare(of_seed):
+  def prepared_for(of_seed):
     if of_seed.seed == config.seed:
       return prepared
-    return run.prepare(of_seed, lambda line: None)
+    return prepare.prepare(of_seed, lambda line: None)
 
-  for turn, several in sweep.turns(chosen, prepare, folder):
+  for turn, several in sweep.turns(chosen, prepared_for, folder):
     for part, data in sweep.parts(turn, several, folder):
-      into = run.folder_of(part, workdir)
+      into = store.folder_of(part, workdir)
       folders.append(into)
       value = protocols.of(part).value
       parts = len(seeds) // len(data)

@@ -9,9 +9,11 @@ import shlex
 import pytest
 
 from configs import shared_vae
-from experiments import arguments, build, cells, make, run, search, show
+from experiments import arguments, cells, make, search, show
 from tests import helpers
 from xdomain import base
+from xdomain.runs import methods, prepare, run
+from xdomain.runs import spec as specs
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(
@@ -65,7 +67,7 @@ def _from_the_root(monkeypatch):
 @pytest.mark.parametrize('text', CONFIGS + CASES)
 def test_a_config_builds_its_model(text):
   config = arguments.load(text)
-  method = build.method(config, helpers.small().sizes)
+  method = methods.of(specs.from_config(config), helpers.small().sizes)
   assert isinstance(method.model, base.Model)
   assert len(method.members) == 1
 
@@ -74,8 +76,9 @@ def test_a_config_builds_its_model(text):
 def test_the_quick_form_runs_and_is_recorded(text, tmp_path):
   config = arguments.load(f'{text},quick')
   config.epochs = 2
-  prepared = run.prepare(config, say=lambda line: None)
-  (record,) = run.run(config, prepared, tmp_path, watch=lambda report: None)
+  spec = specs.from_config(config)
+  prepared = prepare.prepare(spec, say=lambda line: None)
+  (record,) = run.run(spec, prepared, tmp_path, watch=lambda report: None)
   if config.protocol == 'rating':
     assert record['test']['rmse'] < 2
   else:
@@ -86,7 +89,7 @@ def test_the_quick_form_runs_and_is_recorded(text, tmp_path):
 @pytest.mark.parametrize('text', CASES)
 def test_every_hyper_parameter_of_the_method_is_in_its_config(text):
   config = arguments.load(text)
-  module = build.module_of(config.method)
+  module = methods.module(config.method)
   assert set(config.hyper) == set(module.Hyper._fields)
 
 
@@ -154,7 +157,7 @@ def test_rows_have_the_settings_that_their_searches_chose(text):
   if 'methods' not in table or not table.data.kind.startswith('movielens'):
     pytest.skip('its rows are data sets, or searched for when it is made')
   for row, config in table.methods.items():
-    if search.is_empty(config):
+    if search.is_empty(specs.from_config(config)):
       continue
     name = KEPT.get(config.name, config.name)
     found = json.loads((ROOT / f'results/searches/{name}.json').read_text())
@@ -170,12 +173,12 @@ def test_a_search_that_is_kept_is_that_of_its_config(path):
   found = json.loads(path.read_text())
   every = {arguments.load(text).name: text for text in SEARCHED}
   config = arguments.load(every[path.stem])
-  assert found['config'] == search.plain(config)
+  assert found['config'] == search.plain(specs.from_config(config))
   tried = [
     {field: trial[field] for field in ('model', 'hyper')} for trial in found['trials']
   ]
   assert len(tried) == config.search.trials
-  assert all(trial in tried for trial in search.trials(config))
+  assert all(trial in tried for trial in search.trials(specs.from_config(config)))
   values = [trial['valid'] for trial in found['trials']]
   higher = config.protocol != 'rating'
   assert values == sorted(values, reverse=higher)
@@ -205,8 +208,8 @@ def test_every_cell_of_a_table_builds_its_model(text, data):
   if 'methods' not in config:
     pytest.skip('its rows are data sets')
   for cell in cells.of(config).values():
-    build.method(cell, helpers.small().sizes)
-    assert cell.data.kind.startswith(data)
+    methods.of(cell, helpers.small().sizes)
+    assert cell.data['kind'].startswith(data)
 
 
 @pytest.mark.parametrize('text', TABLES)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks import baselines
-from experiments import build, run
 from tests import helpers
+from xdomain.runs import methods as runs_methods
+from xdomain.runs import prepare
+from xdomain.runs import spec as specs
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -29,7 +31,7 @@ def number(text):
 def test_a_method_of_the_table_has_a_config_and_a_quick_form(text):
   for quick in (False, True):
     config = baselines.load(text, quick)
-    method = build.method(config, helpers.small().sizes)
+    method = runs_methods.of(specs.from_config(config), helpers.small().sizes)
     assert method.model.stages
   assert config.data.kind.startswith('synthetic')
 
@@ -44,7 +46,8 @@ def test_every_stage_of_a_method_has_a_row_with_its_own_counts():
     ['darec:item', 'autorec target'],
     ['darec:item', 'darec'],
   ]
-  prepared = run.prepare(baselines.load(methods[0], True), say=lambda line: 0)
+  first = specs.from_config(baselines.load(methods[0], True))
+  prepared = prepare.prepare(first, say=lambda line: 0)
   domains = prepared.data.source, prepared.data.target
   source, target = (domain.by_user.n_entries for domain in domains)
   ratings = [number(row[2]) for row in rows]

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from experiments import arguments, cells, run
+from experiments import arguments, cells
+from xdomain.runs import spec as specs
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from experiments import arguments, cells, run
   ],
 )
 def test_records_that_differ_in_what_decides_them_are_told_apart(field):
-  plain = run.to_plain(arguments.load('configs/bias.py:quick'))
+  plain = specs.plain(specs.from_config(arguments.load('configs/bias.py:quick')))
   assert field in plain
   other = plain | {field: 'another'}
   assert cells.identity(plain, {}) != cells.identity(other, {})

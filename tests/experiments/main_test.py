@@ -190,7 +190,10 @@ def _wait_for_lines(workdir, n, process):
     (['--config=configs'], 'configs is a folder'),
     ([QUICK, '--config.hyper.lr=1e30'], 'not finite in epoch 1, step'),
     ([QUICK, '--config.sweep.model.embed=(8, 0)'], 'config.model.embed is 0'),
-    ([QUICK, '--config.sweep.model.embed=(8, 8.5)'], "override field 'embed'"),
+    (
+      [QUICK, '--config.sweep.model.embed=(8, 8.5)'],
+      'model.embed is 8.5; it must be of type int',
+    ),
     (['--config=configs/darec_table2.py'], 'this is the config of a table'),
   ],
 )
@@ -233,10 +236,11 @@ def test_what_is_shown_beside_has_the_same_budget():
 
   config = arguments.load(str(ROOT / 'configs/darec.py:item,quick'))
   config.epochs, config.patience, config.seed = 7, 6, 5
-  for other in config.beside.values():
-    same = main._on_same_terms(other, config)
-    assert (same.epochs, same.patience, same.seed) == (7, 6, 5)
-    assert same.data.to_dict() == config.data.to_dict()
+  own, beside = main._specs(config)
+  assert len(beside) == 2
+  for other in beside:
+    assert (other.epochs, other.patience, other.seed) == (7, 6, 5)
+    assert other.data == own.data
 
 
 def test_own_files_are_read_and_their_ids_kept(ask, tmp_path):

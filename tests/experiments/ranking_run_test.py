@@ -1,17 +1,19 @@
 """Runs that rank: what they leave behind, and that their splits are shared."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
-from ml_collections import config_dict
 
 from configs import common
-from experiments import arguments, build, recommend, run
+from experiments import arguments, recommend
 from xdomain import files
 from xdomain.data import synthetic
 from xdomain.evaluation import rankings
 from xdomain.reporting import report
+from xdomain.runs import prepare, run, store
+from xdomain.runs import spec as specs
 
 
 @pytest.fixture(autouse=True)
@@ -21,13 +23,12 @@ def _from_the_root(monkeypatch, request):
 
 def config(variant='shared', **fields):
   config = arguments.load(f'configs/shared_vae.py:{variant},quick')
-  config.epochs = 3
-  config.update(fields)
-  return config
+  config = specs.from_config(config)
+  return specs.replaced(config, **dict(epochs=3) | fields)
 
 
 def go(config, folder):
-  prepared = run.prepare(config, say=lambda line: None)
+  prepared = prepare.prepare(config, say=lambda line: None)
   return run.run(config, prepared, folder, watch=lambda report: None)
 
 
@@ -68,7 +69,7 @@ def test_methods_with_other_views_answer_the_same_queries(folders):
     files.read(folders[name] / 'records.jsonl')[0] for name in ('shared', 'merged')
   )
   assert first['hashes'] == second['hashes']
-  rows = run.differences(config(), folders['shared'], folders['merged'])
+  rows = store.differences(config(), folders['shared'], folders['merged'])
   for (name, value, low, high), kind in zip(rows, ('sampled', 'full')):
     gap = first['test'][kind]['ndcg@10'] - second['test'][kind]['ndcg@10']
     assert name == f'{kind} NDCG@10'
@@ -91,7 +92,7 @@ def test_a_summary_averages_seeds(folders):
 
 
 def test_a_user_is_recommended_what_they_do_not_know(folders):
-  prepared = run.prepare(config(), say=lambda line: None)
+  prepared = prepare.prepare(config(), say=lambda line: None)
   name = str(prepared.dataset.ids.users[3])
   rows = recommend.recommend(folders['shared'], [name], top=5)
   target = prepared.dataset.pair.target
@@ -104,7 +105,7 @@ def test_a_user_is_recommended_what_they_do_not_know(folders):
 
 @pytest.mark.parametrize('variant', ['cold', 'generic', 'cold_aux'])
 def test_new_people_are_asked_about_and_never_trained_on(variant, tmp_path):
-  prepared = run.prepare(config(variant), say=lambda line: None)
+  prepared = prepare.prepare(config(variant), say=lambda line: None)
   asked = np.unique(prepared.split.test.target.user)
   assert not np.isin(prepared.split.train.target.user, asked).any()
   (record,) = run.run(config(variant), prepared, tmp_path, watch=lambda report: None)
@@ -124,32 +125,29 @@ def test_several_sources_are_seen_apart_by_a_method_that_takes_them(tmp_path):
     rows = ''.join(f'{user},{item}\n' for user, item in zip(*columns))
     paths[-1].write_text(f'user,item\n{rows}')
   *sources, target = map(str, paths)
-  cold = config('cold')
-  cold.view = 'apart'
-  cold.data = data = config_dict.ConfigDict(
-    common.tables_implicit()
-    | dict(source=','.join(sources), target=target, rating='', at_least=3)
+  data = common.tables_implicit() | dict(
+    source=','.join(sources), target=target, rating='', at_least=3
   )
-  prepared = run.prepare(cold, say=lambda line: None)
+  cold = dataclasses.replace(config('cold'), view='apart', data=data)
+  prepared = prepare.prepare(cold, say=lambda line: None)
   assert len(prepared.data.source) == 2
   (record,) = run.run(cold, prepared, tmp_path / 'a', watch=lambda report: None)
   assert record['test']['sampled']['hr@10'] > 0.3
-  blind = arguments.load('configs/ridge.py:quick,cold')
-  blind.view, blind.data, blind.split = 'apart', data, cold.split
-  with pytest.raises(build.ConfigError, match='takes one source'):
+  blind = specs.from_config(arguments.load('configs/ridge.py:quick,cold'))
+  blind = dataclasses.replace(blind, view='apart', data=data, split=cold.split)
+  with pytest.raises(specs.SpecError, match='takes one source'):
     run.run(blind, prepared, tmp_path / 'b', watch=lambda report: None)
 
 
 def test_a_method_that_sees_nothing_of_new_people_says_so(tmp_path):
-  blind = config('single', protocol='cold_start')
-  blind.split = config('cold').split
-  prepared = run.prepare(blind, say=lambda line: None)
-  with pytest.raises(build.ConfigError, match="'merged' shows it"):
+  blind = config('single', protocol='cold_start', split=config('cold').split)
+  prepared = prepare.prepare(blind, say=lambda line: None)
+  with pytest.raises(specs.SpecError, match="view='merged' gives it"):
     run.run(blind, prepared, tmp_path, watch=lambda report: None)
-  unpaired = arguments.load('configs/conet.py:synthetic,cold,quick')
-  unpaired.model.pairing = 'same_user'
-  prepared = run.prepare(unpaired, say=lambda line: None)
-  with pytest.raises(build.ConfigError, match="'merged' shows it"):
+  unpaired = specs.from_config(arguments.load('configs/conet.py:synthetic,cold,quick'))
+  unpaired = specs.replaced(unpaired, model=dict(pairing='same_user'))
+  prepared = prepare.prepare(unpaired, say=lambda line: None)
+  with pytest.raises(specs.SpecError, match="view='merged' gives it"):
     run.run(unpaired, prepared, tmp_path, watch=lambda report: None)
 
 
@@ -161,17 +159,17 @@ def test_a_method_that_sees_nothing_of_new_people_says_so(tmp_path):
   ],
 )
 def test_data_that_lacks_what_a_method_reads_is_said(text, view, message, tmp_path):
-  unfit = arguments.load(text)
-  unfit.view, unfit.epochs, unfit.patience = view, 1, 1
-  prepared = run.prepare(unfit, say=lambda line: None)
+  unfit = specs.from_config(arguments.load(text))
+  unfit = specs.replaced(unfit, view=view, epochs=1, patience=1)
+  prepared = prepare.prepare(unfit, say=lambda line: None)
   prepared = prepared._replace(data=prepared.data._replace(side=None))
-  with pytest.raises(build.ConfigError, match=message):
+  with pytest.raises(specs.SpecError, match=message):
     run.run(unfit, prepared, tmp_path, watch=lambda report: None)
 
 
 def test_a_share_of_the_target_is_shown_but_not_trained_on(tmp_path):
   partly = config(protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5))
-  prepared = run.prepare(partly, say=lambda line: None)
+  prepared = prepare.prepare(partly, say=lambda line: None)
   asked = np.unique(prepared.split.test.target.user)
   length = prepared.data.target.by_user.length
   assert not np.any(length[asked])
@@ -181,8 +179,7 @@ def test_a_share_of_the_target_is_shown_but_not_trained_on(tmp_path):
 
 
 def test_a_diverged_ranking_never_looks_good(tmp_path):
-  wild = config('single')
-  wild.sweep.hyper.lr = (1e-3, 1e30)
+  wild = config('single', sweep=dict(hyper=dict(lr=(1e-3, 1e30))))
   fine, failed = go(wild, tmp_path)
   assert fine['test']['full']['hr@10'] > 0 and not fine['failed']
   assert failed['failed'] and failed['test']['full']['hr@50'] == 0
@@ -193,17 +190,14 @@ def test_a_diverged_ranking_never_looks_good(tmp_path):
   ('change', 'message'),
   [
     (dict(protocol='leave_one'), "did you mean 'leave_one_out'"),
-    (dict(view='merge'), "config.view is 'merge'; did you mean 'merged'"),
+    (dict(view='merge'), "view is 'merge'; did you mean 'merged'"),
     (dict(split=dict(negative=9)), "did you mean 'negatives'"),
-    (dict(reviews=True), "config.reviews needs 'amazon_implicit' data"),
+    (dict(reviews=True), "reviews needs 'amazon_implicit' data"),
   ],
 )
 def test_a_wrong_protocol_says_which_field(change, message):
-  wrong = config()
-  with wrong.unlocked():
-    wrong.update(change)
-  with pytest.raises(build.ConfigError) as error:
-    run.prepare(wrong, say=lambda line: None)
+  with pytest.raises(specs.SpecError) as error:
+    prepare.prepare(config(**change), say=lambda line: None)
   assert message in str(error.value)
 
 
@@ -230,15 +224,14 @@ def test_reviews_become_vectors_and_the_split_stays(tmp_path, monkeypatch):
   (tmp_path / 'amazon').mkdir()
   reviews(tmp_path / 'amazon' / 'reviews_Movies_and_TV.json', 'film')
   reviews(tmp_path / 'amazon' / 'reviews_Books.json', 'book')
-  aux = config('aux', reviews=True)
-  with aux.unlocked():
-    aux.data = dict(kind='amazon_implicit', positive=4.0, at_least=3, item_at_least=1)
-  aux.split.negatives = 2
-  prepared = run.prepare(aux, say=lambda line: None)
+  aux = config('aux', reviews=True, split=dict(negatives=2))
+  data = dict(kind='amazon_implicit', positive=4.0, at_least=3, item_at_least=1)
+  aux = dataclasses.replace(aux, data=data)
+  prepared = prepare.prepare(aux, say=lambda line: None)
   users = prepared.sizes.users
   assert prepared.data.side.shape == (users, 2, 256)
-  aux.reviews = False
-  assert run.prepare(aux, say=len).hashes == prepared.hashes
+  aux = specs.replaced(aux, reviews=False)
+  assert prepare.prepare(aux, say=len).hashes == prepared.hashes
 
 
 def test_without_review_files_the_error_says_which_to_get(tmp_path, monkeypatch):

@@ -7,16 +7,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from experiments import arguments, build, recommend, run
+from experiments import arguments, recommend
 from xdomain import files
 from xdomain.data import device
 from xdomain.evaluation import rankings
+from xdomain.runs import methods, prepare, run, store
+from xdomain.runs import spec as specs
 from xdomain.training import loop
 
 
 def train(config, folder):
   config.epochs = 2
-  given = run.prepare(config, say=lambda line: None)
+  config = specs.from_config(config)
+  given = prepare.prepare(config, say=lambda line: None)
   run.run(config, given, folder, watch=lambda report: None)
   return given
 
@@ -129,14 +132,14 @@ def test_whom_a_method_knows_nothing_of_is_left_out(tmp_path):
   rows = recommend.recommend(folder, ['p5', 'p1'], top=1, say=said.append)
   assert [user for user, _, _ in rows] == ['p5']
   assert said.pop().startswith(f"left out: 'p1', {why}")
-  with pytest.raises(build.ConfigError, match='nobody left'):
+  with pytest.raises(specs.SpecError, match='nobody left'):
     recommend.recommend(folder, ['p1'], top=1)
 
 
 def test_somebody_of_one_domain_is_told_how_to_be_kept(tmp_path):
   folder, _ = own(tmp_path, 'configs/item_pop.py:tables,quick')
   said = []
-  with pytest.raises(build.ConfigError, match='nobody left'):
+  with pytest.raises(specs.SpecError, match='nobody left'):
     recommend.recommend(folder, ['p1'], top=1, say=said.append)
   assert re.search("'p1', not among .* config.data.people", said.pop())
 
@@ -147,7 +150,8 @@ def test_somebody_of_one_domain_is_told_how_to_be_kept(tmp_path):
 def test_people_are_known_by_all_they_did_held_out_or_not(spec, tmp_path):
   config = arguments.load(spec)
   given = train(config, tmp_path)
-  method = build.method(config, given.sizes)
+  config = specs.from_config(config)
+  method = methods.of(config, given.sizes)
   state = run.restore(
     config, [given], method, tmp_path, run.give(config, [given], method)
   ).best
@@ -169,9 +173,9 @@ def test_people_are_known_by_all_they_did_held_out_or_not(spec, tmp_path):
 def test_items_beyond_the_scale_are_told_apart(trained, monkeypatch):
   folder, dataset = trained
   before = recommend.recommend(folder, ['u3'], top=5)
-  prepared = run.prepare(recommend._config(folder), say=lambda line: None)
+  prepared = prepare.prepare(store.read_spec(folder), say=lambda line: None)
   narrow = prepared._replace(dataset=dataset._replace(scale=(1, 1.5)))
-  monkeypatch.setattr(run, 'prepare', lambda *args, **kwargs: narrow)
+  monkeypatch.setattr(prepare, 'prepare', lambda *args, **kwargs: narrow)
   after = recommend.recommend(folder, ['u3'], top=5)
   assert [item for _, item, _ in after] == [item for _, item, _ in before]
   assert {value for _, _, value in after} == {1.5}
@@ -189,14 +193,14 @@ def test_unknown_users_are_answered_with_some_that_are_known(trained):
 
 
 def test_a_folder_without_a_run_is_said_to_be_one(tmp_path):
-  with pytest.raises(build.ConfigError, match='not the folder of a run'):
+  with pytest.raises(specs.SpecError, match='not the folder of a run'):
     recommend.recommend(tmp_path, ['u3'], top=1)
 
 
 def test_a_run_that_has_not_ended_is_not_asked(trained, tmp_path):
   folder = shutil.copytree(trained[0], tmp_path / 'run')
   (folder / 'records.jsonl').unlink()
-  with pytest.raises(build.ConfigError, match='has not ended; its command'):
+  with pytest.raises(specs.SpecError, match='has not ended; its command'):
     recommend.recommend(folder, ['u3'], top=1)
 
 
@@ -205,7 +209,7 @@ def test_a_run_that_diverged_says_so(tmp_path):
   config.hyper.lr = 1e30
   with pytest.raises(loop.Diverged):
     train(config, tmp_path)
-  with pytest.raises(build.ConfigError, match='the loss is not finite'):
+  with pytest.raises(specs.SpecError, match='the loss is not finite'):
     recommend.recommend(tmp_path, ['u3'], top=1)
 
 
@@ -226,7 +230,7 @@ def test_ids_may_stand_in_a_file(words, ids, tmp_path, monkeypatch):
 
 def test_a_file_without_ids_does_not_mean_everybody(tmp_path):
   (tmp_path / 'ids.txt').write_text('\n')
-  with pytest.raises(build.ConfigError, match='no id in it'):
+  with pytest.raises(specs.SpecError, match='no id in it'):
     recommend._ids([f'@{tmp_path / "ids.txt"}'])
 
 
@@ -253,7 +257,7 @@ def test_files_are_of_the_kind_that_they_are_called(name, read, tmp_path):
 )
 def test_what_cannot_be_written_is_refused_at_once(name, says, tmp_path):
   (tmp_path / 'a.csv').mkdir()
-  with pytest.raises(build.ConfigError, match=says):
+  with pytest.raises(specs.SpecError, match=says):
     recommend._writable(tmp_path / name)
 
 
@@ -282,7 +286,7 @@ def test_a_run_on_other_data_than_there_is_now_is_not_asked(trained, tmp_path):
   (record,) = files.read(folder / 'records.jsonl')
   record['hashes']['data'] = 'other'
   files.write(folder / 'records.jsonl', files.line(record))
-  with pytest.raises(build.ConfigError, match='has changed since; put the data'):
+  with pytest.raises(specs.SpecError, match='has changed since; put the data'):
     recommend.recommend(folder, ['u3'], top=1)
 
 

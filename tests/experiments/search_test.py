@@ -4,9 +4,11 @@ import json
 
 import pytest
 
-from experiments import arguments, build, run, search, show
+from experiments import arguments, search, show
 from tests import helpers
 from xdomain import files
+from xdomain.runs import prepare, run
+from xdomain.runs import spec as specs
 
 
 @pytest.fixture(autouse=True)
@@ -22,11 +24,11 @@ def config(**space):
   with config.search.unlocked():
     config.search.hyper = dict(lr=(1e-3, 1e-2))
     config.search.update(space)
-  return config
+  return specs.from_config(config)
 
 
 def go(config, folder):
-  prepared = run.prepare(config, say=lambda line: None)
+  prepared = prepare.prepare(config, say=lambda line: None)
   return search.search(config, prepared, folder, show.Show())
 
 
@@ -45,20 +47,18 @@ def test_of_a_large_grid_as_many_as_asked_are_drawn_once_and_for_all():
 
 
 def test_a_method_without_anything_to_tune_says_so():
-  empty = config()
-  with empty.search.unlocked():
-    empty.search.hyper = {}
-  with pytest.raises(build.ConfigError, match='autorec_item is empty'):
+  empty = config(hyper={})
+  with pytest.raises(specs.SpecError, match='autorec_item is empty'):
     search.trials(empty)
 
 
 def test_at_least_one_trial_is_asked_for():
-  with pytest.raises(build.ConfigError, match='trials is 0; it must be at'):
+  with pytest.raises(specs.SpecError, match='trials is 0; it must be at'):
     search.trials(config(trials=0))
 
 
 def test_a_name_that_is_no_setting_is_refused():
-  with pytest.raises(build.ConfigError, match=r'config\.search\.hyper\.alpa'):
+  with pytest.raises(specs.SpecError, match=r'search\.hyper\.alpa'):
     search.trials(config(hyper=dict(alpa=(1.0,))))
 
 
@@ -70,8 +70,8 @@ def test_the_best_on_validation_is_chosen_and_the_test_set_is_left_alone(
   values = [trial['valid'] for trial in found['trials']]
   assert values == sorted(values) and len(values) == 4
   best = search.apply(tuned, found)
-  assert best.hyper.lr == found['trials'][0]['hyper']['lr']
-  assert best.model.embed == found['trials'][0]['model']['embed']
+  assert best.hyper['lr'] == found['trials'][0]['hyper']['lr']
+  assert best.model['embed'] == found['trials'][0]['model']['embed']
   assert not list(tmp_path.glob('**/test.npz'))
   for path in tmp_path.glob('**/records.jsonl'):
     assert all('test' not in record for record in files.read(path))
@@ -124,7 +124,7 @@ def test_a_trial_that_diverged_after_its_best_epoch_is_not_chosen():
 
 
 def test_a_search_whose_trials_all_diverged_says_so(tmp_path):
-  with pytest.raises(build.ConfigError, match='every trial of autorec_item'):
+  with pytest.raises(specs.SpecError, match='every trial of autorec_item'):
     go(config(hyper=dict(lr=(1e30, 2e30))), tmp_path)
 
 
@@ -136,11 +136,10 @@ def test_another_space_is_another_search(tmp_path):
 
 def test_a_search_does_not_depend_on_the_choice_that_came_of_it(tmp_path):
   found = go(config(), tmp_path)
-  chosen = config()
-  chosen.hyper.lr = 1e-2
+  chosen = specs.replaced(config(), hyper=dict(lr=1e-2))
   assert search.plain(chosen) == search.plain(config())
   assert go(chosen, tmp_path) == found  # from the same folder
-  chosen.hyper.alpha = 0.5  # Not searched for.
+  chosen = specs.replaced(chosen, hyper=dict(alpha=0.5))  # Not searched for.
   assert search.plain(chosen) != search.plain(config())
 
 
@@ -148,11 +147,10 @@ def test_a_search_that_is_kept_is_found_again_and_stands_in_their_table(
   tmp_path,
 ):
   tuned = config()
-  hashes = run.prepare(tuned, say=lambda line: None).hashes
+  hashes = prepare.prepare(tuned, say=lambda line: None).hashes
   found = go(tuned, tmp_path)
   search.keep(tmp_path / 'kept', tuned, found)
-  other = config()
-  other.name = 'aaa'
+  other = specs.replaced(config(), name='aaa')
   search.keep(tmp_path / 'kept', other, found)
   again = search.kept(tmp_path / 'kept', tuned, hashes)
   assert again == {'config': search.plain(tuned)} | found
@@ -168,29 +166,28 @@ def test_a_search_that_is_kept_is_neither_taken_for_another_nor_replaced(
   tmp_path, monkeypatch
 ):
   tuned = config()
-  hashes = run.prepare(tuned, say=lambda line: None).hashes
+  hashes = prepare.prepare(tuned, say=lambda line: None).hashes
   assert search.kept(tmp_path, tuned, hashes) is None
   search.keep(tmp_path, tuned, go(tuned, tmp_path))
   assert search.kept(tmp_path, tuned, hashes)
-  longer = config()
-  longer.epochs = 4
+  longer = specs.replaced(config(), epochs=4)
   for other, of in (
     (tuned, hashes | {'split': 'other'}),
     (config(hyper=dict(lr=(1e-3, 1e-1))), hashes),
     (longer, hashes),
   ):
-    with pytest.raises(build.ConfigError, match='holds another search'):
+    with pytest.raises(specs.SpecError, match='holds another search'):
       search.kept(tmp_path, other, of)
   with monkeypatch.context() as patch:
-    patch.setattr(search.xdomain, '__version__', '0')
+    patch.setattr(specs.xdomain, '__version__', '0')
     assert search.kept(tmp_path, tuned, hashes) is None
   (tmp_path / 'autorec_item.json').write_text('{\n')
-  with pytest.raises(build.ConfigError, match=r'item\.json, line 2: .*no sear'):
+  with pytest.raises(specs.SpecError, match=r'item\.json, line 2: .*no sear'):
     search.kept(tmp_path, tuned, hashes)
 
 
 @pytest.mark.parametrize('ask', [search.plain, search.trials])
 def test_a_space_may_have_nothing_to_try_of_a_name_but_no_unknown_name(ask):
   ask(config(model=dict(embed=())))
-  with pytest.raises(build.ConfigError, match=r'config\.search\.hyper\.nope'):
+  with pytest.raises(specs.SpecError, match=r'search\.hyper\.nope'):
     ask(config(hyper=dict(nope=(1.0, 2.0))))

@@ -2,8 +2,10 @@
 
 import pytest
 
-from experiments import arguments, build, cells, recommend, run, show, sweep
-from xdomain import files
+from experiments import arguments, cells, recommend, show, sweep
+from xdomain import base, files
+from xdomain.runs import methods, prepare, run, store
+from xdomain.runs import spec as specs
 
 
 @pytest.fixture(autouse=True)
@@ -11,51 +13,46 @@ def _from_the_root(monkeypatch, request):
   monkeypatch.chdir(request.config.rootpath)
 
 
-def config(**fields):
-  config = arguments.load('configs/autorec.py:item,quick')
-  config.update(dict(epochs=2) | fields)
-  return config
+def config(width=0, epochs=2, **sweep):
+  config = specs.from_config(arguments.load('configs/autorec.py:item,quick'))
+  return specs.replaced(config, width=width, epochs=epochs, sweep=sweep)
 
 
 def prepared(config):
-  return run.prepare(config, say=lambda line: None)
+  return prepare.prepare(config, say=lambda line: None)
 
 
 def test_settings_are_runs_of_their_own():
-  swept = config()
-  swept.sweep.seed = (3, 5)
-  swept.sweep.model.embed = (8, 16)
-  seeds = build.by_seed(swept)
+  swept = config(seed=(3, 5), model=dict(embed=(8, 16)))
+  seeds = specs.by_seed(swept)
   assert [each.seed for each in seeds] == [3, 5]
   parts = sweep.parts(seeds[0], [prepared(seeds[0])])
-  assert [each.model.embed for each, _ in parts] == [8, 16]
-  assert len({run.folder_of(each, '') for each, _ in parts}) == 2
+  assert [each.model['embed'] for each, _ in parts] == [8, 16]
+  assert len({store.folder_of(each, '') for each, _ in parts}) == 2
 
 
 def test_a_config_without_a_sweep_is_one_part_as_it_is():
   plain = config()
-  (seed,) = build.by_seed(plain)
+  (seed,) = specs.by_seed(plain)
   ((part, _),) = sweep.parts(seed, [prepared(seed)])
-  assert part.to_dict() == plain.to_dict()
+  assert part == plain
 
 
 def test_all_members_are_trained_once_whatever_the_width():
-  swept = config(width=4)
-  swept.sweep.hyper.lr = (1e-3, 3e-3, 1e-2)
-  swept.sweep.hyper.alpha = (0.0, 1e-4, 1e-3)
+  values = dict(lr=(1e-3, 3e-3, 1e-2), alpha=(0.0, 1e-4, 1e-3))
+  swept = config(width=4, hyper=values)
   parts = sweep.parts(swept, [prepared(swept)])
-  widths = [len(build.members(part)) for part, _ in parts]
+  widths = [len(specs.members(part)) for part, _ in parts]
   assert widths == [4, 4, 1]
-  members = [member for part, _ in parts for member in build.members(part)]
-  assert members == build.members(swept)
-  swept.width = 0  # What fits: these are small.
+  members = [member for part, _ in parts for member in specs.members(part)]
+  assert members == specs.members(swept)
+  swept = specs.replaced(swept, width=0)  # What fits: these are small.
   data = [prepared(swept)]
   assert sweep.parts(swept, data) == [(swept, data)]
 
 
 def test_a_sweep_that_goes_on_has_the_width_that_it_began_with(tmp_path, monkeypatch):
-  swept = config()
-  swept.sweep.hyper.lr = (1e-3, 1e-2, 1e-1)
+  swept = config(hyper=dict(lr=(1e-3, 1e-2, 1e-1)))
   data = [prepared(swept)]
   begun = sweep.parts(swept, data, tmp_path)
   assert len(begun) == 1
@@ -65,21 +62,20 @@ def test_a_sweep_that_goes_on_has_the_width_that_it_began_with(tmp_path, monkeyp
 
 
 def test_a_listed_member_replaces_what_it_names():
-  listed = config()
-  listed.sweep.members = ({'lr': 0.5}, {'alpha': 0.25})
-  first, second = build.members(listed)
-  assert first == listed.hyper.to_dict() | {'lr': 0.5}
-  assert second == listed.hyper.to_dict() | {'alpha': 0.25}
-  listed.sweep.members = ({'alpa': 0.25},)
-  with pytest.raises(build.ConfigError, match=r'sweep\.members'):
-    build.method(listed, build.base.Sizes(3, 4, 5))
+  listed = config(members=({'lr': 0.5}, {'alpha': 0.25}))
+  first, second = specs.members(listed)
+  assert first == listed.hyper | {'lr': 0.5}
+  assert second == listed.hyper | {'alpha': 0.25}
+  listed = config(members=({'alpa': 0.25},))
+  with pytest.raises(specs.SpecError, match=r'sweep\.members'):
+    methods.of(listed, base.Sizes(3, 4, 5))
 
 
 def shown(swept, tmp_path):
   records = []
   for turn, several in sweep.turns(swept, prepared):
     for part, data in sweep.parts(turn, several):
-      folder = run.folder_of(part, tmp_path)
+      folder = store.folder_of(part, tmp_path)
       records += run.run(part, data, folder, watch=lambda report: None)
   sweep.report_on(swept, records, tmp_path, show.Show())
   (folder,) = tmp_path.glob('*-sweep-*')
@@ -87,9 +83,7 @@ def shown(swept, tmp_path):
 
 
 def test_a_sweep_over_seeds_and_values_leaves_records_table_and_plot(tmp_path, capsys):
-  swept = config(width=1)
-  swept.sweep.seed = (0, 1)
-  swept.sweep.hyper.lr = (1e-3, 1e-2)
+  swept = config(width=1, seed=(0, 1), hyper=dict(lr=(1e-3, 1e-2)))
   records, folder = shown(swept, tmp_path)
   assert [(r['seed'], r['hyper']['lr']) for r in records] == [
     (0, 1e-3),
@@ -111,9 +105,7 @@ def test_a_sweep_over_seeds_and_values_leaves_records_table_and_plot(tmp_path, c
 
 
 def test_a_member_that_diverged_is_named_and_the_others_are_shown(tmp_path, capsys):
-  swept = config()
-  swept.sweep.hyper.lr = (1e-2, 1e30)
-  swept.sweep.hyper.alpha = (1e-4, 1e-3)
+  swept = config(hyper=dict(lr=(1e-2, 1e30), alpha=(1e-4, 1e-3)))
   _, folder = shown(swept, tmp_path)
   assert 'alpha=0.001 lr=1e+30 has diverged' in capsys.readouterr().out
   assert len((folder / 'table.md').read_text().splitlines()) == 2 + 2
@@ -121,18 +113,14 @@ def test_a_member_that_diverged_is_named_and_the_others_are_shown(tmp_path, caps
 
 
 def test_a_sweep_whose_members_all_diverged_says_so(tmp_path, capsys):
-  swept = config()
-  swept.sweep.hyper.lr = (1e29, 1e30)
+  swept = config(hyper=dict(lr=(1e29, 1e30)))
   _, folder = shown(swept, tmp_path)
   assert capsys.readouterr().out.count('has diverged') == 2
   assert not (folder / 'table.md').exists()
 
 
 def seeds_at_once(**fields):
-  swept = config(**fields)
-  swept.sweep.seed = (0, 4, 5)
-  swept.sweep.hyper.lr = (1e-3, 1e-2)
-  return swept
+  return config(seed=(0, 4, 5), hyper=dict(lr=(1e-3, 1e-2)), **fields)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +135,8 @@ def seeds_at_once(**fields):
 def test_as_many_seeds_are_trained_at_once_as_fit_with_all_members(width, seeds):
   swept = seeds_at_once(width=width)
   turns = [turn for turn, _ in sweep.turns(swept, prepared)]
-  assert [tuple(each.seed for each in build.by_seed(turn)) for turn in turns] == seeds
-  assert [build.is_sweep(turn) for turn in turns] == [True] * len(turns)
+  assert [tuple(each.seed for each in specs.by_seed(turn)) for turn in turns] == seeds
+  assert [specs.is_sweep(turn) for turn in turns] == [True] * len(turns)
 
 
 def test_seeds_at_once_leave_what_each_leaves_alone(tmp_path):
@@ -170,31 +158,28 @@ def test_seeds_at_once_leave_what_each_leaves_alone(tmp_path):
 
 
 def test_a_seed_is_not_swept_twice():
-  swept = config()
-  swept.sweep.seed = (3, 3)
-  with pytest.raises(build.ConfigError, match=r'sweep\.seed is \(3, 3\)'):
-    build.check(swept)
+  swept = config(seed=(3, 3))
+  with pytest.raises(specs.SpecError, match=r'sweep\.seed is \(3, 3\)'):
+    methods.check(swept)
 
 
 def test_a_sweep_of_one_seed_is_a_run_of_it(tmp_path, capsys):
-  swept = config()
-  swept.sweep.seed = (3,)
+  swept = config(seed=(3,))
   ((turn, _),) = sweep.turns(swept, prepared)
-  assert not build.is_sweep(turn)
-  assert run.folder_of(turn, tmp_path).name.startswith('autorec_item-seed3-')
+  assert not specs.is_sweep(turn)
+  assert store.folder_of(turn, tmp_path).name.startswith('autorec_item-seed3-')
   (record,), _ = shown(swept, tmp_path)
   assert record['seed'] == 3
   assert 'autorec_item' in capsys.readouterr().out
 
 
 def test_splits_of_other_sizes_are_trained_one_after_another(tmp_path):
-  cold = arguments.load('configs/ridge.py:cold,quick')
-  cold.sweep.seed = (0, 1)
-  cold.width = 2
+  cold = specs.from_config(arguments.load('configs/ridge.py:cold,quick'))
+  cold = specs.replaced(cold, width=2, sweep=dict(seed=(0, 1)))
   turns = list(sweep.turns(cold, prepared))
   assert [turn.seed for turn, _ in turns] == [0, 1]
   several = [data for _, (data,) in turns]
-  assert not run.at_once(several)
+  assert not prepare.alike(several)
   parts = sweep.parts(cold, several)  # As beside a method that they suit.
   assert [part.seed for part, _ in parts] == [0, 1]
   assert [data for _, (data,) in parts] == several
@@ -202,7 +187,7 @@ def test_splits_of_other_sizes_are_trained_one_after_another(tmp_path):
 
 def test_a_run_of_several_seeds_goes_on_to_the_same_end(tmp_path):
   swept = seeds_at_once(epochs=3, width=6)
-  several = [prepared(each) for each in build.by_seed(swept)]
+  several = [prepared(each) for each in specs.by_seed(swept)]
 
   def stop(report):
     if report.epoch == 2:
@@ -216,13 +201,11 @@ def test_a_run_of_several_seeds_goes_on_to_the_same_end(tmp_path):
     test_rmse('broken', stop)
   whole = test_rmse('whole', lambda report: None)
   assert test_rmse('broken', lambda report: None) == whole
-  with pytest.raises(build.ConfigError, match='holds a sweep'):
+  with pytest.raises(specs.SpecError, match='holds a sweep'):
     recommend.recommend(tmp_path / 'whole', ['0'], 3)
 
 
 def test_a_label_names_what_is_swept():
-  swept = config()
-  swept.sweep.hyper.lr = (1e-2,)
-  swept.sweep.model.embed = (8,)
+  swept = config(hyper=dict(lr=(1e-2,)), model=dict(embed=(8,)))
   record = {'hyper': {'lr': 0.01}, 'config': {'model': {'embed': 8}}}
   assert sweep.label(swept, record) == 'autorec_item lr=0.01 embed=8'

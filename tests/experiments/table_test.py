@@ -11,12 +11,10 @@ import pytest
 from configs import autorec, bias, common, item_pop, shared_vae
 from experiments import (
   arguments,
-  build,
   cells,
   claims,
   layout,
   make,
-  run,
   show,
   statistics,
   summary,
@@ -24,6 +22,8 @@ from experiments import (
 from xdomain import files
 from xdomain.data import types
 from xdomain.reporting import figures, report, typeset
+from xdomain.runs import run, store
+from xdomain.runs import spec as specs
 
 
 @pytest.fixture(autouse=True)
@@ -78,22 +78,22 @@ def test_every_cell_is_the_rows_config_on_the_columns_terms():
     ('AutoRec', '80 %'),
     ('AutoRec', '90 %'),
   ]
-  assert there['AutoRec', '80 %'].split.test == 0.2
-  assert there['AutoRec', '90 %'].split.test == 0.1
+  assert there['AutoRec', '80 %'].split['test'] == 0.2
+  assert there['AutoRec', '90 %'].split['test'] == 0.1
   assert there['AutoRec', '80 %'].method == 'autorec'
 
 
 def test_a_row_that_is_not_known_is_answered_with_what_would_do():
   config = small()
   config.rows = ('bais',)
-  with pytest.raises(build.ConfigError, match=r"rows names 'bais'; did you"):
+  with pytest.raises(specs.SpecError, match=r"rows names 'bais'; did you"):
     cells.of(config)
 
 
 def test_a_seed_counts_once():
   config = small()
   config.seeds = (0, 1, 0)
-  with pytest.raises(build.ConfigError, match='seeds names 0 more than once'):
+  with pytest.raises(specs.SpecError, match='seeds names 0 more than once'):
     cells.of(config)
 
 
@@ -176,7 +176,7 @@ def test_a_table_does_not_write_over_records_that_it_would_lose(filled):
   ):
     narrow = small()
     narrow.update(change)
-    with pytest.raises(build.ConfigError, match=said):
+    with pytest.raises(specs.SpecError, match=said):
       fill(narrow, filled)
   assert (folder / 'records.jsonl.xz').read_bytes() == before
 
@@ -188,11 +188,10 @@ def test_a_table_does_not_write_over_records_that_it_would_lose(filled):
 def test_a_record_of_another_config_fills_no_cell(filled, change):
   config = small()
   cell = cells.of(config)['AutoRec', '80 %']
-  cell.seed = 0
   there = cells.archive(filled / 'runs', filled / 'out')
   digest = _digest(there)
   assert cells.find(there, cell, digest)
-  cell.update(change)
+  cell = specs.replaced(cell, **change)
   assert not cells.find(there, cell, digest)
 
 
@@ -206,20 +205,18 @@ def _digest(there):
 def test_a_record_of_other_data_or_another_version_fills_no_cell(filled, monkeypatch):
   config = small()
   cell = cells.of(config)['bias', '80 %']
-  cell.seed = 0
   there = cells.archive(filled / 'runs', filled / 'out')
   assert not cells.find(there, cell, 'another')
   assert cells.find(there, cell, None)  # Told by the place of the data.
-  cell.data.seed = 1
+  cell = specs.replaced(cell, data=dict(seed=1))
   assert not cells.find(there, cell, None)
-  monkeypatch.setattr(cells.xdomain, '__version__', '99')
+  monkeypatch.setattr(specs.xdomain, '__version__', '99')
   assert not cells.archive(filled / 'runs', filled / 'out')
-  assert not (filled / 'runs' / run.folder_of(cell, '').name).exists()
+  assert not (filled / 'runs' / store.folder_of(cell, '').name).exists()
 
 
 def test_of_the_same_run_the_record_that_a_table_can_use_is_found(filled):
   cell = cells.of(small())['bias', '80 %']
-  cell.seed = 0
   there = cells.archive(filled / 'none', filled / 'out')
   found = cells.find(there, cell, None)
   other = found._replace(record=found.record | {'by_user': {'n': [1]}})
@@ -230,15 +227,15 @@ def test_of_the_same_run_the_record_that_a_table_can_use_is_found(filled):
 
 
 def test_what_differs_in_hyper_parameters_alone_is_trained_together():
-  one, other, third = (arguments.load('configs/bias.py:quick') for _ in '123')
-  other.hyper.penalty = 9.0
-  third.epochs = 7
+  one = specs.from_config(arguments.load('configs/bias.py:quick'))
+  other = specs.replaced(one, hyper=dict(penalty=9.0))
+  third = specs.replaced(one, epochs=7)
   both, alone = cells.together([one, other, third])
-  assert [m['penalty'] for m in build.members(both)] == [
-    one.hyper.penalty,
+  assert [m['penalty'] for m in specs.members(both)] == [
+    one.hyper['penalty'],
     9.0,
   ]
-  assert alone.epochs == 7 and not build.is_sweep(alone)
+  assert alone.epochs == 7 and not specs.is_sweep(alone)
 
 
 def test_what_users_came_to_adds_up_to_the_measure(filled):
@@ -362,9 +359,9 @@ def test_a_search_leaves_what_columns_set_to_them(table, fixed, own):
   config = arguments.load(table)
   field, name = fixed
   for (row, column), cell in cells.of(config).items():
-    assert cell[field][name] == config.on[column].x
-    assert name not in cell.search[field] and not make.search.is_empty(cell)
-    assert cells.as_searched(config, row, cell)[field][name] == own
+    assert getattr(cell, field)[name] == config.on[column].x
+    assert name not in getattr(cell.search, field) and not make.search.is_empty(cell)
+    assert getattr(cells.as_searched(config, row, cell), field)[name] == own
 
 
 def test_a_part_that_an_ablation_takes_away_is_not_searched_for():
@@ -476,8 +473,8 @@ def test_every_claim_asks_for_cells_that_its_table_has():
 
 
 def test_the_identity_does_not_care_how_a_number_is_written():
-  config = arguments.load('configs/bias.py:quick')
-  plain = json.loads(json.dumps(run.to_plain(config)))
+  config = specs.from_config(arguments.load('configs/bias.py:quick'))
+  plain = json.loads(json.dumps(specs.plain(config)))
   assert cells.identity(config, {'penalty': 4}) == cells.identity(
     plain, {'penalty': 4.0}
   )

@@ -4,11 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import protocols, run
 from tests import helpers
 from xdomain import base
 from xdomain.data import device, pairs, types
 from xdomain.evaluation import ratings
+from xdomain.runs import prepare, protocols
 
 RANKING = protocols.PROTOCOLS['leave_one_out']
 RATING = protocols.PROTOCOLS['rating']
@@ -16,7 +16,7 @@ RATING = protocols.PROTOCOLS['rating']
 
 def prepared(pair, valid, test, data, shown=None, scale=(0, 1)):
   dataset = types.Dataset('small', pair, None, scale, ())
-  return run.Prepared(dataset, None, valid, test, {}, 'both', None, data, shown)
+  return prepare.Prepared(dataset, None, valid, test, {}, 'both', None, data, shown)
 
 
 def asked(item):

@@ -1,22 +1,20 @@
-"""What is held out, what chooses the epoch, and what is reported of a test.
+"""How data is split, how the epoch is chosen, and how a test is measured.
 
-`config.protocol` names one: 'rating' predicts held-out ratings; the others rank
-held-out items.
+The protocol 'rating' predicts held-out ratings; the others rank held-out items.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from experiments import build
-from xdomain import wording
 from xdomain.data import device, splits
 from xdomain.evaluation import rankings, ratings
+from xdomain.runs import spec as specs
 
 HEADLINE = 'ndcg@10'
 
 
 class Answer(NamedTuple):
-  """What a trained model came to in the test."""
+  """The test of a trained model."""
 
   measures: dict  # for the record
   shared: dict  # `[Q]` arrays, the same for all members of a sweep
@@ -34,18 +32,10 @@ class Protocol(NamedTuple):
   rates: bool  # what is predicted is a rating, on the scale of the data
 
 
-def of(config) -> Protocol:
-  """The protocol of a config.
-
-  Raises:
-    ConfigError: there is none of that name.
-  """
-  if config.protocol not in PROTOCOLS:
-    raise build.ConfigError(
-      f'config.protocol is {config.protocol!r}'
-      f'{wording.instead(config.protocol, PROTOCOLS)}'
-    )
-  return PROTOCOLS[config.protocol]
+def of(spec: specs.Spec) -> Protocol:
+  """The protocol of a spec; `SpecError` where there is none of that name."""
+  specs.check_name('protocol', spec.protocol, PROTOCOLS)
+  return PROTOCOLS[spec.protocol]
 
 
 # --- Ratings ----------------------------------------------------------------

@@ -4,10 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import arguments, build, run
+from experiments import arguments
 from tests import helpers
-from xdomain import files
+from xdomain import base, files
 from xdomain.data import synthetic, types
+from xdomain.runs import methods, prepare, protocols, run, store
+from xdomain.runs import spec as specs
 from xdomain.training import checkpoint, loop
 
 
@@ -17,10 +19,8 @@ def _from_the_root(monkeypatch, request):
 
 
 def config(text='configs/darec.py:item,quick', **fields):
-  config = arguments.load(text)
-  config.epochs = 3
-  config.update(fields)
-  return config
+  config = specs.from_config(arguments.load(text))
+  return specs.replaced(config, **dict(epochs=3) | fields)
 
 
 def killed_after(n):
@@ -37,7 +37,7 @@ def killed_after(n):
 
 
 def go(config, folder, watch=lambda report: None, seconds=0.0):
-  prepared = run.prepare(config, say=lambda line: None)
+  prepared = prepare.prepare(config, say=lambda line: None)
   return run.run(config, prepared, folder, watch=watch, seconds=seconds)
 
 
@@ -62,20 +62,20 @@ def test_a_finished_run_is_shown_from_its_records(tmp_path):
 def test_a_checkpoint_of_another_config_is_refused(tmp_path):
   with pytest.raises(helpers.Killed):
     go(config(), tmp_path, killed_after(2))
-  other = config()
-  other.hyper.mu = 0.7
+  other = config(hyper=dict(mu=0.7))
   with pytest.raises(checkpoint.WrongCheckpoint, match='hyper'):
     go(other, tmp_path)
 
 
 def test_a_sweep_leaves_a_record_a_member_equal_to_its_run(tmp_path):
-  swept = config('configs/autorec.py:item,quick')
-  swept.sweep.hyper.lr = (0.001, 0.01)
+  swept = config(
+    'configs/autorec.py:item,quick', sweep=dict(hyper=dict(lr=(0.001, 0.01)))
+  )
   records = go(swept, tmp_path / 'sweep')
   assert [record['hyper']['lr'] for record in records] == [0.001, 0.01]
   for record in records:
-    alone = config('configs/autorec.py:item,quick')
-    alone.hyper.lr = record['hyper']['lr']
+    hyper = dict(lr=record['hyper']['lr'])
+    alone = config('configs/autorec.py:item,quick', hyper=hyper)
     (single,) = go(alone, tmp_path / f'{record["hyper"]["lr"]}')
     assert record['valid_rmse'] == pytest.approx(single['valid_rmse'], abs=1e-4)
     assert record['test']['rmse'] == pytest.approx(single['test']['rmse'], abs=1e-4)
@@ -85,15 +85,14 @@ def test_a_sweep_leaves_a_record_a_member_equal_to_its_run(tmp_path):
 def test_a_diverged_run_says_where_and_keeps_the_last_good_checkpoint(
   tmp_path, seconds
 ):
-  wild = config()
-  wild.hyper.update(beta=3e38, target=3e38)  # Only stage 2 overflows.
+  wild = config(hyper=dict(beta=3e38, target=3e38))  # Only stage 2 overflows.
   for _ in 'ab':  # The second time it is said from the record.
     with pytest.raises(loop.Diverged, match='stage darec: the loss'):
       go(wild, tmp_path, seconds=seconds)
   (record,) = files.read(tmp_path / 'records.jsonl')
   assert record['failed'] and 'test' not in record
-  prepared = run.prepare(wild, say=lambda line: None)
-  method = build.method(wild, prepared.sizes)
+  prepared = prepare.prepare(wild, say=lambda line: None)
+  method = methods.of(wild, prepared.sizes)
   given = run.give(wild, [prepared], method)
   progress = run.restore(wild, [prepared], method, tmp_path, given)
   assert (progress.stage, progress.epoch) == (2, 0)
@@ -101,8 +100,9 @@ def test_a_diverged_run_says_where_and_keeps_the_last_good_checkpoint(
 
 
 def test_a_member_that_diverged_at_once_has_no_measures(tmp_path):
-  swept = config('configs/autorec.py:item,quick')
-  swept.sweep.hyper.lr = (0.01, 1e30)
+  swept = config(
+    'configs/autorec.py:item,quick', sweep=dict(hyper=dict(lr=(0.01, 1e30)))
+  )
   fine, failed = go(swept, tmp_path)
   assert fine['test']['rmse'] < 2 and not fine['failed']
   assert failed['failed'] and failed['test']['rmse'] is None
@@ -113,8 +113,7 @@ def test_a_member_that_diverged_at_once_has_no_measures(tmp_path):
 
 
 def test_a_member_that_diverged_has_no_measures_of_the_source_either(tmp_path):
-  swept = config()
-  swept.sweep.hyper.lr = (0.01, 1e30)
+  swept = config(sweep=dict(hyper=dict(lr=(0.01, 1e30))))
   fine, failed = go(swept, tmp_path)
   assert fine['test_source']['rmse'] < 2
   assert failed['test_source']['rmse'] is None
@@ -125,24 +124,24 @@ def test_ratings_that_are_all_the_same_are_not_predicted():
   target = dataset.pair.target
   target = target._replace(value=np.ones_like(target.value))
   ones = dataset._replace(pair=dataset.pair._replace(target=target))
-  run._check_ratings(config(), dataset)
+  prepare._check_ratings(protocols.of(config()), dataset)
   with pytest.raises(types.DataError, match='every rating of the target is 1'):
-    run._check_ratings(config(), ones)
+    prepare._check_ratings(protocols.of(config()), ones)
 
 
 def test_a_finished_run_is_not_shown_for_data_that_changed(tmp_path):
   go(config(), tmp_path)
-  prepared = run.prepare(config(), say=lambda line: None)
+  prepared = prepare.prepare(config(), say=lambda line: None)
   prepared = prepared._replace(hashes=prepared.hashes | {'data': 'other'})
-  with pytest.raises(build.ConfigError, match='on other data'):
+  with pytest.raises(specs.SpecError, match='on other data'):
     run.run(config(), prepared, tmp_path, watch=lambda report: None)
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):
   pytest.importorskip('fcntl')
   with (
-    run._alone_in(tmp_path),
-    pytest.raises(build.ConfigError, match='another process'),
+    store.lock(tmp_path),
+    pytest.raises(specs.SpecError, match='another process'),
   ):
     go(config(), tmp_path)
 
@@ -159,12 +158,12 @@ def test_the_seconds_of_a_broken_run_are_those_of_all_its_parts(tmp_path):
 
 def test_the_folder_is_named_by_config_and_seed(tmp_path):
   names = {
-    run.folder_of(config(seed=seed, every=every), tmp_path).name
+    store.folder_of(config(seed=seed, every=every), tmp_path).name
     for seed in (0, 1)
     for every in (1, 2)
   }
   assert len(names) == 4
-  assert run.folder_of(config(), tmp_path) == run.folder_of(config(), tmp_path)
+  assert store.folder_of(config(), tmp_path) == store.folder_of(config(), tmp_path)
 
 
 def test_a_record_holds_what_is_needed_to_repeat_it(tmp_path):
@@ -181,37 +180,34 @@ def test_a_record_holds_what_is_needed_to_repeat_it(tmp_path):
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    (dict(method='darc'), "config.method is 'darc'; did you mean 'darec'"),
-    (dict(hyper=dict(mv=1.0)), 'config.hyper.mv is no setting of darec; did'),
-    (dict(model=dict(axis='usr')), "config.model: axis is 'usr'; did you mean"),
-    (dict(model=dict(heads=(3,))), 'config.model: heads'),
-    (dict(model=dict(width=3)), 'config.model.width is no setting of darec'),
-    (dict(model=dict(batch=0)), 'config.model.batch is 0; it must be at least'),
-    (dict(model=dict(heads=(0, 4))), 'config.model.heads is (0, 4)'),
-    (dict(epochs=0), 'config.epochs is 0; it must be at least 1'),
-    (dict(patience=0), 'config.patience is 0'),
-    (dict(every=0), 'config.every is 0'),
-    (dict(every=9, patience=8), 'config.every is 9; validate at least once'),
-    (dict(hyper=dict(lr=-1.0)), 'config.hyper.lr is -1.0; it must be not neg'),
-    (dict(hyper=dict(lr=0.0)), 'config.hyper.lr is 0.0; it must be above 0'),
-    (dict(hyper=dict(lam=float('nan'))), 'config.hyper.lam is nan'),
-    (dict(sweep=dict(hyper=dict(mu=('a',)))), "config.hyper.mu is 'a'"),
-    (dict(name='a/b'), "config.name is 'a/b'"),
-    (dict(name=''), "config.name is ''"),
-    (dict(width=-1), 'config.width is -1; it must be at least 0'),
-    (dict(model=dict(heads=(4, 'a'))), "config.model.heads is (4, 'a'); it"),
-    (dict(sweep=dict(seed=(0, 1.5))), 'config.sweep.seed is 1.5; it must be'),
-    (dict(sweep=dict(members=(3,))), 'config.sweep.members is (3,)'),
+    (dict(method='darc'), "method is 'darc'; did you mean 'darec'"),
+    (dict(hyper=dict(mv=1.0)), 'hyper.mv is no setting of darec; did'),
+    (dict(model=dict(axis='usr')), "model: axis is 'usr'; did you mean"),
+    (dict(model=dict(heads=(3,))), 'model: heads'),
+    (dict(model=dict(width=3)), 'model.width is no setting of darec'),
+    (dict(model=dict(batch=0)), 'model.batch is 0; it must be at least'),
+    (dict(model=dict(heads=(0, 4))), 'model.heads is (0, 4)'),
+    (dict(epochs=0), 'epochs is 0; it must be at least 1'),
+    (dict(patience=0), 'patience is 0'),
+    (dict(every=0), 'every is 0'),
+    (dict(every=9, patience=8), 'every is 9; validate at least once'),
+    (dict(hyper=dict(lr=-1.0)), 'hyper.lr is -1.0; it must be not neg'),
+    (dict(hyper=dict(lr=0.0)), 'hyper.lr is 0.0; it must be above 0'),
+    (dict(hyper=dict(lam=float('nan'))), 'hyper.lam is nan'),
+    (dict(sweep=dict(hyper=dict(mu=('a',)))), "hyper.mu is 'a'"),
+    (dict(name='a/b'), "name is 'a/b'"),
+    (dict(name=''), "name is ''"),
+    (dict(width=-1), 'width is -1; it must be at least 0'),
+    (dict(model=dict(heads=(4, 'a'))), "model.heads is (4, 'a'); it"),
+    (dict(sweep=dict(seed=(0, 1.5))), 'sweep.seed is 1.5; it must be'),
+    (dict(sweep=dict(members=(3,))), 'sweep.members is (3,)'),
     (
       dict(sweep=dict(members=(dict(nu=1.0),))),
-      'config.sweep.members.nu is no setting of darec; did you mean',
+      'sweep.members.nu is no setting of darec; did you mean',
     ),
   ],
 )
 def test_a_config_that_cannot_be_run_says_which_field(change, message):
-  wrong = config()
-  with wrong.unlocked():
-    wrong.update(change)
-  with pytest.raises(build.ConfigError) as error:
-    build.method(wrong, run.base.Sizes(3, 4, 5))
+  with pytest.raises(specs.SpecError) as error:
+    methods.of(config(**change), base.Sizes(3, 4, 5))
   assert message in str(error.value)

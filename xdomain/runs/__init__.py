@@ -1,0 +1,1 @@
+"""One `Spec` -> one run folder -> records, and what is left of a run."""

@@ -1,0 +1,163 @@
+"""A `Spec` -> its data, split and on the device."""
+
+import inspect
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from xdomain import base, wording
+from xdomain.data import cache, device, pairs, sources, splits, types
+from xdomain.runs import protocols
+from xdomain.runs import spec as specs
+
+Say = Callable[[str], object]
+
+# What of the pair a method is given.
+VIEWS = {
+  'both': lambda dataset, pair: pair,
+  'alone': lambda dataset, pair: pairs.alone(pair),
+  'merged': lambda dataset, pair: pairs.joint(pair),
+  'apart': pairs.apart,  # each of several sources on its own
+}
+
+
+class Prepared(NamedTuple):
+  """Data that is ready to train on and to be evaluated."""
+
+  dataset: types.Dataset
+  split: types.Split
+  valid: types.PerDomain  # of Queries
+  test: types.PerDomain  # of Queries
+  hashes: dict[str, str]
+  view: str
+  sizes: base.Sizes
+  data: base.Arrays
+  shown: base.Arrays | None  # to predictions, where that is more than `data`
+
+
+def prepare(spec: specs.Spec, say: Say = print) -> Prepared:
+  """Reads, filters and splits a spec's data, and puts it on the device.
+
+  Args:
+    spec: of one run.
+    say: called with what is worth knowing on the way.
+
+  Raises:
+    DataError: the data cannot be read, or cannot be split.
+    SpecError: a field is wrong.
+  """
+  dataset = sources.dataset(say=say, **spec.data)
+  protocol = protocols.of(spec)
+  _check_ratings(protocol, dataset)
+  split = _split(spec, dataset)
+  hashes = {'data': cache.digest(dataset), 'split': splits.digest(split)}
+  if spec.reviews:
+    split = _with_reviews(spec, dataset, split, say)
+  prepared = of_split(dataset, split, protocol, spec.view, hashes)
+  if 'negatives' in spec.split:
+    _say_if_few(spec.split['negatives'], prepared.test.target, say)
+  return prepared
+
+
+def of_split(
+  dataset: types.Dataset,
+  split: types.Split,
+  protocol: protocols.Protocol,
+  view: str,
+  hashes: dict[str, str],
+) -> Prepared:
+  """A split of a data set on the device, in a view of it."""
+
+  def queries(held):
+    return None if held is None else protocol.queries(held)
+
+  valid, test = (
+    types.PerDomain(*map(queries, held)) for held in (split.valid, split.test)
+  )
+  return Prepared(dataset, split, valid, test, hashes, *_seen_as(view, dataset, split))
+
+
+def _say_if_few(negatives, queries, say):
+  """Small catalogues: sampled measures are of fewer candidates."""
+  fewest = int(queries.mask.sum(axis=1).min()) - 1
+  if fewest < negatives:
+    say(
+      f'negatives is {negatives}, but some users have only {fewest} items without'
+      ' an interaction'
+    )
+
+
+def _check_ratings(protocol, dataset):
+  """Refuses to predict a constant."""
+  ratings = dataset.pair.target.value
+  if protocol.rates and not np.ptp(ratings):
+    raise types.DataError(
+      f'every rating of the target is {ratings[0]:g}: there is nothing to'
+      ' predict; name the column of ratings (--config.data.rating), or rank'
+      ' items instead, as configs/shared_vae.py:tables does'
+    )
+
+
+def _split(spec, dataset):
+  protocol = protocols.of(spec)
+  _, _, *known = inspect.signature(protocol.split).parameters
+  for name in spec.split:
+    if name not in known:
+      raise specs.SpecError(
+        f'split.{name} is not for protocol={spec.protocol!r}'
+        f'{wording.instead(name, known)}'
+      )
+  try:
+    return protocol.split(dataset.pair, spec.seed, **spec.split)
+  except types.DataError:
+    raise
+  except (TypeError, ValueError) as error:
+    raise specs.SpecError(f'split: {error}') from None
+
+
+def _with_reviews(spec, dataset, split, say):
+  """The split with side vectors of the reviews that it lets a model read."""
+  if spec.data['kind'] != 'amazon_implicit':
+    raise specs.SpecError(
+      f"reviews needs 'amazon_implicit' data, not {spec.data['kind']!r}"
+    )
+  side = sources.review_vectors(say, dataset, split, spec.seed)
+  shown = split.shown and split.shown._replace(side=side)
+  return split._replace(train=split.train._replace(side=side), shown=shown)
+
+
+def _seen_as(view, dataset, split):
+  """The view, and the sizes and arrays of what it shows of a split."""
+  specs.check_name('view', view, VIEWS)
+  sizes = device.sizes(VIEWS[view](dataset, split.train))
+  shown = split.shown and _put(view, dataset, split.shown)
+  return view, sizes, _put(view, dataset, split.train), shown
+
+
+def _put(view, dataset, pair):
+  # The source's items come after the target's where both are one.
+  border = pair.target.n_items if view == 'merged' else 0
+  return device.put(VIEWS[view](dataset, pair), border)
+
+
+def everything(prepared: Prepared) -> base.Arrays:
+  """All interactions of the pair, held out or not, in the view."""
+  pair = prepared.dataset.pair._replace(side=prepared.split.train.side)
+  return _put(prepared.view, prepared.dataset, pair)
+
+
+def seen_by(spec: specs.Spec, prepared: Prepared) -> Prepared:
+  """The same split in the view of another spec."""
+  if spec.view == prepared.view:
+    return prepared
+  fields = ('view', 'sizes', 'data', 'shown')
+  seen = _seen_as(spec.view, prepared.dataset, prepared.split)
+  return prepared._replace(**dict(zip(fields, seen)))
+
+
+def alike(several: list[Prepared]) -> bool:
+  """Whether splits have the same sizes, so that one program can train on all."""
+  return device.alike(
+    [(each.data, each.valid, each.test, each.shown) for each in several]
+  )

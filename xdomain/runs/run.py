@@ -1,0 +1,254 @@
+"""Trains, evaluates and records a `Spec` in its folder."""
+
+import contextlib
+import functools
+import pathlib
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xdomain import base
+from xdomain.data import device, types
+from xdomain.runs import methods, protocols, store
+from xdomain.runs import prepare as preparing
+from xdomain.runs import spec as specs
+from xdomain.training import loop
+
+Watch = Callable[[loop.Report], object]
+
+
+def run(
+  spec: specs.Spec,
+  prepared: preparing.Prepared | list[preparing.Prepared],
+  folder,
+  *,
+  watch: Watch,
+  seconds: float = 15.0,
+  test: bool = True,
+) -> list[dict]:
+  """Trains, evaluates and records a spec; an unfinished run is resumed.
+
+  Args:
+    spec: of one method.
+    prepared: its data, in any view; one for each of several seeds.
+    folder: of the run.
+    watch: called with each epoch's `Report`.
+    seconds: between checkpoints.
+    test: False leaves the test fold alone, as the trials of a search do.
+
+  Returns:
+    A record for each member; all of the first seed, then all of the next.
+
+  Raises:
+    Diverged: as `loop.fit`; it leaves a record, and is raised again from it.
+    SpecError: the spec cannot be trained on this data.
+  """
+  folder = pathlib.Path(folder)
+  several = prepared if isinstance(prepared, list) else [prepared]
+  records = store.records(folder, several)
+  if records:
+    if 'diverged' in records[0]:
+      raise loop.Diverged(records[0]['diverged'])
+    return records
+  several, method = _seen_and_method(spec, several)
+  with store.lock(folder):
+    about = [
+      store.about(of_seed, each.hashes)
+      for of_seed, each in zip(specs.by_seed(spec), several, strict=True)
+    ]
+    try:
+      with _fitting(spec):
+        progress = _train(spec, several, method, folder, about, watch, seconds)
+    except loop.Diverged as error:
+      _record_failure(spec, method, folder, about[0], str(error))
+      raise
+    seeds = _seed_of(method, several)
+    members = [
+      evaluate(spec, several[at], method, progress, index, test)
+      for index, at in enumerate(seeds)
+    ]
+    spent = store.spent(folder)
+    records = [
+      {'hyper': hyper, **measures, **about[at], **spent}
+      for hyper, (measures, _), at in zip(method.members, members, seeds)
+    ]
+    if test:
+      answers = [answer for _, answer in members]
+      store.save_test(folder, answers, apart=len(several) > 1)
+    store.write_records(folder, records)
+  return store.records(folder, several)
+
+
+def _seed_of(method, several):
+  """`[W]` which of several splits is a member's."""
+  members = len(method.members)
+  return np.arange(members) // (members // len(several))
+
+
+def _record_failure(spec, method, folder, about, why):
+  """Records a run that diverged, so that it is not tried again."""
+  (hyper,) = method.members
+  nothing = {protocols.of(spec).valid: None, 'epoch': 0, 'failed': True}
+  record = {'hyper': hyper, **nothing, 'diverged': why}
+  store.write_records(folder, [record | about | store.spent(folder)])
+
+
+def check(spec: specs.Spec, prepared: preparing.Prepared) -> None:
+  """Refuses a spec that cannot be trained on data, without training it.
+
+  Raises:
+    SpecError: as of `run`.
+  """
+  (prepared,), method = _seen_and_method(spec, [prepared])
+  with _fitting(spec):
+    key = jax.random.key(0)
+    loop.abstract(method.model, key, prepared.data, method.hyper, 0)
+
+
+def _seen_and_method(spec, several):
+  """Splits in the spec's view, and the method that fits their sizes."""
+  several = [preparing.seen_by(spec, each) for each in several]
+  method = methods.of(spec, several[0].sizes)
+  _check_view(spec, method)
+  return several, method
+
+
+@contextlib.contextmanager
+def _fitting(spec):
+  """Names the method that the data is not fit for."""
+  try:
+    yield
+  except base.Unfit as error:
+    raise specs.SpecError(f'{spec.method}: {error}') from None
+
+
+def _check_view(spec, method):
+  """Refuses a view that a method cannot learn from."""
+  if spec.view == 'apart' and not method.model.several_sources:
+    raise specs.SpecError(
+      f"{spec.method} takes one source: view='both' gives it all of them as one"
+    )
+  blind = method.model.target_only and spec.view != 'merged'
+  if blind and spec.protocol == 'cold_start':
+    raise specs.SpecError(
+      f'{spec.method} learns about users from the target domain alone, and'
+      " protocol='cold_start' tests users without interactions there;"
+      " view='merged' gives it their interactions in the source"
+    )
+
+
+def _train(spec, several, method, folder, about, watch, seconds):
+  given = give(spec, several, method)
+  progress = restore(spec, several, method, folder, given)
+  store.write_about(folder, spec, about)
+  log = store.Log(folder, spec, progress)
+  save = functools.partial(
+    store.save_checkpoint, folder, identity=store.checkpoint_identity(spec, several)
+  )
+  due = 0.0
+
+  def after(report, progress):
+    nonlocal due
+    if report is not None:
+      log.write(progress.stage, report)
+      watch(report)
+    started = time.monotonic()
+    if report is None or started >= due:
+      save(progress)
+      took = time.monotonic() - started
+      # Large states are saved less often: at most a twentieth of the time.
+      due = time.monotonic() + (max(seconds, 20 * took) if seconds else 0)
+
+  progress = loop.fit(
+    method.model,
+    given.key,
+    given.data,
+    method.hyper,
+    epochs=spec.epochs,
+    valid=given.valid,
+    shown=given.shown,
+    measure=protocols.of(spec).measure(several[0].dataset, method.model),
+    patience=spec.patience,
+    every=spec.every,
+    progress=progress,
+    watch=after,
+  )
+  save(progress)
+  log.close()
+  return progress
+
+
+class Given(NamedTuple):
+  """The data arguments of `loop.fit`."""
+
+  key: base.Array
+  data: base.Arrays
+  valid: types.PerDomain
+  shown: base.Arrays | None
+
+
+def give(
+  spec: specs.Spec, several: list[preparing.Prepared], method: methods.Method
+) -> Given:
+  """The data of one split, or of each member's."""
+  keys = [jax.random.key(each.seed) for each in specs.by_seed(spec)]
+  if not spec.sweep.seed:
+    (one,) = several
+    return Given(*keys, one.data, one.valid, one.shown)
+  each = _seed_of(method, several)
+  given = [several[at] for at in each]
+  return Given(
+    jnp.stack(keys)[each],
+    *device.stack([(of.data, of.valid, of.shown) for of in given]),
+  )
+
+
+def restore(
+  spec: specs.Spec,
+  several: list[preparing.Prepared],
+  method: methods.Method,
+  folder,
+  given: Given,
+) -> loop.Progress | None:
+  """The progress of the run in a folder; None where there is no checkpoint."""
+  return store.restore(folder, spec, several, method, given.key, given.data)
+
+
+def evaluate(
+  spec: specs.Spec,
+  prepared: preparing.Prepared,
+  method: methods.Method,
+  progress: loop.Progress,
+  index: int,
+  test: bool,
+) -> tuple[dict, protocols.Answer | None]:
+  """One member's measures, and its answer to the test queries if `test`."""
+  best = progress.best, progress.best_value, progress.best_epoch
+  if progress.failed.ndim:
+    best = jax.tree.map(lambda leaf: leaf[index], best)
+  state, valid, epoch = best
+  if not epoch:  # It diverged before it was ever validated.
+    state = jax.tree.map(_unknown, state)
+  protocol = protocols.of(spec)
+  params = getattr(state, 'params', state)
+  measures = {
+    protocol.valid: protocol.value(float(valid)),
+    'epoch': int(epoch),
+    'failed': bool(np.reshape(progress.failed, -1)[index]),
+    'parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
+  }
+  if not test:
+    return measures, None
+  answer = protocol.answer(prepared, method.model, state)
+  return measures | answer.measures, answer
+
+
+def _unknown(leaf):
+  """NaN in place of every number that can be NaN."""
+  if jnp.issubdtype(leaf.dtype, jnp.inexact):
+    return jnp.full_like(leaf, jnp.nan)
+  return leaf

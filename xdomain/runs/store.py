@@ -1,0 +1,257 @@
+"""The folder of a run: where it is, what it holds, and how it is kept whole.
+
+A run's folder is named by its spec and seed, so that the same command finds it
+again: an unfinished run resumes, a finished one is shown from its records.
+
+  config.json     the spec
+  about.json      seed, versions, hashes of the data, revision of the code; a
+                  list of them for several seeds
+  metrics.jsonl   a line an epoch (and events.* for TensorBoard, if installed)
+  checkpoint/     the state that training resumes from; at the end, the model
+  records.jsonl   a record for the run, or one for each member of a sweep
+  test.npz        every test query and its predictions
+"""
+
+import contextlib
+import json
+import pathlib
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+import xdomain
+from xdomain import base, files
+from xdomain.runs import methods, protocols
+from xdomain.runs import prepare as preparing
+from xdomain.runs import spec as specs
+from xdomain.training import checkpoint, loop
+
+
+def folder_of(spec: specs.Spec, workdir, kind: str = '', **more) -> pathlib.Path:
+  """The folder of a spec's run, or of a `kind` of result that `more` decides too."""
+  seeds = spec.sweep.seed or (spec.seed,)
+  kind = kind or f'seed{seeds[0]}' + f'-{seeds[-1]}' * (len(seeds) > 1)
+  return pathlib.Path(workdir) / f'{spec.name}-{kind}-{specs.digest(spec, **more)}'
+
+
+def read_spec(folder) -> specs.Spec:
+  """The spec of the run in a folder.
+
+  Raises:
+    SpecError: the folder holds no run.
+  """
+  path = pathlib.Path(folder) / 'config.json'
+  if not path.exists():
+    hint = '; the folders of its runs are beside it' * ('-sweep-' in path.parent.name)
+    raise specs.SpecError(f'{folder} is not the folder of a run: no {path.name}{hint}')
+  return specs.from_config(json.loads(path.read_text('utf-8')))
+
+
+def write_about(folder: pathlib.Path, spec: specs.Spec, about: list[dict]) -> None:
+  """Writes a run's spec, and what a reader needs to repeat it."""
+  files.write_json(folder / 'config.json', specs.plain(spec))
+  files.write_json(folder / 'about.json', about if len(about) > 1 else about[0])
+
+
+def records(folder, several: list[preparing.Prepared]) -> list[dict]:
+  """The records of a finished run, [] of an unfinished one.
+
+  Raises:
+    SpecError: the run was made on other data.
+  """
+  found = files.read(pathlib.Path(folder) / 'records.jsonl')
+  hashes = [each.hashes for each in several]
+  if any(record['hashes'] not in hashes for record in found):
+    raise specs.SpecError(
+      f'{folder} holds a run of this config on other data, which has changed'
+      ' since; put the data back, or train on the present data under another'
+      ' --workdir'
+    )
+  return found
+
+
+def write_records(folder: pathlib.Path, found: list[dict]) -> None:
+  """Writes the records that end a run."""
+  files.write(folder / 'records.jsonl', ''.join(map(files.line, found)))
+
+
+@contextlib.contextmanager
+def lock(folder: pathlib.Path) -> Iterator[None]:
+  """Keeps a second process out of a run's folder, which it makes."""
+  folder.mkdir(parents=True, exist_ok=True)
+  with (folder / 'lock').open('w') as file:
+    try:
+      import fcntl
+
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+      pass  # Not on this platform.
+    except BlockingIOError:
+      raise specs.SpecError(f'another process is running in {folder}') from None
+    yield
+
+
+class Log:
+  """The lines of a run's epochs, in `metrics.jsonl` and for TensorBoard."""
+
+  def __init__(self, folder: pathlib.Path, spec: specs.Spec, progress):
+    self._path = folder / 'metrics.jsonl'
+    self._protocol = protocols.of(spec)
+    if progress is None:
+      files.write(self._path, '')
+    else:  # Epochs after the checkpoint will run again.
+      at = progress.stage, progress.epoch
+      files.keep(self._path, lambda line: (line['stage'], line['epoch']) <= at)
+    self._events = files.EventWriter(folder, files.read(self._path))
+
+  def write(self, stage: int, report: loop.Report) -> None:
+    """Adds the line of an epoch."""
+    value = {}
+    if report.value is not None:
+      value = {self._protocol.valid: self._protocol.value(report.value).tolist()}
+    line = {
+      'stage': stage,
+      'name': report.stage,
+      'epoch': report.epoch,
+      **{name: metric.tolist() for name, metric in report.metrics.items()},
+      **value,
+      'seconds': round(report.seconds, 4),
+    }
+    files.append(self._path, line)
+    self._events.write(line)
+
+  def close(self) -> None:
+    self._events.close()
+
+
+def spent(folder: pathlib.Path) -> dict[str, Any]:
+  """The seconds of all epochs, before and after it was resumed, and the time."""
+  lines = files.read(folder / 'metrics.jsonl')
+  return {
+    'seconds': round(sum(line['seconds'] for line in lines), 1),
+    'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+  }
+
+
+# --- Checkpoints ------------------------------------------------------------
+
+
+def checkpoint_identity(
+  spec: specs.Spec, several: list[preparing.Prepared]
+) -> dict[str, Any]:
+  """What a checkpoint must share with the run that resumes from it."""
+  plain = specs.plain(spec)
+  hashes = [each.hashes for each in several]
+  if not spec.sweep.seed:
+    (hashes,) = hashes
+  else:
+    hashes = {name: [each[name] for each in hashes] for name in hashes[0]}
+  return {name: plain[name] for name in (*specs.DECIDES, 'sweep')} | hashes
+
+
+def save_checkpoint(
+  folder: pathlib.Path, progress: loop.Progress, identity: dict[str, Any]
+) -> None:
+  """Replaces the checkpoint of the run in a folder."""
+  checkpoint.save(folder / 'checkpoint', progress, identity)
+
+
+def restore(
+  folder,
+  spec: specs.Spec,
+  several: list[preparing.Prepared],
+  method: methods.Method,
+  key: base.Array,
+  data: base.Arrays,
+) -> loop.Progress | None:
+  """The progress of the run in a folder; None where there is no checkpoint."""
+  return checkpoint.restore(
+    pathlib.Path(folder) / 'checkpoint',
+    checkpoint_identity(spec, several),
+    method.model,
+    key,
+    data,
+    method.hyper,
+  )
+
+
+# --- Tests ------------------------------------------------------------------
+
+
+def save_test(folder: pathlib.Path, answers: list[protocols.Answer], apart: bool):
+  """Writes `test.npz`; arrays that differ between members are `[W, Q]`.
+
+  Args:
+    folder: of the run.
+    answers: of each member.
+    apart: whether members have test queries of their own.
+  """
+  shared, own = answers[0].shared, [answer.own for answer in answers]
+  if apart:
+    shared, own = {}, [answer.shared | answer.own for answer in answers]
+  own = {name: np.stack([each[name] for each in own]) for name in own[0]}
+  beside = folder / 'test.part.npz'
+  np.savez_compressed(beside, **shared, **own)
+  beside.replace(folder / 'test.npz')
+
+
+def differences(spec: specs.Spec, folder, other, member: int = 0) -> list[tuple]:
+  """How a run's test measures differ from those of another on the same split.
+
+  Args:
+    spec: of the run.
+    folder: of the run.
+    other: the folder of the other run.
+    member: of the run.
+
+  Returns:
+    Rows of the measure's name, its value of the run less that of the other,
+    and the 95 % interval of that by a paired bootstrap over users.
+  """
+  answers = []
+  for path, row in ((folder, member), (other, 0)):
+    with np.load(pathlib.Path(path) / 'test.npz') as test:
+      answers.append({name: x[row] if x.ndim > 1 else x for name, x in test.items()})
+  return protocols.of(spec).differences(*answers)
+
+
+# --- Origin -----------------------------------------------------------------
+
+
+def about(spec: specs.Spec, hashes: dict[str, str]) -> dict[str, Any]:
+  """What a reader needs to trust a record, or to repeat it."""
+  device = jax.devices()[0]
+  return {
+    'name': spec.name,
+    'config': specs.plain(spec),
+    'seed': spec.seed,
+    'hashes': hashes,
+    'versions': {
+      'xdomain': xdomain.__version__,
+      'jax': jax.__version__,
+      'python': platform.python_version(),
+    },
+    'device': f'{device.platform} {device.device_kind}',
+    'git': _revision(),
+  }
+
+
+def _revision():
+  """The commit of the code, marked where it was changed; or None."""
+  where = pathlib.Path(__file__).parent
+  try:
+    described = subprocess.run(
+      ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
+      cwd=where,
+      capture_output=True,
+      text=True,
+      check=True,
+    )
+  except (OSError, subprocess.CalledProcessError):
+    return None
+  return described.stdout.strip()
