@@ -1,5 +1,6 @@
 """Tuning: what is tried, on which data, and how a broken search goes on."""
 
+import dataclasses
 import json
 
 import pytest
@@ -47,7 +48,7 @@ def test_of_a_large_grid_as_many_as_asked_are_drawn_once_and_for_all():
 
 
 def test_a_method_without_anything_to_tune_says_so():
-  empty = config(hyper={})
+  empty = dataclasses.replace(config(), search=specs.Search({}, {}))
   with pytest.raises(specs.SpecError, match='autorec_item is empty'):
     search.trials(empty)
 
