@@ -76,6 +76,63 @@ def test_every_row_has_its_own_system(monkeypatch):
   np.testing.assert_allclose(solved, expected, atol=1e-3)
 
 
+def test_systems_are_solved_alike_one_by_one_and_batched(monkeypatch):
+  root = RNG.normal(size=(7, 5, 5))
+  left = root @ root.transpose(0, 2, 1) + np.eye(5)
+  right = RNG.normal(size=(7, 5))
+  expected = np.linalg.solve(left, right[..., None])[..., 0]
+  system = jnp.asarray(left), jnp.asarray(right)
+  one_by_one = least_squares.solve(*system)
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  batched = least_squares.solve(*system)
+  np.testing.assert_allclose(one_by_one, expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(batched, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_as_many_conjugate_gradient_steps_as_factors_are_exact():
+  root = RNG.normal(size=(7, 5, 5))
+  left = root @ root.transpose(0, 2, 1) + np.eye(5)
+  right = RNG.normal(size=(7, 5))
+  expected = np.linalg.solve(left, right[..., None])[..., 0]
+  matrix = jnp.asarray(left)
+  ours = least_squares.conjugate_gradients(
+    lambda x: jnp.einsum('bhk,bk->bh', matrix, x),
+    jnp.asarray(right),
+    jnp.zeros((7, 5)),
+    steps=5,
+  )
+  np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('slots', [8, 1 << 15])
+def test_a_function_by_length_sees_each_row_once_with_its_own_columns(
+  monkeypatch, slots
+):
+  monkeypatch.setattr(least_squares, 'SLOTS', {'cpu': slots})
+  monkeypatch.setattr(least_squares, 'SHORTEST', 2)
+  rows = domain(X).by_user
+  columns = jnp.arange(9.0)
+
+  def moments(ids, column, observed):
+    del ids
+    seen = jnp.where(observed, columns[column] + 1, 0)
+    return jnp.stack([observed.sum(1), seen.sum(1), (seen**2).sum(1)], axis=1)
+
+  ours = least_squares.by_length(rows, moments, 1)
+  expected = [X.sum(1), X @ (np.arange(9) + 1), X @ (np.arange(9) + 1) ** 2]
+  np.testing.assert_array_equal(ours, np.stack(expected, axis=1))
+
+
+def test_classes_cover_all_rows_and_pad_none_to_more_than_twice():
+  falling = np.sort(RNG.integers(0, 5000, 300))[::-1]
+  ranges = least_squares.classes(falling)
+  assert [begin for begin, _, _ in ranges] == [0, *(end for _, end, _ in ranges[:-1])]
+  assert ranges[-1][1] == falling.size
+  for begin, end, longest in ranges:
+    assert falling[begin] <= longest
+    assert longest == least_squares.SHORTEST or falling[end - 1] > longest // 2
+
+
 def test_an_inverse_is_the_inverse_also_where_it_is_mapped():
   root = RNG.normal(size=(3, 6, 6))
   matrix = jnp.asarray(root @ root.transpose(0, 2, 1) + np.eye(6))

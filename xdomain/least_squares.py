@@ -7,12 +7,18 @@ built: products are of blocks of items, systems of blocks of rows.
 import jax
 import jax.numpy as jnp
 
+from xdomain import precision
 from xdomain.base import Array, Rows
 from xdomain.ops import sparse
 
 BLOCK = 128  # Items of a product at a time, each with a column of all people.
 LARGEST = 20_000  # Items that fit a dense matrix of items x items.
 BATCH = 64  # Rows with a system each at a time; [BATCH, H, H] fit a cache.
+# Slots of padded rows at a time. [SLOTS, H] stays near the cache of a CPU; an
+# accelerator needs many systems at once.
+SLOTS = {'cpu': 1 << 15}
+MANY_SLOTS = 1 << 18
+SHORTEST = 8  # Rows up to this length share one class.
 WIDTH = 32  # Entries of each of them at a time.
 
 
@@ -122,19 +128,104 @@ def inverse(matrix) -> Array:
   )
 
 
+@jax.custom_batching.sequential_vmap
+def _solve_alone(left, right):
+  factor = jax.scipy.linalg.cho_factor(left)
+  return jax.scipy.linalg.cho_solve(factor, right)
+
+
+@precision.exact
 def solve(left, right) -> Array:
-  """`[H, K]` solutions of a positive definite system `[H, H]`.
+  """`[B, H]` solutions of positive definite systems `[B, H, H]`, `[B, H]`.
 
-  Gauss-Jordan, which needs no pivots here and batches well where `H` is small.
+  Batched on an accelerator. On a CPU one after another, because batched LAPACK
+  calls of jaxlib 0.10 can wait forever for the thread that they run on.
   """
-  factors = left.shape[0]
+  if jax.default_backend() == 'cpu':
+    return jax.vmap(_solve_alone)(left, right)
+  lower = jnp.linalg.cholesky(left)
+  half = jax.lax.linalg.triangular_solve(
+    lower, right[..., None], left_side=True, lower=True
+  )
+  return jax.lax.linalg.triangular_solve(
+    lower, half, left_side=True, lower=True, transpose_a=True
+  )[..., 0]
 
-  def eliminate(k, system):
-    row = system[k] / system[k, k]
-    return (system - system[:, k, None] * row).at[k].set(row)
 
-  system = jnp.concatenate([left, right], axis=1)
-  return jax.lax.fori_loop(0, factors, eliminate, system)[:, factors:]
+def conjugate_gradients(apply, right, start, steps: int) -> Array:
+  """`[B, H]` approximate solutions of positive definite systems.
+
+  Args:
+    apply: `x [B, H] -> [B, H]`, the product of each row's matrix with `x`.
+    right: `[B, H]`.
+    start: `[B, H]` where the iteration begins.
+    steps: how many; `H` of them are exact in exact arithmetic.
+  """
+
+  def step(state, _):
+    x, residual, direction, norm = state
+    image = apply(direction)
+    size = norm / jnp.maximum(jnp.sum(direction * image, axis=1), 1e-30)
+    x = x + size[:, None] * direction
+    residual = residual - size[:, None] * image
+    after = jnp.sum(residual**2, axis=1)
+    turn = after / jnp.maximum(norm, 1e-30)
+    return (x, residual, residual + turn[:, None] * direction, after), None
+
+  residual = right - apply(start)
+  first = start, residual, residual, jnp.sum(residual**2, axis=1)
+  return jax.lax.scan(step, first, None, steps)[0][0]
+
+
+def by_length(rows: Rows, function, width: int) -> Array:
+  """`[R, ...]` a function of each row and its columns, in classes of one length.
+
+  Rows are padded to at most twice their length: a few classes of large, regular
+  blocks in place of loops whose length depends on the data.
+
+  Args:
+    rows: whose `lengths` decide the classes.
+    function: `(ids [B], columns [B, L], observed [B, L]) -> [B, ...]`; id `R` is
+      padding.
+    width: numbers that the function holds for a slot or a row, at least; bounds
+      the blocks.
+  """
+  slots = SLOTS.get(jax.default_backend(), MANY_SLOTS)
+  start, column = jnp.append(rows.start, rows.start[-1]), rows.column
+  if not column.size:  # Nothing can be gathered from nothing.
+    column = jnp.zeros(1, jnp.int32)
+  falling = rows.lengths.falling
+  values = []
+  for begin, end, longest in classes(falling):
+    n_blocks = -(-(end - begin) * max(longest, width) // slots)
+    size = -(-(end - begin) // n_blocks)
+    padding = n_blocks * size - (end - begin)
+    ids = jnp.pad(rows.order[begin:end], (0, padding), constant_values=rows.n_rows)
+
+    def of(ids, longest=longest):
+      first, slot = start[ids, None], jnp.arange(longest)
+      observed = slot < start[ids + 1, None] - first  # [B, L]
+      return function(ids, column.at[first + slot].get(mode='clip'), observed)
+
+    value = jax.lax.map(of, ids.reshape(n_blocks, size))
+    values.append(value.reshape(-1, *value.shape[2:])[: end - begin])
+  sorted_values = jnp.concatenate(values)
+  return jnp.zeros_like(sorted_values).at[rows.order].set(sorted_values)
+
+
+def classes(falling) -> list[tuple[int, int, int]]:
+  """Ranges `(begin, end)` of falling row lengths, and the longest of each.
+
+  A class ends where rows are at most half as long as its first.
+  """
+  ranges, begin = [], 0
+  while begin < falling.size:
+    longest = max(int(falling[begin]), SHORTEST)
+    shortest = 0 if longest == SHORTEST else max(longest // 2, SHORTEST)
+    end = int((falling > shortest).sum()) if shortest else falling.size
+    ranges.append((begin, end, longest))
+    begin = end
+  return ranges
 
 
 def solve_each(rows: Rows, system) -> Array:
@@ -144,15 +235,10 @@ def solve_each(rows: Rows, system) -> Array:
     rows: in whose order, by falling length, systems are made.
     system: `ids [B] -> left [B, H, H], right [B, H]`; id `R` is padding.
   """
-
-  def of(ids):
-    left, right = system(ids)
-    return jax.vmap(solve)(left, right[..., None])[..., 0]
-
   ids = jnp.pad(
     rows.order, (0, -rows.n_rows % BATCH), constant_values=rows.n_rows
   ).reshape(-1, BATCH)
-  solved = jax.lax.map(of, ids)  # [N, BATCH, H]
+  solved = jax.lax.map(lambda ids: solve(*system(ids)), ids)  # [N, BATCH, H]
   result = jnp.zeros((rows.n_rows, solved.shape[-1]), solved.dtype)
   return result.at[ids].set(solved, mode='drop')
 

@@ -23,3 +23,14 @@ def full(function):
       return function(*args, **kwargs)
 
   return traced
+
+
+def exact(function):
+  """`function` traced with all 24 bits, whatever jax is set to: for solvers."""
+
+  @functools.wraps(function)
+  def traced(*args, **kwargs):
+    with jax.default_matmul_precision('highest'):
+      return function(*args, **kwargs)
+
+  return traced

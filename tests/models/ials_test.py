@@ -83,3 +83,29 @@ def test_who_has_nothing_has_no_vector():
   end = loop.fit(model, jax.random.key(0), data, HYPER, epochs=1).best
   np.testing.assert_array_equal(end.user[0], 0)
   assert np.all(np.any(end.user[1:] != 0, axis=1))
+
+
+def test_conjugate_gradients_end_where_exact_solutions_do():
+  small = helpers.implicit()
+  ends = [
+    loop.fit(
+      ials.model(small.sizes, factors=5, solver=solver),
+      jax.random.key(0),
+      small.data,
+      HYPER,
+      epochs=20,
+      valid=small.valid,
+      measure=small.measure,
+    )
+    for solver in ('cholesky', 'cg')
+  ]
+  exact, near = (end.state for end in ends)
+  np.testing.assert_allclose(
+    exact.user @ exact.item.T, near.user @ near.item.T, atol=0.02
+  )
+  np.testing.assert_allclose(ends[0].best_value, ends[1].best_value, atol=0.01)
+
+
+def test_an_unknown_solver_is_an_error():
+  with pytest.raises(ValueError, match="solver is 'cgs'"):
+    ials.model(helpers.implicit().sizes, solver='cgs')

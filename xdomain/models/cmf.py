@@ -167,10 +167,7 @@ def newton_step(block, params, levels, data, hyper) -> Params:
     sums = normal_equations(table, rows, getattr(levels, domain))
     system += getattr(weights, domain) * sums
 
-  def solve(row):
-    return least_squares.solve(row[:, :-1], row[:, -1:])[:, 0]
-
-  best = jax.lax.map(solve, system, batch_size=BATCH)
+  best = least_squares.solve(system[:, :, :-1], system[:, :, -1])
   return params._replace(**{block: now + hyper.lr * (best - now)})
 
 

@@ -146,7 +146,7 @@ def _with_shared_inverses(parts, right, hyper):
   best = jnp.zeros_like(right)
   for kind in itertools.product((False, True), repeat=len(parts)):
     left = sum(p.weight * p.gram * part for p, part in zip(parts, kind))
-    inverse = least_squares.solve(left + _ridge(hyper) * eye, eye)
+    inverse = least_squares.inverse(left + _ridge(hyper) * eye)
     those = jnp.stack([p.there == part for p, part in zip(parts, kind)])
     best += jnp.all(those, axis=0)[:, None] * (right @ inverse)
   return best
