@@ -63,7 +63,7 @@ class Events(NamedTuple):
 
 @functools.partial(
   jax.tree_util.register_dataclass,
-  data_fields=('start', 'row', 'column', 'value', 'order'),
+  data_fields=('start', 'row', 'column', 'value', 'order', 'code', 'levels'),
   meta_fields=('n_columns', 'lengths', 'border'),
 )
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +82,10 @@ class Rows:
   n_columns: int
   lengths: Lengths
   border: int = 0  # where another domain's columns begin; 0 if they are of one
+  # The same matrix with every cell in one byte, where `data.device` keeps it:
+  # [R + 1, n_columns] uint8, an index of `levels` [256], 0 where not observed.
+  code: Array | None = None
+  levels: Array | None = None
 
   @property
   def n_rows(self) -> int:
@@ -108,6 +112,17 @@ class Rows:
     """The entries of a batch from `batches`, `[B]`, flat and padded."""
     capacity = sampling.capacity(self.lengths.falling, rows.shape[0])
     return sparse.flatten_rows(self.start, self.column, self.value, rows, capacity)
+
+  def observed(self, rows) -> sparse.Entries | sparse.Cells:
+    """The batch's cells from the resident matrix if there is one, or its entries.
+
+    Both give the same sums in `ops.sparse`.
+    """
+    if self.code is None:
+      return self.entries(rows)
+    code = self.code[rows]
+    weight = (code > 0).astype(self.value.dtype)
+    return sparse.Cells(self.levels[code], weight)
 
   def shuffled(self, key, batch: int) -> Array:
     """`[N, B]` entry ids: every entry once, in random batches.

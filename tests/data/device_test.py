@@ -190,3 +190,35 @@ def test_a_members_data_is_mirrored_with_its_vectors():
   np.testing.assert_array_equal(mirrored[:, 1], side[:, 0])
   shared = base.Arrays('source', 'target', side[0]).mirrored().side
   np.testing.assert_array_equal(shared, side[0])
+
+
+def test_a_resident_matrix_holds_the_same_cells():
+  split = splits.by_ratio(synthetic.pair(0).pair, 0)
+  rows = device.put(split.train).target.by_user
+  kept = device.with_matrix(rows)
+  ids = jnp.array([3, 0, rows.n_rows])  # The last is padding.
+  cells = kept.observed(ids)
+  expected = np.append(dense(rows), np.zeros((1, rows.n_columns)), axis=0)[ids]
+  np.testing.assert_array_equal(cells.value, expected)
+  np.testing.assert_array_equal(cells.weight, expected != 0)
+  assert kept.code.dtype == np.uint8
+
+
+def test_values_of_more_than_a_byte_keep_no_matrix():
+  events = [[u, i, 20 * u + i] for u in range(20) for i in range(20)]
+  rows = device.domain(helpers.ratings_of(events, 20, 20)).by_user
+  assert device.with_matrix(rows) is rows
+
+
+def test_a_cpu_keeps_entries_and_an_accelerator_a_matrix_where_it_fits(monkeypatch):
+  class Device:
+    platform = 'gpu'
+
+    def memory_stats(self):
+      return {'bytes_limit': 3_200_000}
+
+  assert not device.has_matrix(100, 100, 5000)
+  monkeypatch.setattr(jax, 'local_devices', lambda: [Device()])
+  assert device.has_matrix(100, 1000, 5000)
+  assert not device.has_matrix(100, 1000, 1000)  # Too sparse.
+  assert not device.has_matrix(1000, 1000, 500_000)  # Too large.

@@ -9,6 +9,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base, stages
+from xdomain.data import device
 from xdomain.evaluation import ratings
 from xdomain.models import autorec
 from xdomain.ops import sparse
@@ -232,3 +233,22 @@ def test_a_planted_taste_is_found(axis):
 def test_an_unknown_axis_is_answered_with_the_known_ones():
   with pytest.raises(ValueError, match="'usr'; did you mean 'user'"):
     autorec.model(helpers.small().sizes, axis='usr')
+
+
+@pytest.mark.parametrize('axis', ['user', 'item'])
+def test_a_resident_matrix_trains_as_the_entries_do(axis, monkeypatch):
+  monkeypatch.setattr(sparse, 'DENSE', 2.0)  # Entries are never made cells.
+  small = helpers.small()
+  (stage,) = autorec.model(small.sizes, axis=axis, embed=6, batch=16).stages
+  matrix = small.data._replace(
+    target=base.Domain(*map(device.with_matrix, small.data.target))
+  )
+  key, hyper = jax.random.key(0), autorec.Hyper()
+
+  def epoch(data):
+    state = stage.init(key, data, hyper, ())
+    return loop.run_epoch(stage, 'single', state, key, data, hyper, True)
+
+  (entries, metrics, _), (cells, same, _) = epoch(small.data), epoch(matrix)
+  chex.assert_trees_all_close(entries.params, cells.params, rtol=1e-4, atol=1e-5)
+  chex.assert_trees_all_close(metrics, same, rtol=1e-5)

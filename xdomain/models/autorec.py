@@ -95,7 +95,7 @@ def stage(
   def loss(params, level, visit, data, key, hyper):
     del key
     rows = rows_of(data)
-    sse = network.apply({'params': params}, rows.entries(visit), visit.size, level)
+    sse = network.apply({'params': params}, rows.observed(visit), visit.size, level)
     count = rows.expected(visit)
     mse = sse / count
     return mse + _penalty(params, hyper), {'mse': mse, 'ratings': count}
@@ -117,7 +117,7 @@ def stage(
 def encode(params: base.Tree, rows: base.Rows, ids: base.Array) -> base.Array:
   """`[B, H]` embeddings of rows `ids [B]`; `sigmoid(b1)` for an empty row."""
   network = AutoRec(*params['encoder']['table'].shape)
-  entries = rows.entries(ids)
+  entries = rows.observed(ids)
   return network.apply({'params': params}, entries, ids.size, method='encode')
 
 

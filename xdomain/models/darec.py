@@ -278,7 +278,7 @@ def _cycles(key, rows, half, n):
 
 def _mse(network, params, domain, given, rows, ids, x):
   """Squared error per observed rating, of one domain's half of a batch."""
-  entries = rows.entries(ids)
+  entries = rows.observed(ids)
   output = getattr(params.output, domain)
   a = network.apply(params.network, x, domain, method='head')
   bias = given.level + output.bias

@@ -38,6 +38,13 @@ class Entries(NamedTuple):
   weight: jax.Array  # [P] float32, 1 for a cell and 0 for padding
 
 
+class Cells(NamedTuple):
+  """All cells of a batch of rows, observed or not: what matrix products take."""
+
+  value: jax.Array  # [B, n] float32, 0 where not observed
+  weight: jax.Array  # [B, n] float32, 1 where observed, else 0
+
+
 def flatten_rows(start, column, value, rows, capacity):
   """The entries of some rows of a CSR matrix, padded to a fixed size.
 
@@ -84,9 +91,12 @@ def _fold(body, init, entries):
   size = CHUNK.get(jax.default_backend(), LARGE_CHUNK)
   if capacity <= size:
     return body(init, entries)
-  # Counted to the last entry with a weight: a dropped one may lie before it.
-  used = jnp.where(entries.weight > 0, jnp.arange(1, capacity + 1), 0)
-  n_chunks = (jnp.max(used) + size - 1) // size
+  if jax.default_backend() == 'cpu':
+    # Counted to the last entry with a weight: a dropped one may lie before it.
+    used = jnp.where(entries.weight > 0, jnp.arange(1, capacity + 1), 0)
+    n_chunks = (jnp.max(used) + size - 1) // size
+  else:  # A trip count that depends on the data travels to the host every turn.
+    n_chunks = -(-capacity // size)
   padded = jax.tree.map(lambda x: jnp.pad(x, (0, -capacity % size)), entries)
 
   def step(i, carry):
@@ -103,7 +113,7 @@ def gather_sum(table, entries, n_rows):
 
   Args:
     table: `[n, H]` a row for each column id.
-    entries: the observed entries of the rows, `P` slots.
+    entries: the observed entries of the rows, `P` slots, or all of their cells.
     n_rows: the number of rows of the batch, static.
 
   Returns:
@@ -111,6 +121,9 @@ def gather_sum(table, entries, n_rows):
   """
   chex.assert_rank(table, 2)
   chex.assert_equal_shape(entries)
+  if isinstance(entries, Cells):
+    chex.assert_shape(entries.value, (n_rows, table.shape[0]))
+    return entries.value @ table
   if _is_dense(entries, n_rows, table.shape[0]):
     value, _ = cells(entries, n_rows, table.shape[0])
     return value @ table
@@ -174,7 +187,8 @@ def squared_error(hidden, table, bias, entries):
     hidden: `[B, H]` the last hidden layer of the batch.
     table: `[n, H]` output weights, a row for each column id.
     bias: `[n]` output bias, the offset included.
-    entries: the observed entries of the batch, `P` slots; weights are 0 or 1.
+    entries: the observed entries of the batch, `P` slots, or all of its cells;
+      weights are 0 or 1.
 
   Returns:
     The scalar sum. Value and gradients take one pass over the entries.
@@ -182,9 +196,11 @@ def squared_error(hidden, table, bias, entries):
   chex.assert_rank([hidden, table, bias], [2, 2, 1])
   chex.assert_equal_shape(entries)
   n_rows, n_columns = hidden.shape[0], table.shape[0]
-  if _is_dense(entries, n_rows, n_columns):
-    value, weight = cells(entries, n_rows, n_columns)
-    return jnp.sum((weight * (hidden @ table.T + bias - value)) ** 2)
+  if not isinstance(entries, Cells) and _is_dense(entries, n_rows, n_columns):
+    entries = Cells(*cells(entries, n_rows, n_columns))
+  if isinstance(entries, Cells):
+    error = hidden @ table.T + bias - entries.value
+    return jnp.sum((entries.weight * error) ** 2)
   return _squared_error(hidden, table, bias, entries)
 
 
