@@ -75,17 +75,18 @@ def squared_error(left, right, rows: Rows, extra=0.0) -> Array:
     rows: `[R, n]`, the 0/1 matrix `r`.
     extra: weight of the positives, beyond 1.
   """
-  gram = right.T @ right
+  every_cell = jnp.sum(left @ (right.T @ right) * left, axis=1)
+  if not rows.n_entries:
+    return every_cell
 
-  def of(ids):
-    entries = rows.entries(ids)
-    p = left.at[ids].get(mode='fill', fill_value=0)  # [B, H]
-    s = jnp.sum(p[entries.segment] * right[entries.column], axis=1)
-    change = entries.weight * ((1 + extra) * (1 - s) ** 2 - s**2)
-    change = jax.ops.segment_sum(change, entries.segment, ids.shape[0])
-    return jnp.sum(p @ gram * p, axis=1) + change
+  def of_positive(cell):
+    row, column = cell
+    s = left[row] @ right[column]
+    return (1 + extra) * (1 - s) ** 2 - s**2
 
-  return rows.for_all(of)
+  slots = SLOTS.get(jax.default_backend(), MANY_SLOTS) // 8
+  change = jax.lax.map(of_positive, (rows.row, rows.column), batch_size=slots)
+  return every_cell.at[rows.row].add(change, indices_are_sorted=True)
 
 
 def dot(left, right):
