@@ -1,8 +1,8 @@
-"""Matrix products in the precision of their numbers, on every device.
+"""Matrix products in full float32 on every device.
 
-By default a GPU rounds what it multiplies to 10 bits of mantissa (TF32), a TPU
-to 7 (bfloat16). Normal equations need not be positive definite then, and near
-ties of scores are broken otherwise.
+By default, a GPU rounds the factors of a product to 10 bits of mantissa (TF32) and
+a TPU to 7 (bfloat16). Normal equations may then lose positive definiteness, and
+near ties of scores are broken differently.
 """
 
 import functools
@@ -11,22 +11,22 @@ import jax
 
 
 def full(function):
-  """`function` traced with all 24 bits, unless jax has been told another.
+  """`function` traced with full float32 products, unless jax is set otherwise.
 
-  `JAX_DEFAULT_MATMUL_PRECISION=tensorfloat32`, for instance, is left alone.
+  The setting is `JAX_DEFAULT_MATMUL_PRECISION`, for instance `tensorfloat32`.
   """
 
   @functools.wraps(function)
   def traced(*args, **kwargs):
-    told = jax.config.jax_default_matmul_precision
-    with jax.default_matmul_precision(told or 'highest'):
+    chosen = jax.config.jax_default_matmul_precision
+    with jax.default_matmul_precision(chosen or 'highest'):
       return function(*args, **kwargs)
 
   return traced
 
 
 def exact(function):
-  """`function` traced with all 24 bits, whatever jax is set to: for solvers."""
+  """`function` traced with full float32 products in every case: for solvers."""
 
   @functools.wraps(function)
   def traced(*args, **kwargs):

@@ -1,30 +1,32 @@
-"""Scores -> ranks -> HR, NDCG and MRR. All methods pass through here.
+"""Ranks of held-out items, and HR, NDCG and MRR with bootstrap intervals.
 
-A held-out item is ranked among sampled negatives (the papers' protocol) and
-among the whole catalogue but for what the user is known to like. From the rank
-in the catalogue follows what sampling gives on average, without its noise.
-Ties and NaN count against the model. (Krichene and Rendle 2020 say why sampled
-measures mislead.)
+A held-out item is ranked among sampled negatives (the protocol of the papers)
+and among the whole catalogue without the other items that the user is known to
+like. The rank in the catalogue also determines the expected value of every
+sampled measure, free of sampling noise. Ties and NaN count against the model.
+Krichene and Rendle (KDD 2020) explain why sampled measures can mislead.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdomain import precision
+from xdomain import base, precision
 from xdomain.evaluation import ratings, significance
 from xdomain.ops import sparse
 
 CUTOFFS = (5, 10, 20, 50)
-CELLS = 1 << 21  # Scores of the catalogue that are held at a time.
+CELLS = 1 << 21  # Scores of the catalogue held at a time.
 QUERIES = 1 << 14  # Queries whose expected gains are computed at a time.
 
 
 class Unranked(NamedTuple):
-  """`1 - NDCG@cutoff` among the candidates; a measure for `fit`."""
+  """`1 - NDCG@cutoff` among the candidates: a validation measure for `fit`."""
 
   cutoff: int = 10
 
@@ -36,19 +38,21 @@ class Unranked(NamedTuple):
 
 
 class Ranks(NamedTuple):
-  """Where `[Q]` held-out items came out, on the host; 0 is the first place."""
+  """The places of `[Q]` held-out items, on the host; 0 is the first place."""
 
   user: np.ndarray
   item: np.ndarray
   sampled: np.ndarray  # place among its candidates
-  tied: np.ndarray  # how many candidates had the very same score
-  candidates: np.ndarray  # how many there were, itself included
+  tied: np.ndarray  # candidates with exactly the same score
+  candidates: np.ndarray  # candidates, itself included
   full: np.ndarray  # place in the catalogue
-  catalogue: np.ndarray  # how many items that is, itself included
+  catalogue: np.ndarray  # items that it is ranked among there, itself included
 
 
-def places(score, queries):
-  """The place of each query's first candidate, and its ties, both `[Q]`."""
+def places(score: base.Score, queries: base.Queries) -> tuple[base.Array, base.Array]:
+  """The place of each query's first candidate and its number of ties, both `[Q]`."""
+  chex.assert_rank([queries.user, queries.item], [1, 2])
+  chex.assert_equal_shape([queries.item, queries.mask])
   scores = ratings.in_blocks(score, queries.user, queries.item)
   held, others = scores[:, :1], scores[:, 1:]
   real = queries.mask[:, 1:]
@@ -56,16 +60,22 @@ def places(score, queries):
   return place, jnp.sum((others == held) & real, axis=1)
 
 
-def ranks(model, state, data, queries, known) -> Ranks:
-  """Ranks of a trained model.
+def ranks(
+  model: base.Model,
+  state: base.Tree,
+  data: base.Arrays,
+  queries: base.Queries,
+  known: base.Rows,
+) -> Ranks:
+  """Ranks held-out items by a trained model.
 
   Args:
-    model: what was trained.
-    state: as `model.predict` takes it.
-    data: what predictions may look at.
+    model: the method.
+    state: its trained state, as `model.predict` takes it.
+    data: the interactions that predictions may use.
     queries: the held-out item first, then its negatives.
-    known: `[U, items]` all that users are known to like, held out or not; the
-      catalogue that a held-out item is ranked in leaves it out.
+    known: `[U, items]` every item that a user is known to like, held out or not;
+      the catalogue that a held-out item is ranked in excludes them.
   """
   item = queries.item[:, 0]
   sampled, tied = _places(model.predict, state, data, queries)
@@ -93,7 +103,7 @@ def _places(predict, state, data, queries):
 
 
 def _most(known, users, block):
-  """The most known items that the users of a block have together."""
+  """The largest number of known items that the users of one block have."""
   length = np.append(np.asarray(known.length), 0)[_blocks(users, block, -1)]
   return max(1, int(length.sum(axis=1).max()))
 
@@ -104,21 +114,30 @@ def _blocks(ids, block, padding):
   return np.pad(ids, (0, -ids.size % block), constant_values=padding).reshape(-1, block)
 
 
-def best(model, state, data, known, users, top, trained_on=None):
-  """The items that score best, of those that users are not known to like.
+def best(
+  model: base.Model,
+  state: base.Tree,
+  data: base.Arrays,
+  known: base.Rows,
+  users: np.ndarray,
+  top: int,
+  trained_on: base.Arrays | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+  """The items with the highest scores among those a user is not known to like.
 
   Args:
-    model: what was trained.
-    state: as `model.predict` takes it.
-    data: what predictions may look at.
-    known: `[U, items]` all that users have events with, held out or not.
-    users: `[Q]`.
-    top: at most so many items for each.
-    trained_on: the training data, where untrained predictions are the mean
-      rating, as in `evaluate.rate`.
+    model: the method.
+    state: its trained state, as `model.predict` takes it.
+    data: the interactions that predictions may use.
+    known: `[U, items]` every item that a user has interacted with.
+    users: `[Q]` user ids.
+    top: the number of items for each user.
+    trained_on: the training data of a rating method: predictions that rest on no
+      training data become the mean rating, as in `ratings.rate`.
 
   Returns:
-    Items and scores, both `[Q, top]`, best first; -inf where there are no more.
+    Items and scores, both `[Q, top]`, best first; scores are -inf once a user has
+    no items left.
   """
   top = min(top, known.n_columns)
   block = int(np.clip(CELLS // known.n_columns, 1, len(users)))
@@ -172,7 +191,7 @@ def _best(
 
 
 def _not_known(known, users, capacity):
-  """`[B, T]` whether users `[B]` are not known to like an item."""
+  """`[B, T]` whether an item is outside of what users `[B]` are known to like."""
   entries = sparse.flatten_rows(known.start, known.column, known.value, users, capacity)
   row = jnp.where(entries.weight > 0, entries.segment, users.shape[0])
   other = jnp.ones((users.shape[0], known.n_columns), bool)
@@ -182,7 +201,7 @@ def _not_known(known, users, capacity):
 def _in_catalogue(
   predict, predict_all, block, capacity, state, data, users, items, known
 ):
-  """Places in the catalogue, and how large that is, both `[Q]`."""
+  """Places in the catalogue and the size of the catalogue, both `[Q]`."""
   blocks = _blocks(users, block, known.n_rows), _blocks(items, block, 0)
   place, size = _count(predict, predict_all, capacity, state, data, blocks, known)
   n = users.shape[0]
@@ -208,7 +227,7 @@ def _count(predict, predict_all, capacity, state, data, blocks, known):
 
 
 def all_scores(predict, predict_all, n_items, state, data):
-  """`users [B] -> [B, n_items]`: the scores of the first items, all of them."""
+  """`users [B] -> [B, n_items]`, the scores of the first `n_items` items."""
   if predict_all is not None:
     everything = predict_all(state, data)
     return lambda users: everything(users)[:, :n_items]
@@ -220,13 +239,13 @@ def all_scores(predict, predict_all, n_items, state, data):
 # --- Measures, on the host --------------------------------------------------
 
 
-def names(cutoffs=CUTOFFS) -> list[str]:
-  """Of the measures, in the order of `gains`."""
+def names(cutoffs: Sequence[int] = CUTOFFS) -> list[str]:
+  """The names of the measures, in the order of `gains`."""
   return [f'{name}@{k}' for k in cutoffs for name in ('hr', 'ndcg', 'mrr')]
 
 
-def gains(place, cutoffs=CUTOFFS) -> np.ndarray:
-  """`[Q, M]` what each query adds to each measure, eq. 11-12 of SharedVAE."""
+def gains(place, cutoffs: Sequence[int] = CUTOFFS) -> np.ndarray:
+  """`[Q, M]` each query's contribution to each measure (SharedVAE, eq. 11-12)."""
   place = np.asarray(place, np.float64)[:, None]
   by_place = np.stack(
     [np.ones_like(place), 1 / np.log2(place + 2), 1 / (place + 1)], axis=-1
@@ -235,17 +254,19 @@ def gains(place, cutoffs=CUTOFFS) -> np.ndarray:
   return (within[..., None] * by_place).reshape(place.shape[0], -1)
 
 
-def expected_gains(place, size, negatives=99, cutoffs=CUTOFFS) -> np.ndarray:
-  """`[Q, M]` gains that sampled negatives give on average.
+def expected_gains(
+  place, size, negatives: int = 99, cutoffs: Sequence[int] = CUTOFFS
+) -> np.ndarray:
+  """`[Q, M]` expected gains among sampled negatives.
 
-  Of `size - 1` other items, `place` are above the held-out one; of negatives
-  drawn from them without replacement, how many are above is hypergeometric
-  (Krichene and Rendle 2020, section 4).
+  Of `size - 1` other items, `place` rank above the held-out one. The number of
+  those among negatives drawn without replacement is hypergeometric (Krichene and
+  Rendle 2020, section 4).
 
   Args:
     place: `[Q]` places in the catalogue.
-    size: `[Q]` how many items that is, the held-out one included.
-    negatives: how many would be drawn; all, where there are not so many.
+    size: `[Q]` items in the catalogue, the held-out one included.
+    negatives: the number drawn; all of the others if they are fewer.
     cutoffs: of the measures.
   """
   from scipy import special  # Imported where it is used, to start faster.
@@ -284,10 +305,10 @@ def ranking_measures(ranks: Ranks, seed: int = 0) -> dict:
   """Means over queries, with 95 % percentile bootstrap intervals over users.
 
   Returns:
-    `sampled`, `full` and `expected`, each a dict by measure, `..._interval`s
-    beside them; `..._macro`, means over users of their means, where somebody
-    has several queries; `tie_gap`, by how much HR@10 would be higher if ties
-    counted for the model; how many `queries` and `users` there were.
+    `sampled`, `full` and `expected`, each a dict by measure, with intervals as
+    `..._interval`; `..._macro`, means over users of each user's mean, if some
+    user has several queries; `tie_gap`, the rise of HR@10 if ties counted for
+    the model; the numbers of `queries` and `users`.
   """
   kinds = {
     'sampled': gains(ranks.sampled),
@@ -313,14 +334,16 @@ def ranking_measures(ranks: Ranks, seed: int = 0) -> dict:
   }
 
 
-def interval(user, gain, seed=0, resamples=1000):
-  """95 % percentile bootstrap over users of mean gains, low and high `[M]`.
+def interval(
+  user: np.ndarray, gain: np.ndarray, seed: int = 0, resamples: int = 1000
+) -> np.ndarray:
+  """`[2, M]` 95 % percentile bootstrap interval over users of mean gains.
 
   Args:
-    user: `[Q]` whose query each one is.
-    gain: `[Q, M]` gains, or differences of two models' gains.
+    user: `[Q]` the user of each query.
+    gain: `[Q, M]` gains, or differences between two models' gains.
     seed: of the resampling.
-    resamples: bootstrap samples.
+    resamples: the number of bootstrap samples.
   """
   totals, counts = _per_user(user, gain)
   sums = significance.resampled_sums(np.hstack([totals, counts]), resamples, seed)
@@ -328,7 +351,7 @@ def interval(user, gain, seed=0, resamples=1000):
 
 
 def _per_user(user, gain):
-  """Sums of gains `[U, M]` and numbers of queries `[U, 1]` of those asked."""
+  """Sums of gains `[U, M]` and numbers of queries `[U, 1]` of users with queries."""
   order = np.argsort(user, kind='stable')
   _, first, counts = np.unique(user[order], return_index=True, return_counts=True)
   totals = np.add.reduceat(np.asarray(gain, np.float64)[order], first, axis=0)

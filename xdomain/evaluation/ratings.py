@@ -1,14 +1,15 @@
-"""Scores -> errors -> measures with intervals. All methods pass through here.
+"""RMSE and MAE of predicted ratings, with bootstrap intervals.
 
-Predictions are clipped to the rating scale here and nowhere else. Where a model
-has no training data of its own for an id (`Model.trained`), the prediction is
-the mean of the training ratings, and the measures say how much of them is that.
+Predictions are clipped to the rating scale here and nowhere else. A prediction
+that rests on no training data of its own (`Model.trained`) is replaced by the
+mean of the training ratings; measures with and without these are reported.
 """
 
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +22,7 @@ POWERS = {'rmse': 2, 'mae': 1}
 
 
 class RatingError(NamedTuple):
-  """Validation RMSE, clipped and with the fallback; a measure for `fit`."""
+  """RMSE of clipped predictions with the fallback: a validation measure for `fit`."""
 
   scale: tuple[float, float]
   trained: Callable[..., base.Array] = base.everything_trained
@@ -33,7 +34,7 @@ class RatingError(NamedTuple):
 
 
 class Predictions(NamedTuple):
-  """What a model said to `[Q]` rating queries, on the host."""
+  """Predictions for `[Q]` rating queries, on the host."""
 
   user: np.ndarray
   truth: np.ndarray
@@ -42,7 +43,15 @@ class Predictions(NamedTuple):
   warm: np.ndarray  # bool: user and item both have training ratings
 
 
-def predict_ratings(model, state, data, queries, scale, *, domain='target'):
+def predict_ratings(
+  model: base.Model,
+  state: base.Tree,
+  data: base.Arrays,
+  queries: base.Queries,
+  scale: tuple[float, float],
+  *,
+  domain: str = 'target',
+) -> Predictions:
   """`Predictions` of a trained model for held-out ratings of one domain."""
   predict = model.predict if domain == 'target' else model.predict_source
   rating, raw, warm = _predict(
@@ -63,7 +72,13 @@ def _predict(predict, trained, scale, domain, state, data, queries):
   return rating, raw, known_user[:, None] & known_item
 
 
-def rate(score, trained, scale, data, queries):
+def rate(
+  score: base.Score,
+  trained: Callable[..., base.Array],
+  scale: tuple[float, float],
+  data: base.Arrays,
+  queries: base.Queries,
+) -> tuple[base.Array, base.Array]:
   """Clipped predictions with and without the fallback, both `[Q, K]`."""
   raw = in_blocks(score, queries.user, queries.item)
   known = trained(data, queries.user[:, None], queries.item)
@@ -71,8 +86,9 @@ def rate(score, trained, scale, data, queries):
   return jnp.clip(filled, *scale), jnp.clip(raw, *scale)
 
 
-def in_blocks(score, users, items):
-  """`score(users [Q], items [Q, K])`, some thousand queries at a time."""
+def in_blocks(score: base.Score, users: base.Array, items: base.Array) -> base.Array:
+  """`[Q, K]` scores of items `[Q, K]` for users `[Q]`, in blocks of bounded size."""
+  chex.assert_rank([users, items], [1, 2])
   q, k = items.shape
   size = min(q, max(1, BLOCK // k))
   n = -(-q // size)
@@ -86,11 +102,11 @@ def in_blocks(score, users, items):
 
 
 def rating_measures(predictions: Predictions, seed: int = 0) -> dict:
-  """RMSE and MAE over all and over warm pairs, and how many those are.
+  """RMSE and MAE over all ratings and over warm ones, and the number of each.
 
-  `..._interval` is a 95 % percentile bootstrap over users; `rmse_unfilled`
-  leaves out the fallback for untrained ids. A measure over no pairs, or of
-  predictions that are not finite, is None.
+  `..._interval` is a 95 % percentile bootstrap over users; `rmse_unfilled` is
+  without the fallback. A measure over no ratings, or of predictions that are not
+  finite, is None.
   """
   p = predictions
   error = p.rating - p.truth
@@ -108,7 +124,7 @@ def rating_measures(predictions: Predictions, seed: int = 0) -> dict:
   }
 
 
-def mean_error(error, power):
+def mean_error(error: np.ndarray, power: int) -> float | None:
   """The power mean of `[Q]` absolute errors: 2 for RMSE, 1 for MAE."""
   if not error.size or not np.all(np.isfinite(error)):
     return None
@@ -116,20 +132,28 @@ def mean_error(error, power):
   return float(np.mean(error**power) ** (1 / power))
 
 
-def error_interval(user, error, other=None, *, power=2, resamples=1000, seed=0):
-  """95 % bootstrap interval over users of an error, or of a difference of two.
+def error_interval(
+  user: np.ndarray,
+  error: np.ndarray,
+  other: np.ndarray | None = None,
+  *,
+  power: int = 2,
+  resamples: int = 1000,
+  seed: int = 0,
+) -> tuple[float, float] | tuple[None, None]:
+  """95 % bootstrap interval over users of a mean error, or of a difference of two.
 
   Args:
-    user: `[Q]` whose rating each one is.
+    user: `[Q]` the user of each rating.
     error: `[Q]` errors.
-    other: `[Q]` errors of another model on the same queries; then the interval
-      is of the first mean error less the second, resampled in pairs.
+    other: `[Q]` errors of another model on the same queries; the interval is then
+      that of the first mean error minus the second, resampled in pairs.
     power: 2 for RMSE, 1 for MAE.
-    resamples: bootstrap samples.
+    resamples: the number of bootstrap samples.
     seed: of the resampling.
 
   Returns:
-    (low, high); (None, None) where an error is not finite, or there is none.
+    (low, high); (None, None) if an error is not finite or there are none.
   """
   errors = [error] if other is None else [error, other]
   if not error.size or not all(np.all(np.isfinite(e)) for e in errors):

@@ -41,23 +41,26 @@ def _redrawn(rng, users, n):
 def paired_bootstrap(
   difference, weight, resamples: int = 10_000, seed: int = 0
 ) -> np.ndarray:
-  """The two-sided p-values of mean differences of 0, by resampling users.
+  """Two-sided p-values of the hypothesis that a mean difference is 0.
 
-  Each user is drawn a Poisson number of times (Hanley and MacGibbon 2006)
-  rather than all of them a multinomial number: the draws are independent, hence
-  ten times as fast, and with few users false alarms are rarer. As
-  `sum(difference) / sum(weight)` has the sign of its numerator, that alone is
-  resampled.
+  Users are resampled, each a Poisson number of times (Hanley and MacGibbon 2006)
+  rather than all of them a multinomial number: independent draws are ten times as
+  fast and, with few users, raise fewer false alarms. `sum(difference) /
+  sum(weight)` has the sign of its numerator, so only the numerator is resampled.
 
   Args:
-    difference: `[..., U]` the sums of a user's paired differences, each row a
-      question of its own; all are asked of the same draws.
-    weight: `[..., U]` how many those are; users with none at all are dropped.
-    resamples: how often; no p-value is below `2 / (1 + resamples)`.
+    difference: `[..., U]` the sum of each user's paired differences; each leading
+      index is a test of its own, and all tests share their draws.
+    weight: `[..., U]` the number of differences; users without any are dropped.
+    resamples: the number of resamples; p-values are at least
+      `2 / (1 + resamples)`.
     seed: of the draws.
 
   Returns:
     `[...]` p-values.
+
+  Raises:
+    ValueError: shapes differ, a difference is not finite, or a weight is negative.
   """
   difference = _observed(difference, weight)
   rng = np.random.default_rng(seed)
@@ -72,7 +75,7 @@ def paired_bootstrap(
 
 
 def _observed(difference, weight):
-  """The differences of users that have any, scaled to at most 1."""
+  """The differences of users with any, scaled to at most 1 in absolute value."""
   difference, weight = np.asarray(difference, float), np.asarray(weight, float)
   if not difference.ndim or difference.shape != weight.shape:
     shapes = f'{difference.shape} and {weight.shape}'
@@ -88,13 +91,13 @@ def _observed(difference, weight):
 
 
 def _resampled(rng, users, n):
-  """How often `[n, U]` resamples draw each user."""
+  """`[n, U]` Poisson counts: how often each resample contains each user."""
   drawn = rng.bytes(n * users).translate(DRAWN)
   return np.frombuffer(drawn, np.uint8).reshape(n, -1).astype(np.float32)
 
 
 def holm(p_values) -> np.ndarray:
-  """p-values that hold for all tests together, in their order (Holm 1979)."""
+  """p-values adjusted for multiple tests, in the order given (Holm 1979)."""
   p_values = np.asarray(p_values, float)
   if not ((p_values >= 0) & (p_values <= 1)).all():
     raise ValueError(f'p-values are from 0 to 1, not {p_values}')
