@@ -83,7 +83,7 @@ class Timed(NamedTuple):
 # --- Shapes ------------------------------------------------------------------
 
 
-def toy(full, small):
+def toy(full, small) -> Any:
   return small if TOY.value else full
 
 
@@ -106,7 +106,7 @@ def movielens():
   small = dict(
     users=200, source=40, target=90, source_ratings=3000, target_ratings=4000
   )
-  return synthetic.pair(0, **toy(counts, small)).pair
+  return synthetic.pair(0, **toy(counts, small)).pair  # pyright: ignore
 
 
 @functools.cache

@@ -1,56 +1,61 @@
-"""Least squares over sparse 0/1 matrices: what the closed forms are made of.
+"""Least squares over sparse 0/1 matrices, the building blocks of closed forms.
 
-That there is an entry counts, not its value. Nothing of people x items is
-built: products are of blocks of items, systems of blocks of rows.
+Only the positions of entries count, not their values. Nothing of size users x
+items is built: products are formed for a block of items at a time and linear
+systems for a block of rows at a time.
 """
 
+from collections.abc import Callable
+
+import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xdomain import precision
-from xdomain.base import Array, Rows
+from xdomain.base import Array, Rows, Score
 from xdomain.ops import sparse
 
-BLOCK = 128  # Items of a product at a time, each with a column of all people.
-LARGEST = 20_000  # Items that fit a dense matrix of items x items.
-BATCH = 64  # Rows with a system each at a time; [BATCH, H, H] fit a cache.
+BLOCK = 128  # Items of a product at a time, each with a column of all users.
+LARGEST = 20_000  # Items up to which a dense matrix of items x items fits.
+BATCH = 64  # Systems of `solve_each` at a time; [BATCH, H, H] fits a cache.
 # Slots of padded rows at a time. [SLOTS, H] stays near the cache of a CPU; an
 # accelerator needs many systems at once.
 SLOTS = {'cpu': 1 << 15}
 MANY_SLOTS = 1 << 18
 SHORTEST = 8  # Rows up to this length share one class.
-WIDTH = 32  # Entries of each of them at a time.
+WIDTH = 32  # Entries of each row that `outer_sums` adds at a time.
 
 
 def check_size(method: str, items: int) -> None:
-  """Raises a ValueError where a matrix of items x items would not fit."""
+  """Raises a ValueError if a matrix of items x items would not fit."""
   if items > LARGEST:
     raise ValueError(
-      f'{method} inverts a matrix of items x items; {items:,} items are too'
-      f' many, {LARGEST:,} would do'
+      f'{method} inverts a matrix of items x items; {items:,} items are too many,'
+      f' at most {LARGEST:,} fit'
     )
 
 
-def overlaps(left: Rows, ids, right: Rows, weight=1.0) -> Array:
-  """`[B, n]` people that some items of `left` share with each of `right`.
+def overlaps(left: Rows, ids: Array, right: Rows, weight: Array | float = 1.0) -> Array:
+  """`[B, n]` numbers of users that items `ids` share with each item of `right`.
 
   Args:
-    left: items by people.
-    ids: `[B]` items, of a batch of `left.batches`.
-    right: `[n, U]` items by the same people.
-    weight: of a person, `[U]` or a scalar.
+    left: `[m, U]` items by users.
+    ids: `[B]` items of `left`, a batch of `left.batches`.
+    right: `[n, U]` items by the same users.
+    weight: of a user, `[U]` or a scalar.
   """
   _, seen = sparse.cells(left.entries(ids), ids.shape[0], left.n_columns)
   table = (seen * weight).T  # [U, B]
   return right.for_all(lambda others: _sum_of(table, right, others)).T
 
 
-def products(left: Rows, right: Rows, weight=1.0) -> Array:
-  """`[m, n]` people that two items share, of all pairs of items."""
+def products(left: Rows, right: Rows, weight: Array | float = 1.0) -> Array:
+  """`[m, n]` numbers of users that each item of `left` shares with each of `right`."""
   return left.for_all(lambda ids: overlaps(left, ids, right, weight), BLOCK)
 
 
-def sums(table, rows: Rows) -> Array:
+def sums(table: Array, rows: Rows) -> Array:
   """`[R, H]` sums of the rows of a table over the entries of each row."""
   return rows.for_all(lambda ids: _sum_of(table, rows, ids))
 
@@ -63,11 +68,13 @@ def _present(entries):
   return entries._replace(value=entries.weight)
 
 
-def squared_error(left, right, rows: Rows, extra=0.0) -> Array:
+def squared_error(
+  left: Array, right: Array, rows: Rows, extra: Array | float = 0.0
+) -> Array:
   """`[R]` sums over all cells of a row, `sum_c (1 + extra r_c) (r_c - s_c)^2`.
 
-  Zeros are not visited: of all cells, the squares of `s = <left, right>` sum to
-  `p^T right^T right p`, which positives then correct.
+  Zeros are not visited: over all cells, the squares of `s = <left, right>` sum to
+  `p^T right^T right p`, and the positives then correct that sum.
 
   Args:
     left: `[R, H]`.
@@ -75,6 +82,8 @@ def squared_error(left, right, rows: Rows, extra=0.0) -> Array:
     rows: `[R, n]`, the 0/1 matrix `r`.
     extra: weight of the positives, beyond 1.
   """
+  chex.assert_shape(left, (rows.n_rows, None))
+  chex.assert_shape(right, (rows.n_columns, left.shape[1]))
   every_cell = jnp.sum(left @ (right.T @ right) * left, axis=1)
   if not rows.n_entries:
     return every_cell
@@ -89,13 +98,13 @@ def squared_error(left, right, rows: Rows, extra=0.0) -> Array:
   return every_cell.at[rows.row].add(change, indices_are_sorted=True)
 
 
-def dot(left, right):
-  """The score `<left_u, right_i>` of users and candidates."""
+def dot(left: Array, right: Array) -> Score:
+  """The score `<left_u, right_i>` of users `[B]` and candidates `[B, K]`."""
   return lambda users, items: jnp.einsum('bh,bkh->bk', left[users], right[items])
 
 
-def of_anybody(table, rows: Rows):
-  """The same sums for any users, `[B] -> [B, H]`, who may be asked twice."""
+def of_anybody(table: Array, rows: Rows) -> Callable[..., Array]:
+  """`users [B] -> [B, H]`, the same sums for any users; ids may repeat."""
   longest = max(1, int(rows.lengths.falling.max(initial=0)))
 
   def of(users):
@@ -107,8 +116,8 @@ def of_anybody(table, rows: Rows):
   return of
 
 
-def chosen(score_all):
-  """The score of candidates, from a function that scores all items."""
+def chosen(score_all: Callable[[Array], Array]) -> Score:
+  """The score of candidates, by a function that scores all items."""
 
   def score(users, items):
     return jnp.take_along_axis(score_all(users), items, axis=1)
@@ -120,8 +129,8 @@ def chosen(score_all):
 def inverse(matrix) -> Array:
   """`[n, n]` inverse of a positive definite matrix.
 
-  One at a time, since batched LAPACK calls of jaxlib 0.10 can wait forever for
-  the thread that they run on.
+  Members of a sweep are inverted one after another: batched LAPACK calls of jaxlib
+  0.10 can wait forever for the thread that they run on.
   """
   factor = jax.scipy.linalg.cho_factor(matrix)
   return jax.scipy.linalg.cho_solve(
@@ -136,12 +145,13 @@ def _solve_alone(left, right):
 
 
 @precision.exact
-def solve(left, right) -> Array:
+def solve(left: Array, right: Array) -> Array:
   """`[B, H]` solutions of positive definite systems `[B, H, H]`, `[B, H]`.
 
   Batched on an accelerator. On a CPU one after another, because batched LAPACK
   calls of jaxlib 0.10 can wait forever for the thread that they run on.
   """
+  chex.assert_shape(left, (*right.shape, right.shape[1]))
   if jax.default_backend() == 'cpu':
     return jax.vmap(_solve_alone)(left, right)
   lower = jnp.linalg.cholesky(left)
@@ -153,7 +163,9 @@ def solve(left, right) -> Array:
   )[..., 0]
 
 
-def conjugate_gradients(apply, right, start, steps: int) -> Array:
+def conjugate_gradients(
+  apply: Callable[[Array], Array], right: Array, start: Array, steps: int
+) -> Array:
   """`[B, H]` approximate solutions of positive definite systems.
 
   Args:
@@ -178,18 +190,17 @@ def conjugate_gradients(apply, right, start, steps: int) -> Array:
   return jax.lax.scan(step, first, None, steps)[0][0]
 
 
-def by_length(rows: Rows, function, width: int) -> Array:
-  """`[R, ...]` a function of each row and its columns, in classes of one length.
+def by_length(rows: Rows, function: Callable[..., Array], width: int) -> Array:
+  """`[R, ...]` values of a function of each row and its columns.
 
-  Rows are padded to at most twice their length: a few classes of large, regular
-  blocks in place of loops whose length depends on the data.
+  Rows are grouped in classes of similar length and padded to at most twice their
+  length: a few loops over large, regular blocks whose shapes are all static.
 
   Args:
-    rows: whose `lengths` decide the classes.
+    rows: the matrix; its `lengths` determine the classes.
     function: `(ids [B], columns [B, L], observed [B, L]) -> [B, ...]`; id `R` is
       padding.
-    width: numbers that the function holds for a slot or a row, at least; bounds
-      the blocks.
+    width: the least that a row costs, in slots; it bounds the rows of a block.
   """
   slots = SLOTS.get(jax.default_backend(), MANY_SLOTS)
   start, column = jnp.append(rows.start, rows.start[-1]), rows.column
@@ -214,10 +225,10 @@ def by_length(rows: Rows, function, width: int) -> Array:
   return jnp.zeros_like(sorted_values).at[rows.order].set(sorted_values)
 
 
-def classes(falling) -> list[tuple[int, int, int]]:
+def classes(falling: np.ndarray) -> list[tuple[int, int, int]]:
   """Ranges `(begin, end)` of falling row lengths, and the longest of each.
 
-  A class ends where rows are at most half as long as its first.
+  A class ends before the first row that is at most half as long as its first.
   """
   ranges, begin = [], 0
   while begin < falling.size:
@@ -229,11 +240,11 @@ def classes(falling) -> list[tuple[int, int, int]]:
   return ranges
 
 
-def solve_each(rows: Rows, system) -> Array:
-  """`[R, H]` solutions of a system of its own for each row.
+def solve_each(rows: Rows, system: Callable[..., tuple[Array, Array]]) -> Array:
+  """`[R, H]` solutions of one system for each row.
 
   Args:
-    rows: in whose order, by falling length, systems are made.
+    rows: the rows; systems are formed in their order of falling length.
     system: `ids [B] -> left [B, H, H], right [B, H]`; id `R` is padding.
   """
   ids = jnp.pad(
@@ -244,10 +255,10 @@ def solve_each(rows: Rows, system) -> Array:
   return result.at[ids].set(solved, mode='drop')
 
 
-def outer_sums(table, rows: Rows, ids) -> Array:
-  """`[B, H, H]` sums of `q q^T` over the entries of some rows.
+def outer_sums(table: Array, rows: Rows, ids: Array) -> Array:
+  """`[B, H, H]` sums of `q q^T` over the entries of rows `ids [B]`.
 
-  Costs what the longest of them costs, so ask for rows of about one length.
+  The cost is that of the longest row for each, so rows should be of similar length.
   """
   factors = table.shape[1]
   total = jnp.zeros((ids.shape[0], factors, factors), table.dtype)

@@ -18,7 +18,7 @@ def full(function):
 
   @functools.wraps(function)
   def traced(*args, **kwargs):
-    chosen = jax.config.jax_default_matmul_precision
+    chosen = jax.config.jax_default_matmul_precision  # pyright: ignore
     with jax.default_matmul_precision(chosen or 'highest'):
       return function(*args, **kwargs)
 

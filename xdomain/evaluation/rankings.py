@@ -154,7 +154,8 @@ def best(
     trained_on,
   )
   n = len(users)
-  return tuple(np.asarray(x).reshape(-1, top)[:n] for x in (item, score))
+  item, score = (np.asarray(x).reshape(-1, top)[:n] for x in (item, score))
+  return item, score
 
 
 @functools.partial(
@@ -317,7 +318,7 @@ def ranking_measures(ranks: Ranks, seed: int = 0) -> dict:
   }
   several = np.bincount(ranks.user).max() > 1
   together = np.concatenate(list(kinds.values()), axis=1)
-  bounds = np.stack(interval(ranks.user, together, seed=seed), axis=-1)
+  bounds = interval(ranks.user, together, seed=seed).T
   measures = {}
   for kind, bound in zip(kinds, np.split(bounds, len(kinds))):
     gain = kinds[kind]

@@ -1,16 +1,16 @@
-"""Sparse rows as flat entries, and sums over them with their own gradients.
+"""Sums over the observed cells of sparse rows, with gradients of their own.
 
-The normal form of a batch of `B` rows is `Entries`: `P` slots, each one
-observed cell or padding. All costs are proportional to the entries, never to
-rows x columns.
+A batch of `B` rows is held as `Entries`: `P` slots, each an observed cell or
+padding. Costs are proportional to the entries, never to rows x columns.
 
-No `[P, H]` array is built either: a loop takes `CHUNK` entries at a time, whose
-rows stay in the cache, and ends at the last real entry, so padding costs
-nothing. Entries are data, they have no gradient. Reverse mode only: a loop of
-unknown length has no second derivative.
+No `[P, H]` array is built either. A loop takes `CHUNK` entries at a time, whose
+rows stay in the cache; on a CPU it ends at the last observed entry, so padding
+costs nothing. Entries are data and have no gradient. Only reverse mode is
+defined, once: a loop of unknown length has no second derivative.
 
-Where more than a share `DENSE` of a batch's cells may be observed, matrix
-products over all of its cells are faster, and are what is done.
+If more than a share `DENSE` of a batch's cells may be observed, or the batch comes
+as `Cells`, the sums are matrix products over all cells instead, which are faster
+there.
 """
 
 import functools
@@ -20,12 +20,12 @@ import chex
 import jax
 import jax.numpy as jnp
 
-# On a CPU, 128 to 2048 take the same time; what is in flight, [CHUNK, H], does
-# not. An accelerator wants all of a batch at once, within reason.
+# On a CPU, chunks of 128 to 2048 take the same time, but the array in flight,
+# [CHUNK, H], grows. An accelerator needs a whole batch at once, within reason.
 CHUNK = {'cpu': 512}
 LARGE_CHUNK = 1 << 16
-# In benchmarks/autorec.py, pair1 is below this, where chunks win by far, and
-# movielens above it, where products are as fast as the dense form.
+# In benchmarks/autorec.py, pair1 is below this share and chunks are several times as
+# fast; movielens is above it and products are as fast as the dense form.
 DENSE = 0.02
 
 
@@ -45,16 +45,22 @@ class Cells(NamedTuple):
   weight: jax.Array  # [B, n] float32, 1 where observed, else 0
 
 
-def flatten_rows(start, column, value, rows, capacity):
+def flatten_rows(
+  start: jax.Array,
+  column: jax.Array,
+  value: jax.Array,
+  rows: jax.Array,
+  capacity: int,
+) -> Entries:
   """The entries of some rows of a CSR matrix, padded to a fixed size.
 
   Args:
     start: `[R + 1]` where each row begins in `column` and `value`.
     column: `[E]` column ids.
     value: `[E]` values.
-    rows: `[B]` row ids; `R` stands for an empty row.
-    capacity: the number of slots. Where the rows have more entries, all
-      values are NaN, so that a loss cannot lose entries in silence.
+    rows: `[B]` row ids; `R` means an empty row.
+    capacity: the number of slots. If the rows have more entries, all values are
+      NaN, so that a loss cannot lose entries unnoticed.
 
   Returns:
     `Entries` with `P = capacity`, in the order of `rows`.
@@ -86,7 +92,7 @@ def flatten_rows(start, column, value, rows, capacity):
 
 
 def _fold(body, init, entries):
-  """Folds `body(carry, chunk)` over chunks of entries, in their order."""
+  """Folds `body(carry, chunk)` over chunks of the entries, in order."""
   capacity = entries.weight.shape[0]
   size = CHUNK.get(jax.default_backend(), LARGE_CHUNK)
   if capacity <= size:
@@ -108,7 +114,7 @@ def _fold(body, init, entries):
   return jax.lax.fori_loop(0, n_chunks, step, init)
 
 
-def gather_sum(table, entries, n_rows):
+def gather_sum(table: jax.Array, entries: Entries | Cells, n_rows: int) -> jax.Array:
   """`[n_rows, H]` sums of table rows, weighted by value: an embedding bag.
 
   Args:
@@ -117,7 +123,7 @@ def gather_sum(table, entries, n_rows):
     n_rows: the number of rows of the batch, static.
 
   Returns:
-    `dense @ table`, where `dense` holds 0 in the cells not observed.
+    `dense @ table`, where `dense` is 0 in unobserved cells.
   """
   chex.assert_rank(table, 2)
   chex.assert_equal_shape(entries)
@@ -135,7 +141,7 @@ def _is_dense(entries, n_rows, n_columns):
   return entries.value.shape[0] > DENSE * n_rows * n_columns
 
 
-def cells(entries, n_rows, n_columns):
+def cells(entries: Entries, n_rows: int, n_columns: int) -> tuple[jax.Array, jax.Array]:
   """Weighted values and weights of all cells, both `[n_rows, n_columns]`."""
   row = jnp.where(entries.weight > 0, entries.segment, n_rows)
   empty = jnp.full((n_rows, n_columns), -jnp.inf, entries.value.dtype)
@@ -180,7 +186,9 @@ def _error(hidden, table, bias, e):
   return left, right, e.weight * (output - e.value)
 
 
-def squared_error(hidden, table, bias, entries):
+def squared_error(
+  hidden: jax.Array, table: jax.Array, bias: jax.Array, entries: Entries | Cells
+) -> jax.Array:
   """Sum over entries of `weight^2 (<hidden[row], table[col]> + bias - y)^2`.
 
   Args:
