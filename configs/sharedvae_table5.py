@@ -21,9 +21,9 @@ def get_config(arg=None):
   config = common.table(
     'sharedvae_table5',
     arg,
-    title='SharedVAE, Table 5: by the share of their target data that is shown',
-    note='A tenth of the users, not trained on; of what they like in the target'
-    ' but for the held-out item, a share is shown when they are ranked for.',
+    title='SharedVAE, Table 5: HR and NDCG by the share of target positives',
+    note='A tenth of the users are test users, which are not trained on. A share of'
+    ' their target positives, the held-out one excepted, is input to the ranking.',
     rows={f'{percent} %': (shared_vae, 'partial') for percent in PERCENT},
     columns={'SharedVAE': {}},
     measures=common.RANKING,

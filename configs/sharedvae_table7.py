@@ -47,9 +47,9 @@ def table(name, arg, **settings):
   return common.table(
     name,
     arg,
-    title='SharedVAE, Tables 6 and 7: HR and NDCG for people who are new',
-    note='A tenth of the users, whose target items are all held out. generic is'
-    ' the model of Table 4, asked about them.',
+    title='SharedVAE, Tables 6 and 7: HR and NDCG for cold-start users',
+    note='A tenth of the users are test users: all of their target positives are'
+    ' held out. generic is the model of Table 4 on the same users.',
     rows=ROWS | BESIDE,
     columns={column: {}},
     measures=common.RANKING,
