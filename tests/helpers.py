@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xdomain import base, files
-from xdomain.data import device, splits, synthetic, types
+from xdomain.data import device, pairs, splits, synthetic, types
 from xdomain.evaluation import rankings, ratings
 from xdomain.models import bias, fm_cdcf
 from xdomain.training import loop
@@ -43,6 +43,21 @@ def small(seed=0, split=0, **sizes) -> Small:
     types.PerDomain(*map(device.rating_queries, split.test)),
     ratings.RatingError(dataset.scale),
   )
+
+
+@functools.cache
+def gaps() -> Small:
+  """As `small`, with training data missing.
+
+  Users 3 and 7 have no target ratings, user 4 none in the source; target item 5 and
+  source item 6 have none.
+  """
+  pair = small()
+  source, target = pair.split.train.source, pair.split.train.target
+  source = pairs.take(source, (source.user != 4) & (source.item != 6))
+  target = pairs.take(target, ~np.isin(target.user, [3, 7]) & (target.item != 5))
+  train = pair.split.train._replace(source=source, target=target)
+  return pair._replace(split=pair.split._replace(train=train), data=device.put(train))
 
 
 @functools.cache

@@ -288,7 +288,9 @@ def restore(folder):
 def test_sweeps_on_four_devices():
   settings = {
     'JAX_PLATFORMS': 'cpu',
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
+    'XLA_FLAGS': ' '.join(
+      [os.environ.get('XLA_FLAGS', ''), '--xla_force_host_platform_device_count=4']
+    ),
   }
   run = subprocess.run(
     [
