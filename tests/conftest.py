@@ -11,6 +11,8 @@ import mmap
 import os
 import pathlib
 
+import pytest
+
 # Several processes test at once and cannot share a GPU.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
@@ -38,12 +40,9 @@ def known_flags() -> str:
     )
 
 
-# Both before jax is imported.
+# jax reads it once, so this file imports jax inside its fixtures.
 if 'XLA_FLAGS' not in os.environ:
   os.environ['XLA_FLAGS'] = known_flags()
-
-import jax  # noqa: E402
-import pytest  # noqa: E402
 
 
 # Quick modules that together meet every part of the package.
@@ -67,6 +66,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope='session', autouse=True)
 def compilation_cache(request):
   """Keeps every compiled program between test runs."""
+  import jax
+
   jax.config.update('jax_compilation_cache_dir', str(request.config.cache.mkdir('jax')))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
@@ -74,5 +75,7 @@ def compilation_cache(request):
 @pytest.fixture(scope='module', autouse=True)
 def release_programs():
   """Frees the programs of a module: a process can hold only so many."""
+  import jax
+
   yield
   jax.clear_caches()
