@@ -1,8 +1,8 @@
 """Matrix factorisation with biases; with implicit feedback, SVD++.
 
-Koren, Bell and Volinsky 2009, eq. 4-5; Surprise's `SVD`. In the form
-'implicit' a user is also the sum of the items they rated (Koren 2008, eq. 15).
-With I_u the user's n_u rated items, and n_i the ratings of an item:
+Koren, Bell and Volinsky 2009, eq. 4-5; `SVD` of the library Surprise. With
+`feedback='implicit'`, a user's vector also sums one vector for each item rated
+(Koren 2008, eq. 15). With I_u the n_u rated items of a user, n_i ratings of an item:
 
   h_u     = p_u,  or  p_u + n_u^-1/2 sum_{j in I_u} y_j
   yhat_ui = mean + b_u + b_i + <h_u, q_i>
@@ -10,10 +10,10 @@ With I_u the user's n_u rated items, and n_i the ratings of an item:
             + penalty / N (sum_u n_u |p_u|^2 + sum_i n_i (|q_i|^2 + |y_i|^2))
             + penalty_bias / N (sum_u n_u b_u^2 + sum_i n_i b_i^2)
 
-Every rating pays once for its user and its item, as published, and also once
-for the y of its item, where Koren has it pay for all of I_u. A step visits all
-ratings of some users, so that a user's sum is taken once and an epoch costs in
-proportion to the ratings. The loss that is logged is without the penalties.
+The penalty applies once per rating to its user and its item, as published, and once
+to the y of its item, where Koren applies it to all y of I_u. A step visits all
+ratings of a batch of users, so each user's sum is formed once and an epoch costs in
+proportion to the ratings. The logged loss is without the penalties.
 """
 
 import functools
@@ -106,13 +106,13 @@ def model(
 
 
 def _vectors(key, rows, factors):
-  """`[R, H]` small vectors, 0 for rows without ratings: those stay 0."""
+  """`[R, H]` small random vectors; zeros, which remain, for rows without ratings."""
   known = rows.length[:, None] > 0
   return 0.1 * known * jax.random.normal(key, (rows.n_rows, factors))
 
 
 def _users(params, rows, ids, entries):
-  """`[B, H]` vectors h of a batch of users and its entries."""
+  """`[B, H]` vectors h of a batch of users, given its entries."""
   vectors = params.user[ids]
   if params.rated is None:
     return vectors
@@ -127,7 +127,7 @@ def _append(table, column):
 
 
 def _penalty(params, domain, hyper):
-  """The ridge of all parameters: each rating pays for what it uses."""
+  """The penalty of all parameters, each in proportion to its ratings."""
   per_user, per_item = (
     rows.length / rows.n_entries for rows in (domain.by_user, domain.by_item)
   )

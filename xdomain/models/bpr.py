@@ -1,22 +1,22 @@
-"""BPR: matrix factorisation that ranks what people like above the rest.
+"""BPR: matrix factorisation that ranks a user's positives above other items.
 
-Rendle et al. 2009, LearnBPR with matrix factorisation (ranking.md 5.2):
+Rendle et al., UAI 2009, LearnBPR with matrix factorisation:
 
   s_ui  = <p_u, q_i> + b_i
   x_uij = s_ui - s_uj
   J     = sum over triples of [ -ln sigmoid(x_uij) + r_u/2 |p_u|^2
           + r_i/2 |q_i|^2 + r_j/2 |q_j|^2 + r_b/2 (b_i^2 + b_j^2) ]
 
-As in the paper, positives (u, i) are drawn uniformly with replacement, as many
-in an epoch as there are, and j uniformly of what u has no positive in. (To
-shuffle them costs a CPU three times what training on them does.) A step adds
-up the gradients of its triples, as if each were a step of its own: it reads and
-writes the rows of its triples and no others, and holds no moments.
+As in the paper, an epoch draws as many positives (u, i) as there are, uniformly
+with replacement, and j uniformly among the items that are not positives of u.
+(Shuffling the positives takes a CPU three times as long as training on them.) A
+step sums the gradients of its triples, as if each were a step of its own. It reads
+and writes only the rows of its triples and keeps no moments.
 
-Reads `data.target` alone; `config.view='merged'` shows it both domains as one.
-There j may be drawn from the domain of i alone (`negatives_from`): of all
-items, people who are new to the target would only ever see its items lose.
-People without positives keep a zero vector: they are ranked by item biases.
+The model reads only `data.target`; with `config.view='merged'` that holds both
+domains. `negatives_from` can then restrict j to the domain of i: if j came from all
+items, a user without target positives would be trained on target items only as
+negatives. Users without positives keep a zero vector and are ranked by item biases.
 """
 
 import functools
@@ -29,7 +29,7 @@ from xdomain import base, wording
 from xdomain.ops import losses, sampling
 
 BIASES = ('item', 'none')
-# The columns that a negative shares a domain with, of the positives'.
+# The columns whose domain a negative is drawn from, given those of the positives.
 NEGATIVES_FROM = {
   'union': lambda column: None,
   'same_domain': lambda column: column,
@@ -55,7 +55,7 @@ class Params(NamedTuple):
 
 
 class Triples(NamedTuple):
-  """Who likes what better than what; weight 0 where no such thing exists."""
+  """Users, a positive and a negative of each; weight 0 if there is no negative."""
 
   user: base.Array  # [..., B]
   positive: base.Array  # [..., B]
@@ -78,10 +78,10 @@ def model(
     sizes: of the pair.
     factors: length of a user's or an item's vector, H.
     bias: 'item', or 'none' for a pure dot product.
-    negatives_from: the 'union' of the domains where both are one, or the
-      'same_domain' as the positive.
-    batch: triples a step, B; where one user or item is in many of them at once,
-      their sum overshoots.
+    negatives_from: 'union' for negatives from all items, 'same_domain' for
+      negatives from the domain of the positive if domains are merged.
+    batch: triples a step, B; the summed gradient overshoots if one user or item
+      is in many triples of a step.
   """
   del sizes
   if bias not in BIASES:
@@ -97,7 +97,7 @@ def model(
 
 
 def negatives_like(negatives_from: str):
-  """One of `NEGATIVES_FROM`, or a ValueError."""
+  """The function in `NEGATIVES_FROM` by its name; a ValueError if unknown."""
   if negatives_from not in NEGATIVES_FROM:
     raise ValueError(
       f'negatives_from is {negatives_from!r}'
@@ -107,7 +107,7 @@ def negatives_like(negatives_from: str):
 
 
 def stage(*, domain, factors, bias, batch, negatives_from='union') -> base.Stage:
-  """BPR on one domain."""
+  """BPR on one domain, validated on that domain."""
   like = negatives_like(negatives_from)
 
   def rows_of(data):
@@ -128,7 +128,7 @@ def stage(*, domain, factors, bias, batch, negatives_from='union') -> base.Stage
 
 
 def init_params(key, rows, factors, bias) -> Params:
-  """Small vectors; zeros, which stay so, for people without positives."""
+  """Small random vectors; zeros for users without positives, which keep them."""
   key_user, key_item = jax.random.split(key)
   user = jax.random.normal(key_user, (rows.n_rows, factors))
   item = jax.random.normal(key_item, (rows.n_columns, factors))
@@ -152,7 +152,7 @@ def triples(key, rows, batch, like) -> Triples:
 
 
 def step(params, visit, data, key, hyper):
-  """Descends the summed loss of a batch of triples, on their rows alone."""
+  """One gradient step on the summed loss of a batch of triples, on their rows only."""
   del data, key
   rows = _gather(params, visit)
   (_, nats), gradients = jax.value_and_grad(_loss, has_aux=True)(
@@ -164,7 +164,7 @@ def step(params, visit, data, key, hyper):
 
 
 def _gather(params, visit):
-  """The rows of a batch: users, positives, negatives."""
+  """The vectors and biases of a batch: of users, positives and negatives."""
 
   def items(ids):
     return jax.tree.map(lambda table: table[ids], params.item)
@@ -173,7 +173,7 @@ def _gather(params, visit):
 
 
 def _add(params, visit, changes):
-  """Adds to the rows that `_gather` reads; a row may come several times."""
+  """Adds changes to the rows that `_gather` reads; a row may occur several times."""
   user, positive, negative = changes
 
   def add(table, first, second):
@@ -186,7 +186,7 @@ def _add(params, visit, changes):
 
 
 def _loss(rows, weight, hyper):
-  """J of a batch's rows, and its first term alone."""
+  """J of a batch, and its first term alone."""
   user, positive, negative = rows
   x = preference(user, positive) - preference(user, negative)
   nats = weight @ jax.nn.softplus(-x)  # -ln sigmoid(x)
@@ -201,7 +201,7 @@ def _loss(rows, weight, hyper):
 
 
 def preference(user, item):
-  """`s_ui` of rows that broadcast."""
+  """Scores `s_ui` of users' and items' rows, which broadcast."""
   product = jnp.sum(user * item.vector, axis=-1)
   return product if item.bias is None else product + item.bias
 
@@ -213,7 +213,7 @@ def score(params, users, items):
 
 
 def predict_all(params, data):
-  """`users [B] -> [B, T]`, by a matrix product."""
+  """`users [B] -> [B, T]`, scores of all items by a matrix product."""
   del data
   bias = 0 if params.item.bias is None else params.item.bias
   return lambda users: params.user[users] @ params.item.vector.T + bias

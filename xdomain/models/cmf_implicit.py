@@ -1,18 +1,18 @@
-"""CMF of 0/1 interactions: all cells of both domains, one vector a user.
+"""CMF of 0/1 interactions: all cells of both domains, one vector per user.
 
 Singh and Gordon 2008, with the weights and the dense source of the Python
-package cmfrec (2019); ranking.md 5.3. With `m_d` the people who are part of
-domain d, and sums over all of their cells, zeros included:
+package cmfrec (2019). Domain d has `m_d` users with interactions and `n_d` items;
+sums are over all cells of those users, zeros included:
 
   J = sum_d w_d / (m_d n_d) sum (1 + pos_weight r) (r - <p_u, q_i>)^2
       + penalty / 2 (|P|^2 + |Q_target|^2 + |Q_source|^2)
 
-The zeros are never visited: their squares are `tr(P^T P Q^T Q)`. Who has
-nothing in a domain is no part of its sum, so that new people are folded in by
-the other alone; where everybody has something, that changes nothing. An epoch
-is one sweep of exact solutions, of the users and then of the items of either
-domain: one inverse for all rows that have the same matrix, and a system for
-each row where `pos_weight` is above 0. The loss that is logged is J.
+Zeros are never visited: all squared scores sum to `tr(P^T P Q^T Q)`. A user without
+interactions in a domain is left out of its sum, so a cold-start user is folded in
+by the other domain alone; if every user has interactions in both, this changes
+nothing. An epoch is one sweep of exact solutions, of the users and then of each
+domain's items: one inverse for all rows that share a matrix, or one system for
+each row if `pos_weight` is above 0. The logged loss is J.
 """
 
 import functools
@@ -39,13 +39,13 @@ class Params(NamedTuple):
 
 
 class Part(NamedTuple):
-  """What one domain adds to the systems of some rows."""
+  """One domain's contribution to the systems of a block of rows."""
 
   rows: base.Rows  # [R, n]
   table: base.Array  # [n, H]
-  gram: base.Array  # [H, H] of the table's rows that count
+  gram: base.Array  # [H, H] of the table's rows that belong to the domain
   weight: base.Array  # []
-  there: base.Array  # [R] bool, whether a row is part of the domain
+  there: base.Array  # [R] bool, whether a row belongs to the domain
 
 
 @functools.cache
@@ -94,16 +94,16 @@ def model(sizes: base.Sizes, *, factors: int = 30) -> base.Model:
 
 
 def cell_weight(domain, data, hyper):
-  """`w_d / (m_d n_d)`, and who is part of the domain, `[U]` bool."""
+  """`w_d / (m_d n_d)`, and `[U]` bool whether a user belongs to the domain."""
   rows = getattr(data, domain).by_user
   there = rows.length > 0
-  people = jnp.sum(there, dtype=rows.value.dtype)  # Cells can be 2^31.
-  cells = jnp.maximum(people, 1) * rows.n_columns
+  users = jnp.sum(there, dtype=rows.value.dtype)  # Cells can exceed 2^31.
+  cells = jnp.maximum(users, 1) * rows.n_columns
   return getattr(hyper, f'w_{domain}') / cells, there
 
 
 def objective(params, data, hyper):
-  """J, in one pass over the positives."""
+  """J, a scalar, in one pass over the positives."""
   value = hyper.penalty / 2 * sum(jnp.sum(x**2) for x in params)
   for domain in ('source', 'target'):
     weight, there = cell_weight(domain, data, hyper)
@@ -114,7 +114,7 @@ def objective(params, data, hyper):
 
 
 def fit_block(block, params, data, hyper):
-  """The best vectors of users, or of a domain's items, given the others."""
+  """The optimal vectors of users, or of a domain's items, given all others."""
   parts = list(_parts(block, params, data, hyper))
   right = sum(p.weight * least_squares.sums(p.table, p.rows) for p in parts)
   return jax.lax.cond(
@@ -128,7 +128,7 @@ def fit_block(block, params, data, hyper):
 
 
 def _parts(block, params, data, hyper):
-  """What the block's rows are fitted to: both domains where it is users."""
+  """The parts that a block is fitted to: both domains for users, else its own."""
   for domain in ('source', 'target') if block == 'user' else (block,):
     weight, there = cell_weight(domain, data, hyper)
     rows = getattr(data, domain).along('user' if block == 'user' else 'item')
@@ -141,7 +141,7 @@ def _parts(block, params, data, hyper):
 
 
 def _with_shared_inverses(parts, right, hyper):
-  """Rows that are part of the same domains have the same matrix."""
+  """Solutions by one inverse for all rows that belong to the same domains."""
   eye = jnp.eye(right.shape[1])
   best = jnp.zeros_like(right)
   for kind in itertools.product((False, True), repeat=len(parts)):
@@ -153,6 +153,7 @@ def _with_shared_inverses(parts, right, hyper):
 
 
 def _with_own_systems(parts, right, hyper):
+  """Solutions of one system for each row."""
   eye = jnp.eye(right.shape[1])
 
   def system(ids):

@@ -1,22 +1,22 @@
-"""FM-CDCF: a factorisation machine that is shown what a user did elsewhere.
+"""FM-CDCF: a factorisation machine with a user's source ratings as features.
 
-Loni et al. 2014; Rendle 2010. The features x of a target rating are the user,
-the item, and all of the user's source ratings:
+Loni et al., ECIR 2014; Rendle, ICDM 2010. The features x of a target rating are the
+user, the item, and all source ratings of the user:
 
   z_uj = (y_uj - centre * mean_u) / |Omega_S(u)|
   yhat = w0 + <w, x> + sum_{a < b} <v_a, v_b> x_a x_b
 
-No feature vector is built. With `S_u = sum_j z_uj v_j`, summed once for each
-user of a batch, a rating is a dot product:
+No feature vector is built. With `S_u = sum_j z_uj v_j`, formed once for each user
+of a batch, a rating is a dot product:
 
   yhat_ui = w_i + <v_i, p_u> + a_u,   p_u = v_u + S_u
   a_u     = w0 + w_u + sum_j z_uj w_j + <v_u, S_u>
             + (|S_u|^2 - sum_j z_uj^2 |v_j|^2) / 2
   J       = SSE / N + lambda_w |w|^2 + lambda_v |V|^2
 
-libFM's penalties are N times these. The paper does not centre: its source
-block says what was rated more than how it was liked. A step visits all target
-ratings of some users. Features without training ratings stay 0.
+The penalties of libFM are N times these. The paper does not centre, so its source
+features reflect which items were rated more than how they were liked. A step visits
+all target ratings of a batch of users. Features without training ratings remain 0.
 """
 
 import functools
@@ -33,11 +33,11 @@ class Hyper(NamedTuple):
   lr: float = 3e-3
   lambda_w: float = 1e-6  # per target rating
   lambda_v: float = 4e-5  # per target rating
-  centre: float = 0.0  # 1: how much better than usual; 0: as published
+  centre: float = 0.0  # 1 subtracts a user's mean source rating, 0 as published
 
 
 class Features(NamedTuple):
-  """One thing for each kind of feature."""
+  """One value for each kind of feature."""
 
   user: Any
   target: Any
@@ -56,7 +56,7 @@ def model(sizes: base.Sizes, *, factors: int = 8, batch: int = 64) -> base.Model
 
   Args:
     sizes: of the pair.
-    factors: of every feature, H.
+    factors: length of a feature's vector, H.
     batch: users a step, B.
   """
   del sizes
@@ -105,20 +105,20 @@ def start(key, data, factors):
 
 
 def source_entries(data, users):
-  """Source ratings of any users `[B]`, however many those have."""
+  """The source ratings of any users `[B]`."""
   rows = data.source.by_user
   most = max(1, int(rows.lengths.falling[: users.size].sum()))
   return sparse.flatten_rows(rows.start, rows.column, rows.value, users, most)
 
 
 def profiles(params, users, source, centre):
-  """`[B, H + 1]` what users bring to all of their ratings: p_u, then a_u.
+  """`[B, H + 1]` the users' part of all their ratings: p_u, then a_u.
 
   Args:
-    params: of the machine.
-    users: `[B]` ids.
-    source: their source ratings.
-    centre: how much of a user's mean is taken from these.
+    params: the parameters.
+    users: `[B]` user ids.
+    source: the source ratings of these users.
+    centre: the share of a user's mean that is subtracted from these.
   """
   z = normalised(source, users.size, centre)
   w, v = params.weight.source, params.factor.source
@@ -133,7 +133,7 @@ def profiles(params, users, source, centre):
 
 
 def normalised(source, n_users, centre):
-  """The entries with z for a value."""
+  """The entries with z as values."""
 
   def of_user(values):
     return jax.ops.segment_sum(values, source.segment, n_users, indices_are_sorted=True)

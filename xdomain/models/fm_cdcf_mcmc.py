@@ -1,10 +1,10 @@
-"""FM-CDCF by Gibbs sampling, libFM's own way to fit a factorisation machine.
+"""FM-CDCF by Gibbs sampling, the default method of libFM.
 
-Loni et al. 2014; Rendle 2012 (section 4.4, "Factorization machines with
-libFM"). The machine is that of `fm_cdcf`; what is predicted is the mean over
-the samples that the last sweeps left. With e = yhat - y, h the derivative of
-yhat by a parameter v (linear in each of them), and g its group (users, target
-items, source items; of each factor apart):
+Loni et al., ECIR 2014; Rendle, "Factorization machines with libFM", 2012, section
+4.4. The model is that of `fm_cdcf`; the prediction is the mean over the samples of
+the last sweeps. With e = yhat - y, h the derivative of yhat with respect to a
+parameter v (yhat is linear in each), and g the group of v (users, target items or
+source items, each factor apart):
 
   alpha    ~ Gamma((1 + N) / 2, (1 + |e|^2) / 2)
   lambda_g ~ Gamma((1 + n_g) / 2, (1 + |v_g|^2 - (sum v_g)^2 / (n_g + 1)) / 2)
@@ -12,12 +12,12 @@ items, source items; of each factor apart):
   v        ~ Normal(s (alpha (v <h, h> - <h, e>) + mu lambda), s),
              s = 1 / (lambda + alpha <h, h>)
 
-`lambda_g` is drawn with `mu_g` integrated out; libFM draws one given the other,
-from the same posterior. Users are independent of each other given the rest, and
-so are target items; source items come one after another. What a user's target
-ratings add to <h, h> and <h, e> of a source item depends on five sums over them
-alone, so a source item costs its own ratings, `CHUNK` at a time, and a factor
-O(N + ratings of the source).
+`lambda_g` is drawn with `mu_g` integrated out; libFM draws one given the other, from
+the same posterior. Given the rest, users are independent of each other, and so are
+target items; source items are drawn one after another. The contribution of a user's
+target ratings to <h, h> and <h, e> of a source item depends only on five sums over
+them. A source item therefore costs its own ratings, `CHUNK` at a time, and a factor
+costs O(N + ratings of the source).
 """
 
 import functools
@@ -34,12 +34,12 @@ CHUNK = 128  # Ratings of a source item at a time.
 
 
 class Hyper(NamedTuple):
-  centre: float = 0.0  # 1: how much better than usual; 0: as published
-  spread: float = 0.1  # standard deviation of the factors to begin with
+  centre: float = 0.0  # 1 subtracts a user's mean source rating, 0 as published
+  spread: float = 0.1  # standard deviation of the initial factors
 
 
 class Chain(NamedTuple):
-  """Where the sampler is, and where it was."""
+  """The current parameters and the last samples."""
 
   params: Params
   samples: Params  # leaves lead with [K]
@@ -66,8 +66,8 @@ def model(sizes: base.Sizes, *, factors: int = 8, samples: int = 50) -> base.Mod
 
   Args:
     sizes: of the pair.
-    factors: of every feature, H.
-    samples: how many of the last sweeps are averaged, K.
+    factors: length of a feature's vector, H.
+    samples: the number of last sweeps that are averaged, K.
   """
 
   def init(key, data, hyper, previous):
@@ -126,7 +126,7 @@ def _predict(chain, data):
 
 
 def sweep(key, params, data, centre):
-  """Draws every parameter once, given all others; and the squared error."""
+  """Parameters after each was drawn once given all others, and the squared error."""
   ratings, source = data.target.by_user, source_by_item(data, centre)
   keys = jax.random.split(key, 4)
   error, totals = errors(params, data, centre)
@@ -170,7 +170,7 @@ def source_by_item(data, centre) -> Source:
 
 
 def errors(params, data, centre):
-  """`[E]` predictions less ratings, and `[U, H]` the sums S of z v."""
+  """`[E]` predictions minus ratings, and the sums S of z v, `[U, H]`."""
   source, ratings = data.source.by_user, data.target.by_user
   profile = source.for_all(
     lambda ids: fm_cdcf.profiles(params, ids, source.entries(ids), centre)
@@ -192,7 +192,7 @@ def draws(key, values):
 
 
 def draw_prior(key, values) -> Prior:
-  """Precision and mean of the normal distribution that values come from."""
+  """Draws precision and mean of the normal distribution of a group of values."""
   key_precision, key_mean = jax.random.split(key)
   n, total = values.size, jnp.sum(values)
   rate = (1 + values @ values - total**2 / (n + 1)) / 2
@@ -202,7 +202,7 @@ def draw_prior(key, values) -> Prior:
 
 
 def draw(values, noise, prior, alpha, hh, he):
-  """New values, given the sums <h, h> and <h, e> of each."""
+  """Draws new values, given <h, h> and <h, e> of each."""
   variance = 1 / (prior.precision + alpha * hh)
   mean = alpha * (values * hh - he) + prior.mean * prior.precision
   return variance * mean + jnp.sqrt(variance) * noise
@@ -243,17 +243,17 @@ def factor_sweep(priors, noise, factor, total, error, alpha, ratings, source):
   """Draws one factor of all features: of users, target items, source items.
 
   Args:
-    priors: of each group.
-    noise: standard normal draws for each value.
-    factor: the values of the factor, v.
+    priors: one for each group.
+    noise: one standard normal draw for each value.
+    factor: the current values v.
     total: `[U]` sums S of z v over the source ratings of a user.
-    error: `[E]` predictions less ratings.
+    error: `[E]` predictions minus ratings.
     alpha: precision of a rating.
     ratings: of the target, by user.
     source: of the source, by item.
 
   Returns:
-    The new values, and the errors after them.
+    The new values and the new errors.
   """
   by_user, by_item = _sums(ratings)
   v = factor.target[ratings.column]
@@ -312,7 +312,7 @@ def _sums(ratings):
 
 
 def source_sweep(prior, noise, values, facts, alpha, source, crossed):
-  """Draws what source items have of a factor, one after another.
+  """Draws the values of one factor of the source items, one after another.
 
   For a user with target factors v_i and errors e_i, h_i = z (v_i + g) with
   g = v_u + S - z v_j; the errors after some draws are e_i + v_i a + b.
@@ -321,11 +321,11 @@ def source_sweep(prior, noise, values, facts, alpha, source, crossed):
     prior: of the source items.
     noise: `[S]` standard normal draws.
     values: `[S]` v_j.
-    facts: `[U, 6]` of each user v_u + S, and over their target ratings the sums
-      of v_i^2, of v_i, of 1, of e_i and of v_i e_i.
+    facts: `[U, 6]` v_u + S of each user, and the sums over the user's target
+      ratings of v_i^2, v_i, 1, e_i and v_i e_i.
     alpha: precision of a rating.
     source: the ratings.
-    crossed: 1 for a factor; 0 for weights, where g stays as given.
+    crossed: 1 for a factor; 0 for weights, whose g is constant.
 
   Returns:
     The new values, and `[U, 2]` a and b.
@@ -336,7 +336,7 @@ def source_sweep(prior, noise, values, facts, alpha, source, crossed):
     chunks = (size + CHUNK - 1) // CHUNK
 
     def look(k, change):
-      """Users, z, g and facts of a chunk; nobody is in two of them."""
+      """Users, z, g and facts of a chunk; a user is in at most one of them."""
       user, z = (
         jax.lax.dynamic_slice_in_dim(x, start + k * CHUNK, CHUNK)
         for x in (source.user, source.z)

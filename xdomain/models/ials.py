@@ -1,21 +1,23 @@
-"""Implicit ALS: factors of all cells, of which positives are surer.
+"""Implicit ALS: factors of all cells, with more confidence in positives.
 
 Hu, Koren and Volinsky 2008, eq. 3-5, on the 0/1 interactions of the target, or
-of both domains as one (`config.view='merged'`). With `n_u` and `n_i` the
-positives of a user and of an item:
+of both domains merged (`config.view='merged'`). With `n_u` and `n_i` positives of
+a user and of an item:
 
   J = sum over all cells of (1 + alpha r_ui) (r_ui - <p_u, q_i>)^2
       + penalty (sum n_u^frequency |p_u|^2 + sum n_i^frequency |q_i|^2)
 
-The zeros are never visited: their squares are `tr(P^T P Q^T Q)`. A frequency of
+Zeros are never visited: all squared scores sum to `tr(P^T P Q^T Q)`. A frequency of
 0 is the paper's penalty, 1 that of Zhou et al. 2008; Rendle et al. 2022 show how
 much it matters. An epoch is one sweep, first over the users, then over the
 items: of exact solutions, or of a few conjugate-gradient steps from the last
 ones (Takacs, Pilaszy and Tikk 2011), which cost less and end in the same
-quality. The loss that is logged is J for each positive.
+quality. The logged loss is J divided by the number of
+positives.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -80,14 +82,20 @@ def model(
 
 
 @precision.exact
-def fit_rows(rows, table, last, hyper, solve):
+def fit_rows(
+  rows: base.Rows,
+  table: base.Array,
+  last: base.Array,
+  hyper: Hyper,
+  solve: Callable[..., base.Array],
+) -> base.Array:
   """`[R, H]` better vectors of the rows, given the columns' `table`, eq. 4-5.
 
   Args:
     rows: the positives.
     table: `[n, H]` vectors of the columns.
-    last: `[R, H]` vectors of the rows before.
-    hyper: of the model.
+    last: `[R, H]` the present vectors of the rows.
+    hyper: the hyper-parameters.
     solve: one of `SOLVERS`.
   """
   gram, ridge = table.T @ table, penalties(rows, hyper)
@@ -122,14 +130,14 @@ def _by_conjugate_gradients(gram, alpha, seen, ridge, right, start):
 SOLVERS = {'cholesky': _exactly, 'cg': _by_conjugate_gradients}
 
 
-def penalties(rows, hyper):
-  """`[R]` what the squares of each row's vector are weighed with."""
+def penalties(rows: base.Rows, hyper: Hyper) -> base.Array:
+  """`[R]` the penalty of each row's squared vector."""
   positives = jnp.maximum(rows.length, 1).astype(jnp.float32)
   return jnp.maximum(hyper.penalty * positives**hyper.frequency, 1e-6)
 
 
-def objective(state, rows, hyper):
-  """J, in one pass over the positives."""
+def objective(state: Params, rows: base.Domain, hyper: Hyper) -> base.Array:
+  """J, a scalar, in one pass over the positives."""
   value = jnp.sum(
     least_squares.squared_error(state.user, state.item, rows.by_user, hyper.alpha)
   )

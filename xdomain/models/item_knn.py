@@ -1,15 +1,15 @@
 """Item-item nearest neighbours of 0/1 interactions.
 
 Deshpande and Karypis 2004, section 4.1, with the shrinkage of Cremonesi, Koren
-and Turrin 2010. With `n_i` the people of an item and `n_ij` those of two:
+and Turrin 2010. With `n_i` users of item i and `n_ij` users of both i and j:
 
   s_ij     = n_ij / (sqrt(n_i n_j) + shrink)
-  score_ui = sum over the items j of u that have i among their nearest of s_ji
+  score_ui = sum of s_ji over the items j of user u whose nearest include i
 
-An epoch is one pass over the items of the target, or of both domains as one
-(`config.view='merged'`); its step compares a block of them with all. Each keeps
-its nearest only, so nothing of items x items is stored. The loss that is logged
-is how far the nearest are from being the same, `1 - s`.
+An epoch is one pass over the items of the target, or of both domains merged
+(`config.view='merged'`); a step compares a block of items with all items. An item
+keeps only its nearest neighbours, so nothing of size items x items is stored. The
+logged loss is the mean distance `1 - s` of an item to its nearest neighbour.
 """
 
 import functools
@@ -38,7 +38,7 @@ def model(
 
   Args:
     sizes: of the pair.
-    neighbours: that each item keeps; None for all.
+    neighbours: neighbours that each item keeps; None for all.
     batch: items a step, B.
   """
   kept = min(neighbours or sizes.target, sizes.target)
@@ -82,11 +82,11 @@ def model(
   return base.Model((stage,), predict, predict_all=predict_all, target_only=True)
 
 
-def similarities(rows, ids, shrink):
-  """`[B, T]` shrunk cosines of some items to all, 0 to themselves."""
+def similarities(rows: base.Rows, ids: base.Array, shrink: base.Array) -> base.Array:
+  """`[B, T]` shrunk cosines of items `ids [B]` to all items, 0 to themselves."""
   shared = least_squares.overlaps(rows, ids, rows)
-  people = rows.length.astype(shared.dtype)
-  own = people.at[ids].get(mode='fill', fill_value=0)
-  norm = jnp.sqrt(own[:, None] * people) + shrink
+  users = rows.length.astype(shared.dtype)
+  own = users.at[ids].get(mode='fill', fill_value=0)
+  norm = jnp.sqrt(own[:, None] * users) + shrink
   itself = ids[:, None] == jnp.arange(rows.n_rows)
   return jnp.where(itself, 0, shared / jnp.maximum(norm, 1e-6))

@@ -1,16 +1,16 @@
 """PMF: matrix factorisation of the target domain, without biases.
 
-Salakhutdinov and Mnih 2008; Surprise's `SVD(biased=False)`, DARec's baseline.
-With N ratings, of which n_u are the user's and n_i the item's:
+Salakhutdinov and Mnih 2008; `SVD(biased=False)` of the library Surprise, a baseline
+of DARec. With N ratings, n_u of a user and n_i of an item:
 
   yhat_ui = offset * mean + <p_u, q_i>
   J       = SSE / N
             + penalty / N (sum_u n_u^power |p_u|^2 + sum_i n_i^power |q_i|^2)
 
-This is the published sum times 2 / N, so that `penalty` is the published
-lambda: with power 1 it is paid once per rating, as in Surprise, with power 0
-once per user and per item, as in the paper. The penalty is that of all ratings
-in every step, not of the batch's alone; the loss that is logged is without it.
+This is the published sum times 2 / N, so `penalty` is the published lambda. With
+power 1 it applies once per rating, as in Surprise; with power 0 once per user and
+per item, as in the paper. Every step takes the penalty of all ratings, not of its
+batch; the logged loss is without it.
 """
 
 import functools
