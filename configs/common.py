@@ -6,6 +6,7 @@ import pathlib
 import ml_collections
 
 from xdomain import wording
+from xdomain.data import sources
 
 
 def parse_arg(arg, **fields):
@@ -109,45 +110,36 @@ def data_block(arg):
   }[arg.data]()
 
 
+def data(kind, **changes):
+  """The options of a kind of data, with the library's defaults but for `changes`.
+
+  An option that is None may be set to a value of any type.
+  """
+  values = sources.defaults(kind) | changes
+  return {
+    name: ml_collections.config_dict.placeholder(object) if value is None else value
+    for name, value in values.items()
+  }
+
+
 def movielens():
   """MovieLens-1M: Action against Comedy, Drama, Fantasy and Romance."""
-  return dict(kind='movielens', at_least=5)
+  return data('movielens')
 
 
 def amazon(pair):
   """One of the paper's four pairs (Table 1), from the raw files."""
-  return dict(kind='amazon', pair=pair, at_least=5)
+  return data('amazon', pair=pair)
 
 
 def tables():
-  """Two files of one's own; a column is named, or counted from 0."""
-  return dict(
-    kind='tables',
-    source='',
-    target='',
-    user='user',  # 'who,uid' where the source's differs from the target's
-    item='item',
-    rating='rating',  # empty where there are none
-    time='',
-    header=True,
-    separator='',  # by the file's name, unless given
-    scale=(1.0, 5.0),
-    people='both',  # in both domains; or all of the 'source', or of 'either'
-    at_least=5,
-  )
+  """Two files of one's own."""
+  return data('tables')
 
 
 def synthetic():
-  """A small pair with planted taste, for trying things."""
-  return dict(
-    kind='synthetic',
-    users=300,
-    source=80,
-    target=120,
-    source_ratings=6000,
-    target_ratings=9000,
-    seed=0,
-  )
+  """A small pair with planted taste, for a first try."""
+  return data('synthetic')
 
 
 def implicit_block(arg):
@@ -167,41 +159,22 @@ def implicit_block(arg):
 
 def movielens_implicit():
   """MovieLens-1M, exactly as SharedVAE's Table 2 counts it."""
-  return dict(
-    kind='movielens_implicit',
-    positive=4.0,
-    source_at_least=20,
-    target_at_least=2,
-    first_movie_dropped=True,
-  )
+  return data('movielens_implicit')
 
 
 def amazon_implicit():
   """Movies -> Books from the raw files; the floors are ours."""
-  return dict(kind='amazon_implicit', positive=4.0, at_least=5, item_at_least=5)
+  return data('amazon_implicit')
 
 
 def tables_implicit():
   """Two files of one's own, with ratings or without."""
-  return tables() | dict(
-    kind='tables_implicit',
-    positive=4.0,  # the lowest rating that counts, where there are ratings
-    side='',  # a file of user ids, then numbers; or none
-  )
+  return data('tables_implicit')
 
 
 def synthetic_implicit():
-  """A small pair with planted taste and auxiliary vectors, to try things."""
-  return dict(
-    kind='synthetic_implicit',
-    users=300,
-    source=80,
-    target=150,
-    source_ratings=16000,
-    target_ratings=15000,
-    at_least=3,
-    seed=0,
-  )
+  """A small pair with planted taste and auxiliary vectors, for a first try."""
+  return data('synthetic_implicit')
 
 
 def method(name, /, *, model, hyper, search=None, **settings):

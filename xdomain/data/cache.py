@@ -1,17 +1,36 @@
 """Pairs in a file of their own, and what identifies them: SHA-256 hashes."""
 
+import dataclasses
 import hashlib
+import io
 import json
 import os
 import pathlib
 import zipfile
+import zlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from xdomain.data.types import DataError, Dataset, Ids, Pair, Ratings
+from xdomain.data.readers import contents, download, parquet
+from xdomain.data.types import DataError, Dataset, Ids, Pair, Ratings, texts
+
+VERSION = 2  # Of the filters and the format; a new one passes the cache by.
 
 # What numpy raises on a file that is cut short, altered or something else.
-_DAMAGED = (zipfile.BadZipFile, EOFError, ValueError, KeyError, TypeError)
+_DAMAGED = (
+  zipfile.BadZipFile,
+  zlib.error,
+  EOFError,
+  ValueError,
+  KeyError,
+  TypeError,
+  NotImplementedError,
+  RuntimeError,
+  MemoryError,
+  OverflowError,
+)
 
 
 def save(dataset: Dataset, path) -> None:
@@ -22,10 +41,10 @@ def save(dataset: Dataset, path) -> None:
     for domain in ('source', 'target')
     for field, value in getattr(pair, domain)._asdict().items()
   }
-  arrays |= {f'ids_{field}': v for field, v in dataset.ids._asdict().items()}
+  arrays |= {f'ids_{field}': _pack(v) for field, v in dataset.ids._asdict().items()}
   if pair.side is not None:
     arrays['side'] = pair.side
-  about = json.dumps([dataset.name, dataset.scale, dataset.trail])
+  about = json.dumps([dataset.name, dataset.scale, dataset.trail, dataset.sources])
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   beside = path.with_name(f'{path.name}.{os.getpid()}.part')
@@ -47,7 +66,7 @@ def load(path) -> Dataset:
   try:
     # Opened here, since numpy leaves a damaged file open.
     with open(path, 'rb') as raw, np.load(raw, allow_pickle=False) as file:
-      name, scale, trail = json.loads(str(file['about']))
+      name, scale, trail, stacked = json.loads(str(file['about']))
       source, target = (
         Ratings(
           *(file[f'{domain}_{field}'] for field in Ratings._fields[:4]),
@@ -55,7 +74,7 @@ def load(path) -> Dataset:
         )
         for domain in ('source', 'target')
       )
-      ids = Ids(*(file[f'ids_{field}'] for field in Ids._fields))
+      ids = Ids(*(_unpack(file[f'ids_{field}']) for field in Ids._fields))
       side = file.get('side')
   except _DAMAGED as error:
     raise DataError(
@@ -63,7 +82,56 @@ def load(path) -> Dataset:
       f'({error}). Delete it; the raw files will be read again.'
     ) from error
   trail = tuple((step, count) for step, count in trail)
-  return Dataset(name, Pair(source, target, side), ids, tuple(scale), trail)
+  pair = Pair(source, target, side)
+  return Dataset(name, pair, ids, tuple(scale), trail, tuple(stacked))
+
+
+def _pack(ids) -> np.ndarray:
+  """Raw ids as the bytes of an Arrow file."""
+  import polars as pl
+
+  file = io.BytesIO()
+  pl.DataFrame({'id': pl.Series(ids.tolist(), dtype=pl.String)}).write_ipc(file)
+  return np.frombuffer(file.getvalue(), np.uint8)
+
+
+def _unpack(packed: np.ndarray) -> np.ndarray:
+  import polars as pl
+
+  with parquet.polars_errors('the raw ids'):
+    return texts(pl.read_ipc(io.BytesIO(packed.tobytes()))['id'])
+
+
+def cached(
+  say: Callable[[str], Any],
+  build: Callable[[], Dataset],
+  name: str,
+  options: Any,
+  files: list,
+) -> Dataset:
+  """The data set from the cache, or built and put there.
+
+  Args:
+    say: called where it cannot be put there, or is damaged.
+    build: returns the data set.
+    name: of the kind of data.
+    options: a dataclass.
+    files: what identifies the files that it is built from, as JSON values.
+  """
+  text = json.dumps([VERSION, name, dataclasses.asdict(options), files], default=str)
+  digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+  path = download.cache_dir() / 'pairs' / f'{name}-{digest}.npz'
+  if path.exists():
+    try:
+      return load(path)
+    except (DataError, OSError) as error:
+      say(f'{error}; it is built again')
+  made = build()
+  try:
+    save(made, path)
+  except OSError as error:
+    say(f'the parsed pair is not kept: {contents.reason(error)}')
+  return made
 
 
 def digest(dataset: Dataset) -> str:

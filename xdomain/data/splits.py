@@ -1,23 +1,34 @@
-"""A pair becomes a split: what to train on, to choose by and to test on."""
+"""Splits of a pair: the interactions to train on, to validate on and to test on."""
 
 import fractions
 import math
 
 import numpy as np
 
-from xdomain.data import cache, pairs
-from xdomain.data.types import DataError, HeldOut, Pair, PerDomain, Split
+from xdomain.data import cache, filters, views
+from xdomain.data.types import (
+  DataError,
+  Dataset,
+  HeldOut,
+  How,
+  Pair,
+  PerDomain,
+  Ratings,
+  Split,
+)
 
 
-def by_ratio(pair: Pair, seed: int, *, test=0.1, valid=0.1) -> Split:
+def by_ratio(
+  pair: Dataset | Pair, seed: int = 0, *, test: float = 0.1, valid: float = 0.1
+) -> Split:
   """Holds ratings out uniformly, in each domain by itself.
 
-  Of N ratings, `floor(N test)` are tested on and `floor(rest valid)` of the
-  rest choose between models. A user may lose every rating: the row stays.
+  Of N ratings, `floor(N test)` are tested on and `floor(rest valid)` of the rest are
+  validated on. A user may lose every rating: the row stays.
 
   Args:
-    pair: everything that was rated.
-    seed: decides both domains, each from a stream of its own.
+    pair: all ratings.
+    seed: of both domains, each with a stream of its own.
     test: share of the ratings to test on.
     valid: share of the other ratings to validate on.
 
@@ -25,94 +36,111 @@ def by_ratio(pair: Pair, seed: int, *, test=0.1, valid=0.1) -> Split:
     DataError: a set would be empty.
     ValueError: a share is not between 0 and 1, or the seed is negative.
   """
+  whole, dataset = _whole(pair)
   for name, share in (('test', test), ('valid', valid)):
     if not 0 < share < 1:
-      raise ValueError(f'{name} must be a share between 0 and 1, not {share}.')
+      raise ValueError(f'{name}={share} is not a share between 0 and 1')
   _check_seed(seed)
-  source = _three(pair.source, [seed, 0], test, valid, 'source')
-  target = _three(pair.target, [seed, 1], test, valid, 'target')
+  source = _three(whole.source, [seed, 0], test, valid, 'source')
+  target = _three(whole.target, [seed, 1], test, valid, 'target')
   train, validation, testing = zip(source, target, strict=True)
   return Split(
-    pair._replace(source=train[0], target=train[1]),
+    whole._replace(source=train[0], target=train[1]),
     PerDomain(*validation),
     PerDomain(*testing),
+    dataset=dataset,
+    how=How('rating', seed, dict(test=test, valid=valid)),
   )
 
 
-def leave_one_out(pair: Pair, seed: int, *, negatives=99) -> Split:
+def leave_one_out(pair: Dataset | Pair, seed: int = 0, *, negatives: int = 99) -> Split:
   """Holds one target item of each user out to test, another to validate.
 
-  Both are uniformly random; the source stays whole. A user with two target
-  items is not validated, and one with a single item is trained on, never
-  tested: it is all that is known of them.
+  Both are uniformly random; the source stays whole. A user with two target items is
+  not validated, and one with a single item is trained on, never tested: it is all that
+  is known of the user.
 
   Args:
-    pair: all positives.
-    seed: decides the items and the negatives, each from a stream of its own.
-    negatives: how many items to rank a held-out one among, drawn without
-      replacement from those that the user has nowhere in `pair`.
+    pair: positives; of a dataset with ratings, `positives` chooses them.
+    seed: of the items and the negatives, each with a stream of its own.
+    negatives: how many items to rank a held-out one among, drawn without replacement
+      from those that the user has nowhere in `pair`.
 
   Raises:
     DataError: no user has enough target items.
-    ValueError: the seed is negative, or no negatives are asked for.
+    ValueError: the seed is negative, or `negatives` is below 1.
   """
+  whole, dataset = _whole(pair, implicit=True)
   rng, *draws = _streams(seed)
-  target = pair.target
-  turn, items = _turns(rng, target), _per_user(target)[target.user]
+  target = whole.target
+  turn, items = _turns(rng, target), views.per_user(target)[target.user]
   test = (turn == 0) & (items >= 2)
   validation = (turn == 1) & (items >= 3)
   if not validation.any():
     raise DataError(
-      'A user needs two target items to be tested, and three to be validated; '
-      f'the most that one of the {target.n_users} users has is '
-      f'{_per_user(target).max(initial=0)}. Lower the threshold that ratings '
-      'must pass.'
+      'a user needs two target items to be tested and three to be validated; the most'
+      f' that one of the {target.n_users} users has is'
+      f' {views.per_user(target).max(initial=0)}; lower the threshold of positives'
     )
   return Split(
-    pair._replace(target=pairs.take(target, ~(test | validation))),
+    whole._replace(target=views.take(target, ~(test | validation))),
     *_to_rank(draws, target, validation, test, negatives),
+    dataset=dataset,
+    how=How('leave_one_out', seed, dict(negatives=negatives)),
   )
 
 
-def cold_start(pair: Pair, seed: int, *, users=0.1, negatives=99) -> Split:
+def cold_start(
+  pair: Dataset | Pair, seed: int = 0, *, users: float = 0.1, negatives: int = 99
+) -> Split:
   """Holds all target items of some users out: they are new to the target.
 
-  Each of these items is a query with negatives of its own. Training keeps the
-  source items of new users; a method that must not know them passes over who
-  has no target items.
+  Each of these items is a query with negatives of its own. Training keeps the source
+  items of cold-start users; a method that must not know these users passes over rows
+  without target items.
 
   Args:
-    pair: all positives.
-    seed: decides the users and the negatives, each from a stream of its own.
-    users: share of the people with items in both domains who are tested; as
-      many others are validated.
+    pair: as for `leave_one_out`.
+    seed: of the users and the negatives, each with a stream of its own.
+    users: share of the users with items in both domains to test on; as many others are
+      validated on.
     negatives: as for `leave_one_out`.
 
   Raises:
-    DataError: there are too few people for the share.
-    ValueError: the share leaves nobody to train on, the seed is negative, or
-      no negatives are asked for.
+    DataError: there are too few users for the share.
+    ValueError: the share leaves no user to train on, the seed is negative, or
+      `negatives` is below 1.
   """
+  whole, dataset = _whole(pair, implicit=True)
   rng, *draws = _streams(seed)
-  target = pair.target
-  group = _groups(rng, pair, users)[target.user]
+  target = whole.target
+  group = _groups(rng, whole, users)[target.user]
   return Split(
-    pair._replace(target=pairs.take(target, group == 0)),
+    whole._replace(target=views.take(target, group == 0)),
     *_to_rank(draws, target, group == 1, group == 2, negatives),
+    dataset=dataset,
+    how=How('cold_start', seed, dict(users=users, negatives=negatives)),
   )
 
 
-def partial(pair: Pair, seed: int, *, shown, users=0.1, negatives=99) -> Split:
-  """Holds one target item of each new user out; a share of the rest is shown.
+def partial(
+  pair: Dataset | Pair,
+  seed: int = 0,
+  *,
+  shown: float = 0.5,
+  users: float = 0.1,
+  negatives: int = 99,
+) -> Split:
+  """Holds one target item of each cold-start user out; a share of the rest is shown.
 
-  The new users are those of `cold_start`, and none of their target items is
-  trained on. Of the q that are not held out, predictions see
-  `floor(shown q + 1/2)`: a larger share adds to what a smaller one shows, and
-  the held-out item and its negatives are the same for all. What is not shown
-  is nowhere in the split, nor among the negatives.
+  The cold-start users are those of `cold_start`, and none of their target items is
+  trained on. Of the q that are not held out, predictions see `floor(shown q + 1/2)`: a
+  larger share adds to what a smaller one shows, and the held-out item and its
+  negatives are the same for all. An item that is not shown is nowhere in the split,
+  nor among the negatives.
 
   Args:
-    pair: all positives.
+    pair: as for `leave_one_out`.
     seed: as for `cold_start`.
     shown: share of the rest, 0 to 1.
     users: as for `cold_start`.
@@ -123,33 +151,63 @@ def partial(pair: Pair, seed: int, *, shown, users=0.1, negatives=99) -> Split:
     ValueError: as for `cold_start`, or `shown` is not a share.
   """
   if not 0 <= shown <= 1:
-    raise ValueError(f'shown must be a share from 0 to 1, not {shown}.')
+    raise ValueError(f'shown={shown} is not a share from 0 to 1')
+  whole, dataset = _whole(pair, implicit=True)
   rng, *draws = _streams(seed)
-  target = pair.target
-  group = _groups(rng, pair, users)[target.user]
-  turn, rest = _turns(rng, target), _per_user(target)[target.user] - 1
+  target = whole.target
+  group = _groups(rng, whole, users)[target.user]
+  turn, rest = _turns(rng, target), views.per_user(target)[target.user] - 1
   # Rounded first, for shares as written: 0.29 of 50 is 14.5.
   quota = np.floor(np.round(shown * rest, 6) + 0.5)
   seen = (group == 0) | ((turn > 0) & (turn <= quota))
   held = ((turn == 0) & (group == k) for k in (1, 2))
   return Split(
-    pair._replace(target=pairs.take(target, group == 0)),
+    whole._replace(target=views.take(target, group == 0)),
     *_to_rank(draws, target, *held, negatives),
-    shown=pair._replace(target=pairs.take(target, seen)),
+    shown=whole._replace(target=views.take(target, seen)),
+    dataset=dataset,
+    how=How('partial', seed, dict(shown=shown, users=users, negatives=negatives)),
   )
 
 
-def digest(split: Split) -> str:
-  """SHA-256 of every event, where it went, and what it is ranked among.
+def positives(
+  dataset: Dataset, at_least: float | None = None, interactions: int = 5
+) -> Dataset:
+  """The positives of a dataset with ratings, of users with enough of them.
 
-  Where nothing more is shown than trained on, the field leaves no trace.
+  Args:
+    dataset: with ratings; one whose values are all 1 is returned as it is.
+    at_least: the lowest rating that is a positive; None is three quarters of the way
+      up the scale, 4 of 1 to 5.
+    interactions: positives that a user needs in each domain.
   """
-  return cache.sha256(split[:3] if split.shown is None else split)
+  if all(np.all(part.value == 1) for part in dataset.pair[:2]):
+    return dataset
+  low, high = dataset.scale
+  threshold = low + 0.75 * (high - low) if at_least is None else at_least
+  liked = filters.positives(dataset, threshold)
+  return filters.at_least(liked, interactions, interactions)
+
+
+def digest(split: Split) -> str:
+  """SHA-256 of every interaction, the set it went to, and its negatives.
+
+  Where nothing more is shown than trained on, `shown` leaves no trace.
+  """
+  return cache.sha256(split[:3] if split.shown is None else split[:4])
+
+
+def _whole(pair, implicit=False) -> tuple[Pair, Dataset | None]:
+  """The pair, and the dataset that it is of; its positives if it is implicit."""
+  if isinstance(pair, Pair):
+    return pair, None
+  dataset = positives(pair) if implicit else pair
+  return dataset.pair, dataset
 
 
 def _check_seed(seed):
   if seed < 0:
-    raise ValueError(f'seed must not be negative, not {seed}.')
+    raise ValueError(f'seed={seed} is negative')
 
 
 def _streams(seed):
@@ -159,11 +217,6 @@ def _streams(seed):
     np.random.Generator(np.random.PCG64(stream))
     for stream in np.random.SeedSequence(seed).spawn(3)
   ]
-
-
-def _per_user(ratings):
-  """`[U]` events of each user."""
-  return np.bincount(ratings.user, minlength=ratings.n_users)
 
 
 def _by_user(ratings):
@@ -193,19 +246,19 @@ def _groups(rng, pair, share):
   """`[U]` 1 for new users to validate, 2 for those to test, 0 for the rest."""
   if not 0 < share < 0.5:
     raise ValueError(
-      f'users must be a share between 0 and 0.5, not {share}: it is tested, '
-      'and as many others are validated.'
+      f'users={share} is not a share between 0 and 0.5; it is tested, and as many'
+      ' others are validated'
     )
-  people = np.intersect1d(pair.source.user, pair.target.user)
-  n = _floor(people.size, share)
+  shared = np.intersect1d(pair.source.user, pair.target.user)
+  n = _floor(shared.size, share)
   if not n:
     raise DataError(
-      f'{people.size} users have items in both domains: users={share} leaves '
-      'none to test. Raise the share (config.split.users), or lower the floor '
-      'that users must pass (config.data.at_least).'
+      f'{shared.size} users have items in both domains, of whom users={share} of the'
+      ' split leaves none to test; raise the share, or lower the floor that users must'
+      ' pass'
     )
   group = np.zeros(pair.target.n_users, np.int8)
-  order = rng.permutation(people)
+  order = rng.permutation(shared)
   group[order[:n]] = 2
   group[order[n : 2 * n]] = 1
   return group
@@ -214,7 +267,7 @@ def _groups(rng, pair, share):
 def _to_rank(draws, ratings, valid, test, n):
   """Both sets of held-out events `[E]`, each event with `n` negatives."""
   if n < 1:
-    raise ValueError(f'negatives must be at least 1, not {n}.')
+    raise ValueError(f'negatives={n} is below 1')
   order = _by_user(ratings)
   for rng, chosen in zip(draws, (valid, test)):
     held = _held_out(ratings, order[chosen[order]])
@@ -224,7 +277,7 @@ def _to_rank(draws, ratings, valid, test, n):
 
 def _negatives(rng, ratings, user, n):
   """`[Q, n]` distinct items without an event of `user` `[Q]`, -1 if too few."""
-  ranks = _distinct(rng, ratings.n_items - _per_user(ratings)[user], n)
+  ranks = _distinct(rng, ratings.n_items - views.per_user(ratings)[user], n)
   order = _by_user(ratings)
   owner, item = ratings.user[order].astype(np.int64), ratings.item[order]
   # Of an event: how many items its user lacks come before its own. The k-th
@@ -259,17 +312,16 @@ def _three(ratings, seed, test, valid, domain):
   n_valid = _floor(n - n_test, valid)
   if min(n_test, n_valid, n - n_test - n_valid) < 1:
     raise DataError(
-      f'The {domain} has {n} ratings: test={test} and valid={valid} leave '
-      f'{n - n_test - n_valid} to train on, {n_valid} to validate and {n_test} '
-      'to test. Each needs at least one: change the shares or lower the floor '
-      'that users must pass.'
+      f'the {domain} has {n} ratings, of which test={test} and valid={valid} leave'
+      f' {n - n_test - n_valid} to train on, {n_valid} to validate and {n_test} to test;'
+      ' each needs one: change the shares, or lower the floor that users must pass'
     )
   part = np.zeros(n, np.int8)
   order = np.random.default_rng(seed).permutation(n)
   part[order[:n_test]] = 2
   part[order[n_test : n_test + n_valid]] = 1
   return (
-    pairs.take(ratings, part == 0),
+    views.take(ratings, part == 0),
     _held_out(ratings, part == 1),
     _held_out(ratings, part == 2),
   )

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from xdomain.data import pairs
-from xdomain.data.types import DataError, Dataset, Ids, Pair, Ratings
+from xdomain.data import describe, filters
+from xdomain.data.types import DataError, Dataset, Ids, Pair, Ratings, texts
 
 
 def pair(
@@ -54,7 +54,7 @@ def pair(
 
   made = Pair(domain(1, source, source_ratings), domain(2, target, target_ratings))
   ids = Ids(_names('u', users), _names('s', source), _names('t', target))
-  trail = ((f'planted, seed {seed}', pairs.counts(made)),)
+  trail = ((f'planted, seed {seed}', describe.counts(made)),)
   return Dataset('synthetic', made, ids, scale, trail)
 
 
@@ -99,9 +99,9 @@ def implicit(
   likes, _ = _people(seed, users, taste)
   rng = np.random.default_rng([seed, 3])
   seen = likes + noise * rng.normal(size=likes.shape)
-  liked = pairs.positives(rated._replace(name='synthetic_implicit'))
-  liked = pairs.at_least(liked, at_least, at_least)
-  return pairs.with_side(liked, rated.ids.users.tolist(), seen)
+  liked = filters.positives(rated._replace(name='synthetic_implicit'))
+  liked = filters.at_least(liked, at_least, at_least)
+  return filters.with_side(liked, rated.ids.users.tolist(), seen)
 
 
 def _people(seed, users, taste):
@@ -175,4 +175,4 @@ def _on_scale(stars, scale, integers):
 
 
 def _names(letter, n):
-  return np.array([f'{letter}{k}' for k in range(n)], str)
+  return texts(f'{letter}{k}' for k in range(n))

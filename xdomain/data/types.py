@@ -1,6 +1,10 @@
-"""Words for data on the host: tables, pairs and splits, as NumPy arrays."""
+"""Words for data on the host: tables, pairs and splits, as NumPy arrays.
 
-from collections.abc import Sequence
+E interactions of a domain, U users, Q held-out interactions, N negatives of each, A
+numbers of an auxiliary vector.
+"""
+
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +18,20 @@ class PerDomain(NamedTuple):
 
 
 class DataError(ValueError):
-  """A file, or what it holds, cannot be used; it says what would do."""
+  """A file, or the data in it, cannot be used; the message says what to change.
+
+  An option is written as an argument, `scale=(1.0, 10.0)`; a command writes its flag.
+  """
+
+
+def texts(ids: Iterable[str]) -> np.ndarray:
+  """Raw ids as an array of strings of any length, each of which takes its own room."""
+  listed = ids.to_list() if hasattr(ids, 'to_list') else [str(each) for each in ids]
+  return np.array(listed, np.dtypes.StringDType())
 
 
 class Ratings(NamedTuple):
-  """The events of one domain; ids are dense, `0..n-1`."""
+  """The interactions of one domain; ids are dense, `0..n-1`."""
 
   user: np.ndarray  # [E] int32
   item: np.ndarray  # [E] int32
@@ -36,16 +49,16 @@ class Table(NamedTuple):
   """
 
   ratings: Ratings
-  users: Sequence[str]  # [n_users]
+  users: Sequence[str]  # [n_users], a polars Series where a reader made it
   items: Sequence[str]  # [n_items]
   origin: str  # the file or archive it came from, for messages
   duplicates: int = 0
 
 
 class Pair(NamedTuple):
-  """Two domains over the same people: user `u` is one person in both.
+  """Two domains over the same users: `u` is one user in both.
 
-  SharedVAE takes several sources as well, as a tuple.
+  For some methods the source may be a tuple of several.
   """
 
   source: Ratings
@@ -57,42 +70,51 @@ class Pair(NamedTuple):
 class Ids(NamedTuple):
   """The raw ids of a pair."""
 
-  users: np.ndarray  # [U] str
-  source: np.ndarray  # [S] str
-  target: np.ndarray  # [T] str
+  users: np.ndarray  # [U] StringDType, as `texts` makes
+  source: np.ndarray  # [S] the same
+  target: np.ndarray  # [T] the same
 
 
 class Dataset(NamedTuple):
-  """A pair that is ready to be split, and how it came to be."""
+  """A pair that is ready to be split, and the steps that led to it."""
 
   name: str
   pair: Pair
   ids: Ids
   scale: tuple[float, float]  # lowest and highest rating
   trail: tuple[tuple[str, dict[str, int]], ...]  # (step, counts after it)
-  sources: tuple[str, ...] = ()  # where several domains are stacked in the
-  # source: their names, which its raw ids begin with, as in 'films:tt0076759'
+  sources: tuple[str, ...] = ()  # where several domains are stacked in the source:
+  # their names, which its raw ids begin with, as in 'films:tt0076759'
 
 
 class HeldOut(NamedTuple):
-  """Events of one domain that were taken out of training."""
+  """Interactions of one domain that were taken out of training."""
 
   user: np.ndarray  # [Q] int32
   item: np.ndarray  # [Q] int32
   value: np.ndarray  # [Q] float32
-  # [Q, N] items to rank it among, drawn under the split's seed; -1 where there
-  # were not so many.
+  # [Q, N] items to rank the held-out one among; -1 where there are fewer.
   negatives: np.ndarray | None = None
 
 
-class Split(NamedTuple):
-  """What to train on, to choose by and to test on.
+class How(NamedTuple):
+  """How a split was made."""
 
-  `shown` is what predictions may look at, where that is more than what was
-  trained on: the rows of people who are new.
+  protocol: str  # the function of `splits`: 'rating', 'leave_one_out', ...
+  seed: int
+  options: dict[str, Any]  # the function's others
+
+
+class Split(NamedTuple):
+  """The interactions to train on, to validate on and to test on.
+
+  `shown` is what predictions may look at, where that is more than what was trained
+  on: the rows of cold-start users.
   """
 
   train: Pair
   valid: PerDomain  # of HeldOut; a source that is kept whole has None
-  test: PerDomain  # of HeldOut
+  test: PerDomain  # of HeldOut; a source that is kept whole has None
   shown: Pair | None = None
+  dataset: Dataset | None = None  # that was split, if one was given
+  how: How | None = None

@@ -27,7 +27,7 @@ FIRST_MOVIE = 'Toy Story (1995)'  # The first line of movies.dat.
 GENDERS = ('F', 'M')
 AGES = (1, 18, 25, 35, 45, 50, 56)
 OCCUPATIONS = range(21)
-# SharedVAE's Table 2, named as in `pairs.counts`.
+# SharedVAE's Table 2, named as in `describe.counts`.
 PRINTED = {
   'users': 1_348,
   'source_items': 300,
