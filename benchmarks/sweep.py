@@ -60,12 +60,12 @@ def config_of(name):
 
 def case(name):
   """The model, its hyper-parameters and its data."""
-  from xdomain.data import device, pairs, sources
+  from xdomain.data import device, sources, views
 
   config = config_of(name)
   pair = sources.dataset(say=lambda line: None, **config.data).pair
   if config.view == 'merged':
-    pair = pairs.joint(pair)
+    pair = views.joint(pair)
   method = importlib.import_module(f'xdomain.models.{config.method}')
   model = method.model(device.sizes(pair), **config.model.to_dict())
   hyper = method.Hyper(**config.hyper)

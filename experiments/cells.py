@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xdomain import files, wording
+from xdomain.data import sources
 from xdomain.evaluation import rankings
 from xdomain.runs import spec as specs
 
@@ -138,7 +139,7 @@ def find(there, config, digest, measures=()) -> Found | None:
 
   def same(record):
     if digest is None:
-      return record['config']['data'] == specs.plain(config)['data']
+      return sources.agrees(record['config']['data'], specs.plain(config)['data'])
     return record['hashes']['data'] == digest
 
   found = [

@@ -158,7 +158,7 @@ def _search(config, workdir, display):
 def _choice(of, there, digest):
   """The same search, made before on the data, or on its place."""
   for each in there:
-    place = each['config']['data'] == of['config']['data']
+    place = sources.agrees(each['config']['data'], of['config']['data'])
     if digest:
       place = each['hashes']['data'] == digest
     settings = each['config'] | dict(data=of['config']['data'])

@@ -218,7 +218,7 @@ def _rows(config, names, users, say):
   users = np.array(list(dict.fromkeys(map(str, users))))
   rows = _places(names, users)
   if np.any(rows < 0):
-    filters = ('at_least', 'positive', 'people')
+    filters = ('at_least', 'positive', 'users')
     of_data = [f'config.data.{name}' for name in filters if name in config.data]
     of_data = f' ({", ".join(of_data)})' if of_data else ''
     why = (

@@ -5,7 +5,7 @@ import time
 import numpy as np
 from rich import box, console, progress, table
 
-from xdomain.data import pairs
+from xdomain.data import describe
 
 PAUSE = 10.0  # Seconds between lines where there is no terminal.
 RATING_TITLE = 'Test RMSE of the target; epochs chosen on validation ratings'
@@ -32,7 +32,7 @@ class Show:
 
   def data(self, dataset):
     """What every filter left of the data."""
-    for line in pairs.describe(dataset):
+    for line in describe.lines(dataset):
       self.say(line)
 
   def training(self, title, value, part=0, parts=1):

@@ -6,7 +6,7 @@ import pathlib
 
 from experiments import layout
 from xdomain import files
-from xdomain.data import pairs, sources, types
+from xdomain.data import describe, sources, types
 from xdomain.reporting import report, typeset
 
 COUNTS = (
@@ -24,7 +24,7 @@ def table(config, out, display) -> None:
   for name, data in config.data.items():
     try:
       dataset = sources.dataset(say=display.say, **data.to_dict())
-      rows.append(_row(name, pairs.counts(dataset.pair)))
+      rows.append(_row(name, describe.counts(dataset.pair)))
     except types.DataError as error:
       missing.append(layout.not_here(str(error)))
     if name in config.paper:

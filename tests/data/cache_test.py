@@ -1,22 +1,22 @@
 import numpy as np
 import pytest
 
-from tests.data.pairs_test import aligned, assert_same
-from xdomain.data import cache, pairs
+from tests.data import toys
+from xdomain.data import cache
 from xdomain.data.types import DataError, Pair, Ratings
 
 
 def test_a_saved_pair_comes_back_whole(tmp_path):
-  dataset = aligned()
+  dataset = toys.aligned()
   side = np.array([[1.0, 2.0], [3.0, 4.0]])
   for pair in (dataset.pair, dataset.pair._replace(side=side)):
     path = tmp_path / 'made' / 'pair.npz'
     cache.save(dataset._replace(pair=pair), path)
     back = cache.load(path)
-    assert_same(back.pair.source, pair.source)
-    assert_same(back.pair.target, pair.target)
+    toys.assert_same(back.pair.source, pair.source)
+    toys.assert_same(back.pair.target, pair.target)
     np.testing.assert_array_equal(back.pair.side, pair.side)
-    assert_same(back.ids, dataset.ids)
+    toys.assert_same(back.ids, dataset.ids)
     assert (back.name, back.scale, back.trail) == (
       dataset.name,
       dataset.scale,
@@ -27,7 +27,7 @@ def test_a_saved_pair_comes_back_whole(tmp_path):
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
   path = tmp_path / 'pair.npz'
-  cache.save(aligned(), path)
+  cache.save(toys.aligned(), path)
   before = path.read_bytes()
 
   def fails(file, **arrays):
@@ -37,7 +37,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
   monkeypatch.setattr(np, 'savez', fails)
   with pytest.raises(OSError, match='disk full'):
-    cache.save(aligned(), path)
+    cache.save(toys.aligned(), path)
   assert path.read_bytes() == before
   assert list(tmp_path.iterdir()) == [path]
 
@@ -45,7 +45,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize('damage', ['cut', 'empty', 'text', 'flipped', 'other'])
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path, damage):
   path = tmp_path / 'pair.npz'
-  cache.save(aligned(), path)
+  cache.save(toys.aligned(), path)
   whole = path.read_bytes()
   flipped = bytearray(whole)
   flipped[whole.index(b'\x93NUMPY') + 130] ^= 1
@@ -69,7 +69,7 @@ def test_a_missing_file_is_just_missing(tmp_path):
 
 
 def test_the_digest_is_of_the_numbers_and_not_of_the_names():
-  dataset = aligned()
+  dataset = toys.aligned()
   renamed = dataset._replace(
     name='other',
     trail=(),
@@ -80,7 +80,7 @@ def test_the_digest_is_of_the_numbers_and_not_of_the_names():
 
 
 def test_the_digest_sees_every_number():
-  dataset = aligned()
+  dataset = toys.aligned()
   pair = dataset.pair
   value = pair.target.value.copy()
   value[2] = 3
@@ -89,7 +89,12 @@ def test_the_digest_sees_every_number():
   other_side = pair._replace(side=np.zeros((2, 1)))
   others = [
     dataset._replace(pair=each)
-    for each in (other_value, other_size, other_side, pairs.swapped(pair))
+    for each in (
+      other_value,
+      other_size,
+      other_side,
+      pair._replace(source=pair.target, target=pair.source),
+    )
   ]
   others.append(dataset._replace(scale=(0, 5)))
   digests = {cache.digest(each) for each in (dataset, *others)}

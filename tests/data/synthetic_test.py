@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xdomain.data import cache, pairs, splits, synthetic
+from xdomain.data import cache, splits, synthetic, views
 from xdomain.data.types import DataError
 
 SHAPES = {
@@ -215,7 +215,7 @@ def test_taste_is_worth_more_than_biases_and_the_source_knows_it(seed):
   target, held = split.train.target, split.test.target
   floor = rmse(biases(target), held)
   alone = rmse(factors(target), held)
-  merged = rmse(factors(pairs.merged(split.train)), held)
+  merged = rmse(factors(views.merged(split.train)), held)
   assert floor < rmse(lambda u, i: target.value.mean(), held)
   assert alone < 0.9 * floor
   assert merged < alone

@@ -107,7 +107,7 @@ def test_people_who_are_new_to_the_target_are_recommended_items(tmp_path):
   folder, dataset = own(
     tmp_path,
     'configs/shared_vae.py:cold,tables,quick',
-    people='source',
+    users='source',
     at_least=2,
   )
   assert dataset.ids.users[-3:].tolist() == NEW
@@ -121,7 +121,7 @@ def test_people_who_are_new_to_the_target_are_recommended_items(tmp_path):
 
 def test_whom_a_method_knows_nothing_of_is_left_out(tmp_path):
   folder, dataset = own(
-    tmp_path, 'configs/autorec.py:user,tables,quick', people='either'
+    tmp_path, 'configs/autorec.py:user,tables,quick', users='either'
   )
   said = []
   rows = recommend.recommend(folder, [], top=1, say=said.append)
@@ -141,7 +141,7 @@ def test_somebody_of_one_domain_is_told_how_to_be_kept(tmp_path):
   said = []
   with pytest.raises(specs.SpecError, match='nobody left'):
     recommend.recommend(folder, ['p1'], top=1, say=said.append)
-  assert re.search("'p1', not among .* config.data.people", said.pop())
+  assert re.search("'p1', not among .* config.data.users", said.pop())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from tests import helpers
 from xdomain import stages
-from xdomain.data import device, pairs
+from xdomain.data import device, views
 from xdomain.models import biased_mf
 from xdomain.ops import sparse
 from xdomain.training import loop
@@ -123,7 +123,7 @@ def test_who_is_not_known_is_rated_by_the_other_bias(feedback):
   small = helpers.small()
   target = small.split.train.target
   keep = (target.user != 3) & (target.item != 5)
-  pair = small.split.train._replace(target=pairs.take(target, keep))
+  pair = small.split.train._replace(target=views.take(target, keep))
   data = device.put(pair)
   model = biased_mf.model(small.sizes, feedback=feedback, factors=4)
   end = loop.fit(model, jax.random.key(0), data, biased_mf.Hyper(), epochs=3)

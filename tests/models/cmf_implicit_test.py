@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain.data import device, pairs
+from xdomain.data import device, views
 from xdomain.models import cmf_implicit
 from xdomain.training import loop
 
@@ -53,7 +53,7 @@ def test_the_users_after_a_block_are_those_of_another_implementation():
 def somebody_is_new():
   """A pair whose first two people have nothing in the target."""
   pair = helpers.implicit().split.train
-  return pair._replace(target=pairs.take(pair.target, pair.target.user > 1))
+  return pair._replace(target=views.take(pair.target, pair.target.user > 1))
 
 
 def some_params(pair):

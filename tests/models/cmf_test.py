@@ -7,7 +7,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base
-from xdomain.data import device, pairs
+from xdomain.data import device, views
 from xdomain.models import cmf
 from xdomain.ops import sparse
 from xdomain.training import loop
@@ -210,7 +210,7 @@ def test_an_unknown_solver_is_answered_with_the_known_ones():
 def test_without_source_ratings_it_factorises_the_target(solver):
   small = helpers.small()
   lr = 1.0 if solver == 'als' else 1e-2
-  alone = device.put(pairs.alone(small.split.train))
+  alone = device.put(views.alone(small.split.train))
   end = loop.fit(
     cmf.model(small.sizes, solver=solver, factors=4),
     jax.random.key(0),

@@ -7,7 +7,7 @@ import pytest
 
 from tests import helpers
 from xdomain import stages
-from xdomain.data import device, pairs, types
+from xdomain.data import device, types, views
 from xdomain.models import conet_rating
 from xdomain.training import loop
 
@@ -168,7 +168,7 @@ def lonely(keep_source=lambda user: user % 3 > 0):
   """A pair in which every third user has no source ratings."""
   pair = helpers.small().split.train
   keep = keep_source(pair.source.user)
-  pair = pair._replace(source=pairs.take(pair.source, keep))
+  pair = pair._replace(source=views.take(pair.source, keep))
   return device.sizes(pair), device.put(pair)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base
-from xdomain.data import device, pairs
+from xdomain.data import device, views
 from xdomain.models import conet, conet_rating, mlp
 from xdomain.training import loop
 
@@ -200,7 +200,7 @@ def without(small, source=(), target=()):
   for name, users in (('source', source), ('target', target)):
     domain = getattr(pair, name)
     keep = ~np.isin(domain.user, users)
-    pair = pair._replace(**{name: pairs.take(domain, keep)})
+    pair = pair._replace(**{name: views.take(domain, keep)})
   return small._replace(data=device.put(pair))
 
 

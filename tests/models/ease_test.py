@@ -7,7 +7,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base
-from xdomain.data import device, pairs
+from xdomain.data import device, views
 from xdomain.models import ease
 from xdomain.training import loop
 
@@ -50,8 +50,8 @@ def test_no_item_predicts_itself():
 
 def test_of_both_domains_the_source_speaks_for_new_people():
   pair = helpers.implicit().split.train
-  known = pairs.take(pair.target, pair.target.user > 0)
-  merged = pairs.joint(pair._replace(target=known))
+  known = views.take(pair.target, pair.target.user > 0)
+  merged = views.joint(pair._replace(target=known))
   end, scores, _ = fit(merged)
   target = pair.target.n_items
   source = helpers.dense(pair.source)[0]

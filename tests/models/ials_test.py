@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain.data import device, pairs
+from xdomain.data import device, views
 from xdomain.models import ials
 from xdomain.training import loop
 
@@ -68,8 +68,8 @@ def test_the_objective_never_rises():
 
 def test_of_both_domains_the_source_speaks_for_new_people():
   pair = helpers.implicit().split.train
-  known = pairs.take(pair.target, pair.target.user > 1)
-  merged = pairs.joint(pair._replace(target=known))
+  known = views.take(pair.target, pair.target.user > 1)
+  merged = views.joint(pair._replace(target=known))
   model, data = ials.model(device.sizes(merged), factors=5), device.put(merged)
   end = loop.fit(model, jax.random.key(0), data, HYPER, epochs=3).best
   scores = model.predict_all(end, data)(jnp.arange(2))
@@ -78,7 +78,7 @@ def test_of_both_domains_the_source_speaks_for_new_people():
 
 def test_who_has_nothing_has_no_vector():
   pair = helpers.implicit().split.train
-  known = pair._replace(target=pairs.take(pair.target, pair.target.user > 0))
+  known = pair._replace(target=views.take(pair.target, pair.target.user > 0))
   model, data = ials.model(device.sizes(known), factors=5), device.put(known)
   end = loop.fit(model, jax.random.key(0), data, HYPER, epochs=1).best
   np.testing.assert_array_equal(end.user[0], 0)

@@ -9,7 +9,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base, nets
-from xdomain.data import device, pairs
+from xdomain.data import device, views
 from xdomain.models import bpr, mlp
 from xdomain.training import loop
 
@@ -212,7 +212,7 @@ def test_a_planted_taste_is_found():
 def test_merged_it_tells_people_apart_who_are_new_to_the_target():
   pair = helpers.implicit().split.train
   keep = pair.target.user >= 5
-  merged = pairs.joint(pair._replace(target=pairs.take(pair.target, keep)))
+  merged = views.joint(pair._replace(target=views.take(pair.target, keep)))
   sizes, data = device.sizes(merged), device.put(merged)
   model = mlp.model(sizes, embed=8, layers=(8, 4), batch=64)
   hyper = mlp.Hyper(lr=1e-2)

@@ -7,7 +7,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base
-from xdomain.data import device, pairs
+from xdomain.data import device, views
 from xdomain.models import ridge
 from xdomain.training import loop
 
@@ -32,7 +32,7 @@ def fit(pair):
 @pytest.mark.parametrize('new', [0, 20])
 def test_weights_and_scores_are_those_of_the_people_who_are_known(new):
   pair = helpers.implicit().split.train
-  known = pairs.take(pair.target, pair.target.user >= new)
+  known = views.take(pair.target, pair.target.user >= new)
   end, scores, metrics = fit(pair._replace(target=known))
   everybody = helpers.dense(pair.source)
   source, target = everybody[new:], helpers.dense(known)[new:]

@@ -9,7 +9,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base, nets
-from xdomain.data import device, pairs, types
+from xdomain.data import device, types, views
 from xdomain.models import (
   shared_vae,
   shared_vae_aux,
@@ -332,7 +332,7 @@ def test_merged_with_an_empty_source_is_single_on_the_target():
     ),
   )
   train = helpers.implicit().split.train
-  wide = device.put(pairs.joint(pairs.alone(train)))
+  wide = device.put(views.joint(views.alone(train)))
   losses = []
   for model, params, seen in ((single, small, data), (merged, large, wide)):
     (stage,) = model.stages

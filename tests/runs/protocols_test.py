@@ -6,7 +6,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base
-from xdomain.data import device, pairs, types
+from xdomain.data import device, types, views
 from xdomain.evaluation import ratings
 from xdomain.runs import prepare, protocols
 
@@ -30,7 +30,7 @@ def test_a_ranking_is_of_the_test_among_what_is_not_known(is_shown):
   table = jnp.array([[9.0, 8, 5, 6, 1, 0]])
   whole = helpers.ratings_of([[0, 0, 1], [0, 1, 1], [0, 2, 1]], 1, 6)
   nothing, one = (
-    device.put(types.Pair(whole, pairs.take(whole, slice(n)))) for n in (0, 1)
+    device.put(types.Pair(whole, views.take(whole, slice(n)))) for n in (0, 1)
   )
 
   def predict(state, data):

@@ -13,7 +13,6 @@ from xdomain.data.types import (
   How,
   Pair,
   PerDomain,
-  Ratings,
   Split,
 )
 
@@ -171,22 +170,32 @@ def partial(
 
 
 def positives(
-  dataset: Dataset, at_least: float | None = None, interactions: int = 5
+  dataset: Dataset, threshold: float | None = None, at_least: int = 5
 ) -> Dataset:
   """The positives of a dataset with ratings, of users with enough of them.
 
   Args:
     dataset: with ratings; one whose values are all 1 is returned as it is.
-    at_least: the lowest rating that is a positive; None is three quarters of the way
+    threshold: the lowest rating that is a positive; None is three quarters of the way
       up the scale, 4 of 1 to 5.
-    interactions: positives that a user needs in each domain.
+    at_least: positives that a user needs in each domain.
   """
   if all(np.all(part.value == 1) for part in dataset.pair[:2]):
     return dataset
   low, high = dataset.scale
-  threshold = low + 0.75 * (high - low) if at_least is None else at_least
-  liked = filters.positives(dataset, threshold)
-  return filters.at_least(liked, interactions, interactions)
+  if threshold is None:
+    threshold = low + 0.75 * (high - low)
+  users = _users_of(dataset.pair)
+  liked = filters.positives(dataset, threshold, users)
+  return filters.at_least(liked, at_least, at_least, users)
+
+
+def _users_of(pair) -> str:
+  """Which users a pair holds, as `filters.USERS` names them."""
+  in_source, in_target = (views.per_user(part) > 0 for part in pair[:2])
+  if not in_source.all():
+    return 'either'
+  return 'both' if in_target.all() else 'source'
 
 
 def digest(split: Split) -> str:
@@ -253,9 +262,8 @@ def _groups(rng, pair, share):
   n = _floor(shared.size, share)
   if not n:
     raise DataError(
-      f'{shared.size} users have items in both domains, of whom users={share} of the'
-      ' split leaves none to test; raise the share, or lower the floor that users must'
-      ' pass'
+      f'{shared.size} users have items in both domains, of whom a share of {share}'
+      ' leaves none to test; raise the share, or lower the floor that users must pass'
     )
   group = np.zeros(pair.target.n_users, np.int8)
   order = rng.permutation(shared)
@@ -313,8 +321,8 @@ def _three(ratings, seed, test, valid, domain):
   if min(n_test, n_valid, n - n_test - n_valid) < 1:
     raise DataError(
       f'the {domain} has {n} ratings, of which test={test} and valid={valid} leave'
-      f' {n - n_test - n_valid} to train on, {n_valid} to validate and {n_test} to test;'
-      ' each needs one: change the shares, or lower the floor that users must pass'
+      f' {n - n_test - n_valid} to train on, {n_valid} to validate and {n_test} to'
+      ' test; each needs one: change the shares, or lower the floor of users'
     )
   part = np.zeros(n, np.int8)
   order = np.random.default_rng(seed).permutation(n)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xdomain import base, wording
-from xdomain.data import cache, device, pairs, sources, splits, types
+from xdomain.data import cache, device, named, sources, splits, types, views
 from xdomain.runs import protocols
 from xdomain.runs import spec as specs
 
@@ -16,9 +16,9 @@ Say = Callable[[str], object]
 # What of the pair a method is given.
 VIEWS = {
   'both': lambda dataset, pair: pair,
-  'alone': lambda dataset, pair: pairs.alone(pair),
-  'merged': lambda dataset, pair: pairs.joint(pair),
-  'apart': pairs.apart,  # each of several sources on its own
+  'alone': lambda dataset, pair: views.alone(pair),
+  'merged': lambda dataset, pair: views.joint(pair),
+  'apart': views.apart,  # each of several sources on its own
 }
 
 
@@ -122,7 +122,7 @@ def _with_reviews(spec, dataset, split, say):
     raise specs.SpecError(
       f"reviews needs 'amazon_implicit' data, not {spec.data['kind']!r}"
     )
-  side = sources.review_vectors(say, dataset, split, spec.seed)
+  side = named.review_vectors(say, dataset, split, spec.seed)
   shown = split.shown and split.shown._replace(side=side)
   return split._replace(train=split.train._replace(side=side), shown=shown)
 
