@@ -181,7 +181,7 @@ def _wait_for_lines(workdir, n, process):
     ([QUICK, '--config.method=autorc'], "did you mean 'autorec'"),
     ([QUICK, '--config.model.axis=usr'], "did you mean 'user'"),
     ([QUICK, '--wrkdir=x'], 'wrkdir'),
-    (['--config=configs/autorec.py:tables'], 'config.data.source is empty'),
+    (['--config=configs/autorec.py:tables'], "--config.data.source='' names no file"),
     ([QUICK, '--config.split.test=2'], 'config.split: test'),
     ([QUICK, '--config.protocol=leave_one_out'], 'it takes negatives'),
     ([QUICK, '--config.sweep.hyper.lr=(1.0, 1.0)'], 'of different values'),

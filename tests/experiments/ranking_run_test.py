@@ -6,10 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from configs import common
 from experiments import arguments, recommend
 from xdomain import files
-from xdomain.data import synthetic
+from xdomain.data import sources, synthetic
 from xdomain.evaluation import rankings
 from xdomain.reporting import report
 from xdomain.runs import prepare, run, store
@@ -124,9 +123,9 @@ def test_several_sources_are_seen_apart_by_a_method_that_takes_them(tmp_path):
     paths.append(tmp_path / f'{name}.csv')
     rows = ''.join(f'{user},{item}\n' for user, item in zip(*columns))
     paths[-1].write_text(f'user,item\n{rows}')
-  *sources, target = map(str, paths)
-  data = common.tables_implicit() | dict(
-    source=','.join(sources), target=target, rating='', at_least=3
+  *films, target = map(str, paths)
+  data = sources.defaults('tables_implicit') | dict(
+    source=','.join(films), target=target, rating='', at_least=3
   )
   cold = dataclasses.replace(config('cold'), view='apart', data=data)
   prepared = prepare.prepare(cold, say=lambda line: None)

@@ -76,7 +76,9 @@ def load(path) -> Dataset:
       )
       ids = Ids(*(_unpack(file[f'ids_{field}']) for field in Ids._fields))
       side = file.get('side')
-  except _DAMAGED as error:
+  except FileNotFoundError:
+    raise
+  except (OSError, *_DAMAGED) as error:
     raise DataError(
       f'{path} is not a pair that this version saved, or it is damaged '
       f'({error}). Delete it; the raw files will be read again.'
