@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xdomain import base, files
-from xdomain.data import device, pairs, splits, synthetic, types
+from xdomain.data import device, splits, synthetic, types, views
 from xdomain.evaluation import rankings, ratings
 from xdomain.models import bias, fm_cdcf
 from xdomain.training import loop
@@ -54,8 +54,8 @@ def gaps() -> Small:
   """
   pair = small()
   source, target = pair.split.train.source, pair.split.train.target
-  source = pairs.take(source, (source.user != 4) & (source.item != 6))
-  target = pairs.take(target, ~np.isin(target.user, [3, 7]) & (target.item != 5))
+  source = views.take(source, (source.user != 4) & (source.item != 6))
+  target = views.take(target, ~np.isin(target.user, [3, 7]) & (target.item != 5))
   train = pair.split.train._replace(source=source, target=target)
   return pair._replace(split=pair.split._replace(train=train), data=device.put(train))
 
