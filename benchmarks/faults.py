@@ -17,6 +17,7 @@ Failures are printed with the smallest input that still fails, and `--out` is wr
 with the counts. The process that reads is replaced when it dies.
 """
 
+import argparse
 import bz2
 import collections
 import csv
@@ -37,8 +38,6 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
-
-from absl import app, flags
 
 from xdomain import files
 from xdomain.data import types
@@ -430,28 +429,33 @@ def report(verdicts: dict[int, Verdict], seed: int, seconds: float) -> str:
                     f' --inputs={len(verdicts)}\n```']) + '\n'  # fmt: skip
 
 
-INPUTS = flags.DEFINE_integer('inputs', 10_000, 'How many inputs.')
-SEED = flags.DEFINE_integer('seed', 0, 'Of the damage.')
-OUT = flags.DEFINE_string(
-  'out', 'results/benchmarks/faults.md', 'Where the counts go; empty: nowhere.'
-)
-
-
-def main(_):
+def main():
+  parser = argparse.ArgumentParser(description='Damaged inputs for every reader.')
+  parser.add_argument('--inputs', type=int, default=10_000, help='how many')
+  parser.add_argument('--seed', type=int, default=0, help='of the damage')
+  parser.add_argument(
+    '--out',
+    default='results/benchmarks/faults.md',
+    help="file that the counts are written to; '' for none",
+  )
+  given = parser.parse_args()
   started = time.monotonic()
-  verdicts = campaign(SEED.value, INPUTS.value)
-  written = report(verdicts, SEED.value, time.monotonic() - started)
+  verdicts = campaign(given.seed, given.inputs)
+  written = report(verdicts, given.seed, time.monotonic() - started)
   print(written)
-  if OUT.value:
-    files.write(OUT.value, written)
+  if given.out:
+    files.write(given.out, written)
+  show_failures(verdicts, given.seed)
+
+
+def show_failures(verdicts: dict[int, Verdict], seed: int) -> None:
+  """Prints the smallest input of each new failure."""
   seen = set()
   with tempfile.TemporaryDirectory() as folder:
     for number, verdict in sorted(verdicts.items()):
-      if verdict.word != 'WRONG':
-        continue
-      name, data = an_input(SEED.value, number)
+      name, data = an_input(seed, number)
       what = name, verdict.why[:60]
-      if what in seen:
+      if verdict.word != 'WRONG' or what in seen:
         continue
       seen.add(what)
       if 'process ends' not in verdict.why:
@@ -460,4 +464,4 @@ def main(_):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  main()
