@@ -300,9 +300,11 @@ def table(name, arg, /, *, title, rows, columns, **settings):
     )
     | settings
   )
-  # What the command alone asks for, to say what was asked besides.
+  # The values that the command has without further flags.
   shown = 'name', 'rows', 'columns', 'measures', 'seeds'
-  config.plain = {field: config[field] for field in shown}
+  config.plain = {field: config[field] for field in shown} | {
+    'data': config.data.to_dict()
+  }
   return config
 
 

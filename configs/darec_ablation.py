@@ -14,8 +14,8 @@ def get_config(arg=None):
     'darec_ablation',
     arg,
     title='DARec without its classifier and without the source',
-    note='Without the classifier: mu and domain are 0. Without the source: beta'
-    ' is 0 as well.',
+    note='Without the classifier, mu and domain are 0; without the source, beta is 0'
+    ' as well.',
     rows={
       f'{axis[0].upper()}-{name}': (module, axis)
       for axis in ('user', 'item')

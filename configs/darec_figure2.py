@@ -18,10 +18,10 @@ def get_config(arg=None):
     'darec_figure2',
     arg,
     title='DARec, Figure 2: test RMSE by width of the embeddings',
-    note="All other settings are those chosen at 500, among them U-AutoRec's"
-    ' output around 0 (`offset_autorec=0`, as published). At 200 most hidden'
-    ' units of its target saturate under it, and it hardly learns; around the'
-    ' mean (1) it does.',
+    note='All other settings are those chosen at width 500. Among them is an output'
+    ' of U-AutoRec around 0 (`offset_autorec=0`, as published): at width 200 it'
+    ' saturates most hidden units of the target, and the model hardly learns. With an'
+    ' output around the mean (1) it learns.',
     rows={'U-DARec': (darec, 'user'), 'I-DARec': (darec, 'item')},
     columns={
       str(width): dict(x=float(width), terms=dict(model=dict(embed=width)))

@@ -50,7 +50,7 @@ def get_config(arg=None):
     'darec_figure3',
     arg,
     title='DARec, Figure 3: test RMSE beside single-domain methods',
-    note='90 % of the ratings are for training, a tenth of those for validation.',
+    note='90 % of the ratings are for training, and a tenth of these for validation.',
     rows=ROWS | BESIDE,
     columns=columns,
     measures=('rmse', 'mae'),

@@ -81,8 +81,8 @@ def get_config(arg=None):
     'darec_table2',
     arg,
     title='DARec, Table 2: test RMSE on the target domain',
-    note='80 % and 90 % of the ratings are for training, a tenth of those for'
-    " validation. bias and AutoRec are not in the paper's table.",
+    note='80 % or 90 % of the ratings are for training, and a tenth of these for'
+    " validation. The rows bias and AutoRec are not in the paper's table.",
     rows=ROWS | BESIDE,
     columns={
       _name(pair, percent): dict(terms=_terms(pair, percent))

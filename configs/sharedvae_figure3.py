@@ -28,8 +28,8 @@ def get_config(arg=None):
     'sharedvae_figure3',
     arg,
     title='SharedVAE, Figure 3: its ablations',
-    note='Single reads the target alone, Merged both domains as one; 0 is'
-    ' without beta, MMD0 without the alignment of latents.',
+    note='Single reads the target alone, and Merged reads both domains as one. A 0'
+    ' after a name means beta = 0; MMD0 has no alignment of latents.',
     rows={row: (shared_vae, variant) for row, variant in ROWS.items()},
     columns={'SharedVAE': {}},
     measures=common.RANKING,

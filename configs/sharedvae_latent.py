@@ -16,7 +16,7 @@ def get_config(arg=None):
   return common.table(
     'sharedvae_latent',
     arg,
-    title='SharedVAE by the size of its latents',
+    title='SharedVAE: HR and NDCG by the size of the latents',
     rows={'SharedVAE': (shared_vae,)},
     columns={
       f'latent {size}': dict(x=float(size), terms=dict(model=dict(latent=size)))

@@ -66,8 +66,8 @@ def table(name, arg, **settings):
     name,
     arg,
     title='SharedVAE, Tables 3 and 4: HR and NDCG on the target domain',
-    note='One held-out item of each user, among 99 sampled negatives and in the'
-    " full catalogue. Rows from SCoNet on are not in the paper's tables.",
+    note='One held-out item of each user is ranked among 99 sampled negatives and in'
+    " the full catalogue. The rows from SCoNet on are not in the paper's tables.",
     rows=ROWS | BESIDE,
     columns={column: {}},
     measures=common.RANKING,

@@ -21,7 +21,7 @@ def get_config(arg=None):
   return common.table(
     'sharedvae_table8',
     arg,
-    title='SharedVAE, Table 8: with auxiliary user vectors or without',
+    title='SharedVAE, Table 8: with and without side vectors of users',
     rows=ROWS,
     columns={'SharedVAE': {}},
     measures=common.RANKING,

@@ -47,7 +47,9 @@ def program():
   # Imported here, so that --help and a wrong flag answer at once.
   import jax
 
+  from xdomain import files
   from xdomain.data import types
+  from xdomain.reporting import records
   from xdomain.runs import spec as specs
   from xdomain.training import checkpoint, loop
 
@@ -62,6 +64,8 @@ def program():
     types.DataError,
     loop.Diverged,
     checkpoint.WrongCheckpoint,
+    files.DamagedFile,
+    records.RecordError,
   ) as error:
     print(f'error: {as_flags(str(error))}', file=sys.stderr)
     sys.exit(1)

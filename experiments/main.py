@@ -26,18 +26,17 @@ SECONDS = flags.DEFINE_float(
 def main(argv):
   del argv
   # Imported here, so that --help and a wrong flag answer at once.
-  from experiments import show
-
   with arguments.program():
-    _run_all(CONFIG.value, show.Show())
+    from xdomain.reporting import terminal
+
+    _run_all(CONFIG.value, terminal.Terminal())
 
 
 def _run_all(config, display):
   """The configs beside, then the config itself, then one table."""
   import jax
 
-  from experiments import sweep
-  from xdomain.runs import methods, prepare, store
+  from xdomain.runs import methods, prepare, store, sweeps
   from xdomain.runs import spec as specs
 
   config, beside = _specs(config)
@@ -56,13 +55,13 @@ def _run_all(config, display):
     display.data(prepared.dataset)
     return prepared
 
-  for turn, several in sweep.turns(config, prepared_for, workdir):
+  for turn, several in sweeps.turns(config, prepared_for, workdir):
     runs += _run_turn(turn, beside, several, workdir, display, len(runs), seeds)
     if seeds > len(several):
       jax.clear_caches()  # Each turn has programs of its own.
-  if sweep.swept(config) or len(config.sweep.seed) > 1:
+  if sweeps.swept(config) or len(config.sweep.seed) > 1:
     records = [record for each in runs for record in each.records]
-    sweep.report_on(config, records, WORKDIR.value, display)
+    sweeps.report(config, records, WORKDIR.value, display)
   else:
     _show_run(runs, display)
 
@@ -86,15 +85,14 @@ class Run(NamedTuple):
 
 def _run_turn(config, others, several, workdir, display, done, seeds):
   """Each `Run` beside a config of some seeds, then those of its own."""
-  from experiments import sweep
-  from xdomain.runs import protocols, run, store
+  from xdomain.runs import protocols, run, store, sweeps
   from xdomain.runs import spec as specs
 
-  own = sweep.parts(config, several, workdir)
+  own = sweeps.parts(config, several, workdir)
   beside = [
     part
     for other in others
-    for part in sweep.parts(specs.on_the_terms_of(other, config), several, workdir)
+    for part in sweeps.parts(specs.on_the_terms_of(other, config), several, workdir)
   ]
   for each, data in (*beside, *own):
     run.check(each, data[0])

@@ -1,4 +1,4 @@
-r"""One table or figure: trains what is missing, and writes what came of it.
+r"""Makes one table or figure: trains the missing runs and writes its folder.
 
 python -m experiments.table --list
 python -m experiments.table --config=configs/darec_table2.py
@@ -6,9 +6,11 @@ python -m experiments.table --config=configs/sharedvae_figure2.py
 python -m experiments.table --config=configs/darec_table2.py:tables \
   --config.data.source=films.csv --config.data.target=books.csv
 
-`results/<name>/` gets the table as Markdown, CSV and LaTeX, the plot, and the
-records behind them, from which a second run prints the same without training.
+`results/<name>/` receives the table as Markdown, CSV and LaTeX, the plot, and the
+records behind them. A second run prints the same table without training.
 """
+
+import pathlib
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -16,10 +18,10 @@ from ml_collections import config_flags
 from experiments import arguments
 
 CONFIG = config_flags.DEFINE_config_file('config', help_string='The table.')
-WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where run folders are.')
-RESULTS = flags.DEFINE_string('results', 'results', 'Folders of tables.')
+WORKDIR = flags.DEFINE_string('workdir', 'runs', 'The folder of run folders.')
+RESULTS = flags.DEFINE_string('results', 'results', 'The folder of the tables.')
 LIST = flags.DEFINE_boolean(
-  'list', False, 'Only say what exists, what is missing and how long it takes.'
+  'list', False, 'Only list the tables, their missing runs and the hours they need.'
 )
 SECONDS = flags.DEFINE_float(
   'checkpoint_seconds', 15.0, 'Seconds between checkpoints.', lower_bound=0.0
@@ -28,15 +30,16 @@ SECONDS = flags.DEFINE_float(
 
 def main(argv):
   del argv
-  from experiments import show
-
   with arguments.program():
-    _answer(CONFIG.value, show.Show())
+    from xdomain.reporting import terminal
+
+    make(CONFIG.value, terminal.Terminal())
 
 
-def _answer(config, display):
-  """What there is of tables, or one of them."""
-  from experiments import make, statistics
+def make(config, display):
+  """Makes the table of a config, or lists tables."""
+  from xdomain.reporting import report
+  from xdomain.runs import data_tables, tables
   from xdomain.runs import spec as specs
 
   if config and 'method' in config:
@@ -44,11 +47,24 @@ def _answer(config, display):
       'this is the config of a method; python -m experiments.main runs it'
     )
   elif LIST.value:
-    display.table(make.overview(WORKDIR.value, RESULTS.value, config))
+    named = [(config.name, config)] if config else every_table()
+    named = [(n, report.table_of(c) if 'methods' in c else None) for n, c in named]
+    display.table(tables.overview(named, WORKDIR.value, RESULTS.value))
   elif 'methods' not in config:
-    statistics.table(config, RESULTS.value, display)
+    table = data_tables.DataTable(**config.to_dict())
+    data_tables.write(table, RESULTS.value, display)
   else:
-    make.table(config, WORKDIR.value, RESULTS.value, display, SECONDS.value)
+    table = report.table_of(config)
+    tables.fill(table, WORKDIR.value, RESULTS.value, display, SECONDS.value)
+
+
+def every_table():
+  """The file and the config of each table of this repository."""
+  root = pathlib.Path(__file__).parents[1]
+  for path in sorted(root.glob('configs/[a-z]*_*.py')):
+    config = arguments.load(str(path))
+    if 'method' not in config:
+      yield str(path.relative_to(root)), config
 
 
 if __name__ == '__main__':

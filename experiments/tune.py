@@ -6,9 +6,9 @@ python -m experiments.tune --config=configs/darec.py:item,tables \
 python -m experiments.tune --config=configs/bpr.py --seeds=0 \
   --keep=results/searches
 
-The space is `config.search`: all of its combinations, or as many as
-`config.search.trials` drawn at random, which is the same number for every
-method. Trials train on the split of `config.seed` and leave its test set alone.
+The space is `config.search`: all of its combinations, or `config.search.trials` of
+them drawn at random, the same number for every method. Trials train on the split of
+`config.seed` and leave its test fold alone.
 """
 
 import math
@@ -20,37 +20,31 @@ from ml_collections import config_flags
 from experiments import arguments
 
 CONFIG = config_flags.DEFINE_config_file('config', help_string='The config.')
-WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where run folders go.')
+WORKDIR = flags.DEFINE_string('workdir', 'runs', 'The folder of run folders.')
 SEEDS = flags.DEFINE_integer(
-  'seeds', 5, 'The choice is tested on this many seeds.', lower_bound=0
+  'seeds', 5, 'The number of seeds that test the choice.', lower_bound=0
 )
 KEEP = flags.DEFINE_string(
-  'keep', '', 'A folder of searches: this one is kept there, or taken from it.'
+  'keep', '', 'A folder of searches: the search is kept there, or read from it.'
 )
 
 
 def main(argv):
   del argv
-  from experiments import show
-
   with arguments.program():
-    _tune(CONFIG.value, show.Show())
+    from xdomain.reporting import terminal
+
+    tune_and_test(CONFIG.value, terminal.Terminal())
 
 
-def _tune(config, display):
-  """The search, its table, and the chosen setting on all seeds."""
-  import jax
-
-  from experiments import search, show, sweep
-  from xdomain import files
-  from xdomain.reporting import report
-  from xdomain.runs import methods, prepare, protocols, run, store
+def tune_and_test(config, display):
+  """Makes the search, prints its table, and tests its choice on all seeds."""
+  from xdomain.runs import methods, prepare, sweeps, tune
   from xdomain.runs import spec as specs
-  from xdomain.training import loop
 
   config = specs.from_config(config)
   methods.check(config)
-  if specs.is_sweep(config) or sweep.swept(config):
+  if specs.is_sweep(config) or sweeps.swept(config):
     raise specs.SpecError(
       'sweep is not for tuning: search holds the values that are tried'
     )
@@ -59,50 +53,47 @@ def _tune(config, display):
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
   prepared = prepare.prepare(config, display.say)
   display.data(prepared.dataset)
-  found = KEEP.value and search.kept(KEEP.value, config, prepared.hashes)
+  found = KEEP.value and tune.kept(KEEP.value, config, prepared.hashes)
   if found:
-    display.say(f'{config.name}: from its search that is kept in {KEEP.value}')
+    display.say(f'{config.name}: the search that is kept in {KEEP.value}')
   else:
-    found = search.search(config, prepared, workdir, display)
+    found = tune.search(config, prepared, workdir, display)
     if KEEP.value:
-      search.keep(KEEP.value, config, found)
-      display.say(f'{config.name}: its search is kept in {KEEP.value}')
-  display.table(search.rows(found))
-  if not SEEDS.value:
-    return
-  folder = search.folder_of(config, workdir, f'tuned{SEEDS.value}')
-  seeds = tuple(range(SEEDS.value))
-  chosen = specs.replaced(search.apply(config, found), sweep=dict(seed=seeds))
-  records, folders = [], []
+      tune.keep(KEEP.value, config, found)
+      display.say(f'{config.name}: the search is kept in {KEEP.value}')
+  display.table(tune.rows(found))
+  if SEEDS.value:
+    _test(config, found, prepared, workdir, display)
+
+
+def _test(config, found, prepared, workdir, display):
+  """Trains the choice of a search on all seeds, and prints the test."""
+  from xdomain import files
+  from xdomain.reporting import records, tables, terminal
+  from xdomain.runs import prepare, sweeps, tune
+  from xdomain.runs import spec as specs
+  from xdomain.training import loop
 
   def prepared_for(of_seed):
     if of_seed.seed == config.seed:
       return prepared
     return prepare.prepare(of_seed, lambda line: None)
 
-  for turn, several in sweep.turns(chosen, prepared_for, folder):
-    for part, data in sweep.parts(turn, several, folder):
-      into = store.folder_of(part, workdir)
-      folders.append(into)
-      value = protocols.of(part).value
-      parts = len(seeds) // len(data)
-      at = len(records) // len(data)
-      with display.training(part.name, value, at, parts) as watch:
-        records += run.run(part, data, into, watch=watch)
-    jax.clear_caches()  # Each turn has programs of its own.
-  records = [record | {'search': found} for record in records]
-  files.write(folder / 'records.jsonl', ''.join(map(files.line, records)))
-  display.say(
-    f'trials and records are in {folder}; the choice is trained in'
-    f' {", ".join(map(str, folders))}'
+  folder = tune.folder_of(config, workdir, f'tuned{SEEDS.value}')
+  chosen = specs.replaced(
+    tune.apply(config, found), sweep=dict(seed=tuple(range(SEEDS.value)))
   )
-  diverged = [r['seed'] for r in records if report.loss(r) == math.inf]
+  runs = sweeps.run_all(chosen, prepared_for, folder, workdir, display)
+  tested = [record | {'search': found} for _, members in runs for record in members]
+  files.write(folder / 'records.jsonl', ''.join(map(files.line, tested)))
+  folders = ', '.join(str(folder) for folder, _ in runs)
+  display.say(f'trials and records are in {folder}; runs of the choice in {folders}')
+  diverged = [str(r['seed']) for r in tested if records.loss(r) == math.inf]
   if diverged:
-    raise loop.Diverged(
-      f'{chosen.name} has diverged with seed {", ".join(map(str, diverged))}'
-    )
-  display.say(show.OVER_SEEDS)
-  display.table(report.over_seeds(records))
+    raise loop.Diverged(f'{chosen.name} diverged with seed {", ".join(diverged)}')
+  display.say(terminal.OVER_SEEDS)
+  for rows in tables.over_seeds(tested):
+    display.table(rows)
 
 
 if __name__ == '__main__':

@@ -10,10 +10,11 @@ import jax
 import pytest
 
 from configs import shared_vae
-from experiments import arguments, cells, make, search, show
+from experiments import arguments
 from tests import helpers
 from xdomain import base
-from xdomain.runs import methods, prepare, run
+from xdomain.reporting import report, terminal
+from xdomain.runs import methods, prepare, run, tables, tune
 from xdomain.runs import spec as specs
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -176,7 +177,7 @@ def test_rows_have_the_settings_that_their_searches_chose(text):
   if 'methods' not in table or not table.data.kind.startswith('movielens'):
     pytest.skip('its rows are data sets, or searched for when it is made')
   for row, config in table.methods.items():
-    if search.is_empty(specs.from_config(config)):
+    if tune.is_empty(specs.from_config(config)):
       continue
     name = KEPT.get(config.name, config.name)
     found = json.loads((ROOT / f'results/searches/{name}.json').read_text())
@@ -192,12 +193,12 @@ def test_a_search_that_is_kept_is_that_of_its_config(path):
   found = json.loads(path.read_text())
   every = {arguments.load(text).name: text for text in SEARCHED}
   config = arguments.load(every[path.stem])
-  assert found['config'] == search.plain(specs.from_config(config))
+  assert found['config'] == tune.plain(specs.from_config(config))
   tried = [
     {field: trial[field] for field in ('model', 'hyper')} for trial in found['trials']
   ]
   assert len(tried) == config.search.trials
-  assert all(trial in tried for trial in search.trials(specs.from_config(config)))
+  assert all(trial in tried for trial in tune.trials(specs.from_config(config)))
   values = [trial['valid'] for trial in found['trials']]
   higher = config.protocol != 'rating'
   assert values == sorted(values, reverse=higher)
@@ -226,7 +227,7 @@ def test_every_cell_of_a_table_builds_its_model(text, data):
   assert config.title
   if 'methods' not in config:
     pytest.skip('its rows are data sets')
-  for cell in cells.of(config).values():
+  for cell in tables.cells(report.table_of(config)).values():
     methods.of(cell, helpers.small().sizes)
     assert cell.data['kind'].startswith(data)
 
@@ -240,7 +241,8 @@ def test_the_quick_form_of_a_table_is_filled(text, tmp_path):
   config = arguments.load(f'{text}:movielens,quick')
   config.update(seeds=(0,), rows=config.rows[-1:], columns=config.columns[:2])
   config.methods[config.rows[0]].epochs = 2
-  make.table(config, tmp_path / 'runs', tmp_path, show.Show())
+  table = report.table_of(config)
+  tables.fill(table, tmp_path / 'runs', tmp_path, terminal.Terminal())
   text = (tmp_path / config.name / 'table.md').read_text()
   assert re.search(r'\*\*0\.\d{4}\*\*', text)
   assert (tmp_path / config.name / 'plot.png').exists()

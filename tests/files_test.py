@@ -1,11 +1,9 @@
-import pathlib
-import sys
-import types
+import pytest
 
 from xdomain import files
 
 
-def test_what_is_appended_is_read(tmp_path):
+def test_appended_records_are_read(tmp_path):
   path = tmp_path / 'deep' / 'r.jsonl'
   files.append(path, {'a': 1})
   files.append(path, {'a': [0.1]})
@@ -16,14 +14,39 @@ def test_no_file_is_no_records(tmp_path):
   assert files.read(tmp_path / 'none.jsonl') == []
 
 
-def test_a_line_torn_by_a_kill_harms_neither_the_next_nor_the_last(tmp_path):
+def test_an_unfinished_line_of_a_log_harms_no_other_line(tmp_path):
   path = tmp_path / 'r.jsonl'
   files.append(path, {'a': 1})
   with path.open('a') as file:
     file.write('{"a": 2, "b')
-  assert files.read(path) == [{'a': 1}]
+  assert files.read_log(path) == [{'a': 1}]
   files.append(path, {'a': 3})
-  assert files.read(path) == [{'a': 1}, {'a': 3}]
+  assert files.read_log(path) == [{'a': 1}, {'a': 3}]
+
+
+@pytest.mark.parametrize('line', ['{"a": 2, "b', '[1]', '7', 'NaN', '[' * 100_000])
+def test_a_damaged_line_is_named_by_its_file_and_number(tmp_path, line):
+  path = tmp_path / 'r.jsonl'
+  path.write_text(f'{{"a": 1}}\n{line}\n')
+  with pytest.raises(files.DamagedFile, match=r'r\.jsonl, line 2 is not'):
+    files.read(path)
+
+
+@pytest.mark.parametrize('name', ['r.jsonl', 'r.jsonl.xz', 'r.json'])
+def test_a_file_that_is_not_text_is_named(tmp_path, name):
+  path = tmp_path / name
+  path.write_bytes(b'\xff\xfe\x00')
+  with pytest.raises(files.DamagedFile, match=f'{name} is damaged'):
+    (files.read_json if name == 'r.json' else files.read)(path)
+
+
+def test_a_json_file_is_read_or_its_line_is_named(tmp_path):
+  path = tmp_path / 'r.json'
+  files.write_json(path, {'a': 1})
+  assert files.read_json(path) == {'a': 1}
+  path.write_text('{\n"a": }')
+  with pytest.raises(files.DamagedFile, match=r'r\.json, line 2 is not JSON'):
+    files.read_json(path)
 
 
 def test_writing_replaces_the_file_and_leaves_nothing_beside(tmp_path):
@@ -51,42 +74,6 @@ def test_keeping_drops_the_other_records(tmp_path):
   assert files.read(path) == [{'a': 0}, {'a': 1}]
 
 
-def test_what_is_not_finite_becomes_null():
+def test_numbers_that_are_not_finite_become_null():
   text = files.line({'a': [float('nan'), 1.0], 'b': {'c': float('inf')}})
   assert text == '{"a": [null, 1.0], "b": {"c": null}}\n'
-
-
-class FakeWriter:
-  """Stands for tensorboardX, which is an extra."""
-
-  def __init__(self, folder):
-    self.path = pathlib.Path(folder) / 'events.fake'
-    self.path.write_text('')
-
-  def add_scalar(self, tag, value, step):
-    with self.path.open('a') as file:
-      file.write(f'{tag} {value} {step}\n')
-
-  def close(self):
-    pass
-
-
-def test_events_are_written_once_also_by_a_run_that_goes_on(tmp_path, monkeypatch):
-  fake = types.SimpleNamespace(SummaryWriter=FakeWriter)
-  monkeypatch.setitem(sys.modules, 'tensorboardX', fake)
-  first = {'stage': 0, 'name': 'fit', 'epoch': 1, 'loss': 0.5}
-  swept = {'stage': 0, 'name': 'fit', 'epoch': 2, 'loss': [0.4, None]}
-  files.EventWriter(tmp_path, []).write(first)
-  writer = files.EventWriter(tmp_path, [first])
-  writer.write(swept)
-  writer.close()
-  text = (tmp_path / 'events.fake').read_text()
-  assert text == 'fit/loss 0.5 1\nfit/loss/0 0.4 2\n'
-
-
-def test_without_the_extra_there_are_no_events(tmp_path, monkeypatch):
-  monkeypatch.setitem(sys.modules, 'tensorboardX', None)
-  writer = files.EventWriter(tmp_path, [])
-  writer.write({'stage': 0, 'name': 'fit', 'epoch': 1, 'loss': 0.5})
-  writer.close()
-  assert list(tmp_path.iterdir()) == []

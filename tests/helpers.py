@@ -227,10 +227,52 @@ class Killed(BaseException):
 
 def run_outcome(folder):
   """The contents of a run's folder that resuming must not change."""
-  lines = files.read(folder / 'metrics.jsonl')
+  lines = files.read_log(folder / 'metrics.jsonl')
   (record,) = files.read(folder / 'records.jsonl')
   for each in (*lines, record):
     for name in ('seconds', 'time'):
       each.pop(name, None)
   with np.load(folder / 'test.npz') as arrays:
     return lines, record, {name: arrays[name].tolist() for name in arrays}
+
+
+# The smallest synthetic pair that every method can train on.
+TINY = dict(users=40, source=15, target=15, source_ratings=400, target_ratings=400)
+
+
+def rating_record(name='a', seed=0, rmse=1.0, **config) -> dict:
+  """The record of a run that predicts ratings, as its run folder holds it."""
+  return {
+    'name': name,
+    'seed': seed,
+    'config': {'name': name, 'seed': seed, 'epochs': 5, 'data': {}} | config,
+    'hyper': {'lr': 0.1},
+    'hashes': {'data': 'data', 'split': f'split{seed}'},
+    'versions': {'xdomain': '0.1.0', 'jax': '0.10.2'},
+    'device': 'cpu cpu',
+    'git': 'c0ffee',
+    'test': {
+      'rmse': rmse,
+      'mae': rmse / 2,
+      'rmse_interval': [rmse - 0.1, rmse + 0.1],
+      'mae_interval': [rmse / 2 - 0.1, rmse / 2 + 0.1],
+    },
+    'valid_rmse': rmse,
+    'failed': False,
+    'epoch': 3,
+    'parameters': 1000,
+    'seconds': 2.0,
+    'time': 'then',
+  }
+
+
+def ranking_record(name='r', seed=0, gain=0.5, **config) -> dict:
+  """The record of a run that ranks; all of its measures are `gain`."""
+  record = rating_record(name, seed, **config)
+  del record['valid_rmse']
+  test = {}
+  for catalogue in ('sampled', 'full', 'expected'):
+    test[catalogue] = dict.fromkeys(rankings.names(), gain)
+    interval = [max(0.0, gain - 0.1), min(1.0, gain + 0.1)]
+    test[f'{catalogue}_interval'] = dict.fromkeys(rankings.names(), interval)
+  return record | {'valid_ndcg@10': gain, 'test': test}

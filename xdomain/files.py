@@ -1,16 +1,26 @@
-"""What a run leaves behind: JSON, one line an epoch and one record a run."""
+"""Files that are replaced as a whole, JSON, and lines of JSON."""
 
+import contextlib
 import json
 import lzma
 import math
 import os
 import pathlib
+from collections.abc import Callable
+from typing import Any
+
+Path = str | os.PathLike[str]
 
 
-def write(path, content: str | bytes) -> None:
-  """Replaces a file as a whole: it is written beside and renamed.
+class DamagedFile(ValueError):
+  """A file that cannot be read; the message names the file and the line."""
 
-  One whose name ends in `.xz` is compressed.
+
+def write(path: Path, content: str | bytes) -> None:
+  """Replaces a file as a whole; a name that ends in `.xz` compresses it.
+
+  The content is written beside it and renamed, so that a killed process leaves the
+  old file or the new one.
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,13 +34,13 @@ def write(path, content: str | bytes) -> None:
   os.replace(beside, path)
 
 
-def write_json(path, value) -> None:
+def write_json(path: Path, value: object) -> None:
   """Replaces a file by readable JSON."""
   write(path, json.dumps(value, indent=2) + '\n')
 
 
 def line(record: dict) -> str:
-  """A record as a line of strict JSON: what is not finite becomes null."""
+  """A record as a line of strict JSON; numbers that are not finite become null."""
   return json.dumps(_finite(record), allow_nan=False) + '\n'
 
 
@@ -44,8 +54,8 @@ def _finite(value):
   return value
 
 
-def append(path, record: dict) -> None:
-  """Adds one line; a line that a kill tore off before it is closed first."""
+def append(path: Path, record: dict) -> None:
+  """Adds one line; an unfinished line of a killed process is ended before it."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   text = line(record)
@@ -57,64 +67,64 @@ def append(path, record: dict) -> None:
     file.write(text.encode())
 
 
-def read(path) -> list[dict]:
-  """All whole records of a file of JSON lines; [] where there is no file."""
+def read(path: Path) -> list[dict]:
+  """All records of a file of JSON lines; none where there is no file.
+
+  Raises:
+    DamagedFile: naming the line that is not a JSON object.
+  """
+  return [_parsed(path, *line) for line in enumerate(_lines(path), 1)]
+
+
+def read_json(path: Path) -> Any:
+  """The value of a JSON file.
+
+  Raises:
+    DamagedFile: naming the line that is not JSON.
+  """
+  try:
+    return json.loads(pathlib.Path(path).read_text('utf-8'))
+  except json.JSONDecodeError as error:
+    raise DamagedFile(f'{path}, line {error.lineno} is not JSON: {error.msg}') from None
+  except (UnicodeDecodeError, RecursionError) as error:
+    raise DamagedFile(f'{path} is damaged: {error}') from None
+
+
+def read_log(path: Path) -> list[dict]:
+  """The whole records of a log, to which a killed process may have been writing."""
+  records = []
+  for number, text in enumerate(_lines(path), 1):
+    with contextlib.suppress(DamagedFile):
+      records.append(_parsed(path, number, text))
+  return records
+
+
+def _lines(path):
   path = pathlib.Path(path)
   if not path.exists():
     return []
   content = path.read_bytes()
-  if path.suffix == '.xz':
-    content = lzma.decompress(content)
-  return list(filter(None, map(_parse, content.decode().splitlines())))
-
-
-def _parse(line):
   try:
-    return json.loads(line)
-  except json.JSONDecodeError:
-    return None  # The last line of a run that was killed while writing it.
+    if path.suffix == '.xz':
+      content = lzma.decompress(content)
+    return content.decode().splitlines()
+  except (lzma.LZMAError, UnicodeDecodeError) as error:
+    raise DamagedFile(f'{path} is damaged: {error}') from None
 
 
-def keep(path, wanted) -> None:
-  """Rewrites a file of JSON lines with the records that `wanted` accepts."""
-  records = read(path)
+def _parsed(path, number, text):
+  try:
+    record = json.loads(text)
+  except (ValueError, RecursionError) as error:
+    reason = getattr(error, 'msg', 'it cannot be parsed')
+    raise DamagedFile(f'{path}, line {number} is not JSON: {reason}') from None
+  if not isinstance(record, dict):
+    raise DamagedFile(f'{path}, line {number} is not a JSON object')
+  return record
+
+
+def keep(path: Path, wanted: Callable[[dict], bool]) -> None:
+  """Rewrites a log with the records that `wanted` accepts."""
+  records = read_log(path)
   kept = [record for record in records if wanted(record)]
   write(path, ''.join(map(line, kept)))
-
-
-class EventWriter:
-  """TensorBoard events beside the lines; without the `tb` extra, nothing.
-
-  The events of epochs that a broken run logged are written anew from their
-  lines, so that none is there twice.
-  """
-
-  def __init__(self, folder, lines: list[dict]):
-    try:
-      import tensorboardX
-    except ImportError:
-      self._writer = None
-      return
-    for old in pathlib.Path(folder).glob('events.*'):
-      old.unlink()
-    self._writer = tensorboardX.SummaryWriter(str(folder))
-    for each in lines:
-      self.write(each)
-
-  def write(self, line: dict) -> None:
-    """The numbers of an epoch's line; those of a sweep by member."""
-    if self._writer is None:
-      return
-    for name, value in line.items():
-      if name in ('stage', 'name', 'epoch'):
-        continue
-      members = enumerate(value) if isinstance(value, list) else [('', value)]
-      for member, each in members:
-        if each is not None:
-          tag = '/'.join([line['name'], name, str(member)]).rstrip('/')
-          self._writer.add_scalar(tag, each, line['epoch'])
-
-  def close(self) -> None:
-    """Writes out what is buffered."""
-    if self._writer is not None:
-      self._writer.close()

@@ -1,37 +1,12 @@
-r"""What the papers' texts claim, and which cells of our tables ask it.
+"""Statements of the papers' texts, and the cells of our tables that decide them.
 
 python -m experiments.claims
 
-A claim is one or more sums of signed cells, each of which it says is above 0:
-of errors (RMSE) `better('A', 'B')` is B less A, of HR and NDCG A less B. Claims
-on Amazon's data are asked of the pairs that stand in for it.
+Each is one or more differences that should be positive. Claims about Amazon's data
+are decided on the pairs that stand in for it.
 """
 
-from typing import NamedTuple
-
-
-class Claim(NamedTuple):
-  """A sentence of a paper, and the comparisons that it stands for."""
-
-  paper: str
-  where: str
-  text: str
-  tables: tuple[str, ...]  # folders in results/, each one set of data
-  measure: str
-  sums: tuple  # of (sign, row, column); a column None is the only one
-  printed: str = ''  # what the paper measured
-  equal: bool = False  # says that the sums are about 0 instead
-
-
-def better(winner, loser, column=None, other=None):
-  """The first has a lower error than the second, each in its column."""
-  return ((-1, winner, column), (1, loser, other or column))
-
-
-def higher(winner, loser, column=None, other=None):
-  """The first is above the second, each in its column."""
-  return ((1, winner, column), (-1, loser, other or column))
-
+from xdomain.reporting.claims import Claim, over
 
 DAREC = 'DARec'
 TABLE2 = (
@@ -50,7 +25,7 @@ RATING = (
     'U-DARec is better than U-AutoRec, on all data sets',
     TABLE2,
     'rmse',
-    (better('U-DARec', 'U-AutoRec', MOST),),
+    (over('U-DARec', 'U-AutoRec', MOST),),
     '3.66 % (pair 1), 4.30 % (pair 2)',
   ),
   Claim(
@@ -59,7 +34,7 @@ RATING = (
     'I-DARec is better than I-AutoRec, on all data sets',
     TABLE2,
     'rmse',
-    (better('I-DARec', 'I-AutoRec', MOST),),
+    (over('I-DARec', 'I-AutoRec', MOST),),
   ),
   Claim(
     DAREC,
@@ -67,7 +42,7 @@ RATING = (
     'U-DARec gains more over U-AutoRec than I-DARec over I-AutoRec',
     TABLE2,
     'rmse',
-    (better('U-DARec', 'U-AutoRec', MOST) + better('I-AutoRec', 'I-DARec', MOST),),
+    (over('U-DARec', 'U-AutoRec', MOST) + over('I-AutoRec', 'I-DARec', MOST),),
   ),
   Claim(
     DAREC,
@@ -75,7 +50,7 @@ RATING = (
     'U-DARec is worse than I-AutoRec and than CF-NADE',
     FIGURE3,
     'rmse',
-    (better('I-AutoRec', 'U-DARec'), better('CF-NADE', 'U-DARec')),
+    (over('I-AutoRec', 'U-DARec'), over('CF-NADE', 'U-DARec')),
   ),
   Claim(
     DAREC,
@@ -83,7 +58,7 @@ RATING = (
     'I-DARec is best beside all single-domain methods',
     FIGURE3,
     'rmse',
-    tuple(better('I-DARec', other) for other in SINGLE),
+    tuple(over('I-DARec', other) for other in SINGLE),
   ),
   Claim(
     DAREC,
@@ -91,7 +66,7 @@ RATING = (
     'CoNet is better than FM-CDCF',
     TABLE2,
     'rmse',
-    (better('CoNet', 'FM-CDCF', MOST),),
+    (over('CoNet', 'FM-CDCF', MOST),),
     '2.38 % (pair 1)',
   ),
   Claim(
@@ -100,7 +75,7 @@ RATING = (
     'I-DARec is better than FM-CDCF',
     TABLE2,
     'rmse',
-    (better('I-DARec', 'FM-CDCF', MOST),),
+    (over('I-DARec', 'FM-CDCF', MOST),),
     '3.45 % (pair 1)',
   ),
   Claim(
@@ -109,7 +84,7 @@ RATING = (
     'CoNet performs better than U-DARec',
     TABLE2,
     'rmse',
-    (better('CoNet', 'U-DARec', MOST),),
+    (over('CoNet', 'U-DARec', MOST),),
     '1.34 % (pair 1), reversed on pair 3',
   ),
   Claim(
@@ -119,7 +94,7 @@ RATING = (
     TABLE2,
     'rmse',
     tuple(
-      better('I-DARec', other, column) for column in ('80 %', MOST) for other in CROSS
+      over('I-DARec', other, column) for column in ('80 %', MOST) for other in CROSS
     ),
   ),
   Claim(
@@ -129,7 +104,7 @@ RATING = (
     TABLE2,
     'rmse',
     tuple(
-      better(deep, other, MOST)
+      over(deep, other, MOST)
       for deep in ('CoNet', 'U-DARec', 'I-DARec')
       for other in ('CMF', 'CDTF', 'FM-CDCF')
     ),
@@ -141,7 +116,7 @@ RATING = (
     ('darec_figure2',),
     'rmse',
     tuple(
-      better('U-DARec', 'U-DARec', '800', width)
+      over('U-DARec', 'U-DARec', '800', width)
       for width in ('200', '400', '500', '1200')
     ),
   ),
@@ -152,7 +127,7 @@ RATING = (
     ('darec_figure2',),
     'rmse',
     tuple(
-      better('I-DARec', 'I-DARec', '400', width)
+      over('I-DARec', 'I-DARec', '400', width)
       for width in ('200', '500', '800', '1200')
     ),
   ),
@@ -171,7 +146,7 @@ RANKING = (
     'SharedVAE is better than CoNet',
     TABLE4,
     HR,
-    (higher('SharedVAE', 'CoNet'),),
+    (over('SharedVAE', 'CoNet'),),
     '7.8 % (Amazon 19.9 %)',
   ),
   Claim(
@@ -181,7 +156,7 @@ RANKING = (
     TABLE4,
     NDCG,
     tuple(
-      higher('SharedVAE', other) for other in ('BPR', 'CMF', 'MLP', 'EMCDR', 'CoNet')
+      over('SharedVAE', other) for other in ('BPR', 'CMF', 'MLP', 'EMCDR', 'CoNet')
     ),
   ),
   Claim(
@@ -190,7 +165,7 @@ RANKING = (
     'MLP is better than CoNet on MovieLens',
     TABLE4,
     NDCG,
-    (higher('MLP', 'CoNet'),),
+    (over('MLP', 'CoNet'),),
     '1.4 %',
   ),
   Claim(
@@ -199,7 +174,7 @@ RANKING = (
     'a beta above 0 gains a little HR on MovieLens',
     BETA,
     HR,
-    (higher('SharedVAE', 'SharedVAE', 'beta 1', 'beta 0'),),
+    (over('SharedVAE', 'SharedVAE', 'beta 1', 'beta 0'),),
   ),
   Claim(
     SHAREDVAE,
@@ -207,7 +182,7 @@ RANKING = (
     'NDCG falls as beta grows, on MovieLens',
     BETA,
     NDCG,
-    (higher('SharedVAE', 'SharedVAE', 'beta 1', 'beta 100'),),
+    (over('SharedVAE', 'SharedVAE', 'beta 1', 'beta 100'),),
   ),
   Claim(
     SHAREDVAE,
@@ -215,7 +190,7 @@ RANKING = (
     'HR falls as beta grows, on MovieLens',
     BETA,
     HR,
-    (higher('SharedVAE', 'SharedVAE', 'beta 1', 'beta 100'),),
+    (over('SharedVAE', 'SharedVAE', 'beta 1', 'beta 100'),),
   ),
   Claim(
     SHAREDVAE,
@@ -223,7 +198,7 @@ RANKING = (
     'Single0 and Merged0 are below Single and Merged',
     ABLATION,
     NDCG,
-    (higher('Single', 'Single0'), higher('Merged', 'Merged0')),
+    (over('Single', 'Single0'), over('Merged', 'Merged0')),
   ),
   Claim(
     SHAREDVAE,
@@ -231,7 +206,7 @@ RANKING = (
     'Single and Merged are much below SharedVAE',
     ABLATION,
     NDCG,
-    (higher('SharedVAE', 'Single'), higher('SharedVAE', 'Merged')),
+    (over('SharedVAE', 'Single'), over('SharedVAE', 'Merged')),
   ),
   Claim(
     SHAREDVAE,
@@ -239,7 +214,7 @@ RANKING = (
     'Single is better than Merged',
     ABLATION,
     NDCG,
-    (higher('Single', 'Merged'),),
+    (over('Single', 'Merged'),),
   ),
   Claim(
     SHAREDVAE,
@@ -247,7 +222,7 @@ RANKING = (
     'SharedVAE is better than MMD0',
     ABLATION,
     HR,
-    (higher('SharedVAE', 'MMD0'),),
+    (over('SharedVAE', 'MMD0'),),
     '3.38 %, cut-off unreadable (Amazon 2.76 %)',
   ),
   Claim(
@@ -257,8 +232,8 @@ RANKING = (
     ABLATION,
     NDCG,
     (
-      higher('Single, fair size', 'Single'),
-      higher('Single0, fair size', 'Single0'),
+      over('Single, fair size', 'Single'),
+      over('Single0, fair size', 'Single0'),
     ),
     'not shown',
     equal=True,
@@ -270,30 +245,30 @@ RANKING = (
     ('sharedvae_latent',),
     NDCG,
     tuple(
-      higher('SharedVAE', 'SharedVAE', 'latent 128', f'latent {size}')
+      over('SharedVAE', 'SharedVAE', 'latent 128', f'latent {size}')
       for size in (16, 32, 64, 256)
     ),
   ),
   Claim(
     SHAREDVAE,
     'Table 5',
-    'the more is shown of the target, the better',
+    'more target interactions give better rankings',
     ('sharedvae_table5',),
     NDCG,
     (
-      higher('100 %', '0 %'),
-      higher('100 %', '50 %'),
-      higher('50 %', '0 %'),
+      over('100 %', '0 %'),
+      over('100 %', '50 %'),
+      over('50 %', '0 %'),
     ),
     '78 % from 0 to 100 % (Amazon)',
   ),
   Claim(
     SHAREDVAE,
     'Table 7',
-    'for new people, SharedVAE is best, then MLP',
+    'for cold-start users, SharedVAE is best, then MLP',
     TABLE7,
     HR,
-    (higher('SharedVAE', 'MLP'), higher('MLP', 'BPR'), higher('MLP', 'EMCDR')),
+    (over('SharedVAE', 'MLP'), over('MLP', 'BPR'), over('MLP', 'EMCDR')),
     '13.7 % over MLP (Amazon 45.3 %)',
   ),
   Claim(
@@ -302,22 +277,24 @@ RANKING = (
     'the cold-start model beats the generic one',
     TABLE7,
     NDCG,
-    (higher('SharedVAE', 'SharedVAE, generic'),),
+    (over('SharedVAE', 'SharedVAE, generic'),),
   ),
   Claim(
     SHAREDVAE,
     'Table 8',
-    'auxiliary vectors help',
+    'side vectors help',
     ('sharedvae_table8',),
     HR,
-    (higher('Yes', 'No'),),
+    (over('Yes', 'No'),),
     '11.0 % (Amazon)',
   ),
 )
-# The papers rank among sampled negatives; the order in a full catalogue can be
-# another.
+# The papers rank among sampled negatives; ranks in a full catalogue may order
+# methods in another way.
 FULL = tuple(
-  claim._replace(measure=claim.measure.replace('sampled', 'full'), printed='not asked')
+  claim._replace(
+    measure=claim.measure.replace('sampled', 'full'), printed='not measured'
+  )
   for claim in RANKING
 )
 CLAIMS = RATING + RANKING + FULL

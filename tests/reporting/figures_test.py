@@ -5,7 +5,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from xdomain.reporting import figures
+from xdomain.reporting import figures, plots
 
 Point = figures.Point
 
@@ -13,8 +13,7 @@ Point = figures.Point
 def curve(xs, **kwargs):
   """One line over `xs`, and its axes."""
   points = [Point(x, 0.9 + i, 0.8 + i, 1 + i) for i, x in enumerate(xs)]
-  labels = dict(x_label='beta', y_label='RMSE')
-  figure = figures.curves({'DARec': points}, **labels | kwargs)
+  figure = figures.curves({'RMSE': {'DARec': points}}, **dict(x_label='beta') | kwargs)
   figure.draw_without_rendering()
   return figure.axes[0]
 
@@ -51,7 +50,7 @@ def test_a_line_is_drawn_for_each_name_in_the_order_of_its_numbers():
     'a': [Point(3, 0.3, 0.2, 0.4), Point(1, 0.1, 0.0, 0.2)],
     'b': [Point(1, 0.5), Point(3, 0.6)],
   }
-  figure = figures.curves(lines, x_label='mu', y_label='RMSE')
+  figure = figures.curves({'RMSE': lines}, x_label='mu')
   axes = figure.axes[0]
   one, two = axes.lines
   np.testing.assert_array_equal(one.get_xydata(), [[1, 0.1], [3, 0.3]])
@@ -115,9 +114,34 @@ def test_labels_of_ticks_do_not_overlap(xs):
   assert len(shown) > 5
 
 
-def test_what_has_failed_is_a_cross():
+def test_measures_of_several_scales_have_panels_with_one_legend():
+  gains = {
+    'HR@10': {'a': [Point(0, 0.7), Point(1, 0.8)], 'b': [Point(1, 0.6)]},
+    'NDCG@10': {'b': [Point(0, 0.4)], 'a': [Point(1, 0.5)]},
+    'full HR@10': {'c': [Point(1, 0.2)]},
+  }
+  figure = figures.curves(gains, x_label='beta')
+  figure.draw_without_rendering()
+  assert [axes.get_ylabel() for axes in figure.axes] == [*gains]
+  assert {axes.get_xlabel() for axes in figure.axes} == {'beta'}
+  assert legend(figure) == ['a', 'b', 'c']
+  hr, ndcg, full = figure.axes
+  assert hr.lines[0].get_color() == ndcg.lines[1].get_color()
+  assert full.get_ylim()[1] < 0.3 < hr.get_ylim()[0]
+  inside(figure, [axes.xaxis.label for axes in figure.axes] + figure.legends)
+
+
+def test_without_matplotlib_a_line_says_what_to_install(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'matplotlib.style', None)
+  said = []
+  plots.save(lambda: curve([1, 2]), tmp_path, said.append)
+  assert said == ['no plot: install matplotlib with pip install "xdomain[plots]"']
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_point_is_a_cross():
   lines = {'a': [Point(1, 0.5), Point(2, float('nan')), Point(3, None)]}
-  figure = figures.curves(lines, x_label='mu', y_label='RMSE')
+  figure = figures.curves({'RMSE': lines}, x_label='mu')
   crosses = figure.axes[0].lines[1]
   assert (list(crosses.get_xdata()), crosses.get_marker()) == ([2, 3], 'x')
   assert legend(figure) == ['a', 'a failed']
@@ -249,7 +273,7 @@ def test_bars_may_all_have_failed():
 
 def test_a_line_without_points_leaves_the_others():
   lines = {'a': [], 'b': [Point(1, 0.5)]}
-  axes = figures.curves(lines, x_label='mu', y_label='RMSE').axes[0]
+  axes = figures.curves({'RMSE': lines}, x_label='mu').axes[0]
   assert [len(line.get_xdata()) for line in axes.lines] == [0, 1]
 
 
@@ -305,7 +329,7 @@ def test_no_figure_is_left_open_and_no_setting_changed(tmp_path):
 def test_nothing_to_draw_is_an_error():
   labels = dict(x_label='x', y_label='y')
   with pytest.raises(ValueError, match='no line has a point'):
-    figures.curves({'a': []}, **labels)
+    figures.curves({'RMSE': {'a': []}}, x_label='x')
   with pytest.raises(ValueError, match='no group has a method'):
     figures.bars({'one': {}}, y_label='y')
   for means in (np.ones((2, 2)), np.full((1, 2), np.nan)):

@@ -1,100 +1,195 @@
+"""The folder of a table: its text, its plot, and that records alone decide it."""
+
+import pathlib
+import re
+
 import pytest
 
-from xdomain.reporting import report
+from configs import bias, common
+from experiments import arguments
+from tests.helpers import ranking_record, rating_record
+from xdomain.reporting import figures, grids, plots, records, report, tables
 
 
-def record(name, seed, rmse, **config):
-  return {
-    'name': name,
-    'seed': seed,
-    'config': {'seed': seed, 'epochs': 5} | config,
-    'hashes': {'split': f'split{seed}'},
-    'test': {'rmse': rmse, 'mae': rmse / 2},
-    'valid_rmse': rmse,
-    'epoch': 3,
-    'parameters': 1000,
-    'seconds': 2.0,
-    'time': 'then',
-  }
+@pytest.fixture(autouse=True)
+def _from_the_root(monkeypatch, request):
+  monkeypatch.chdir(request.config.rootpath)
 
 
-def test_an_interval_by_hand():
-  mean, low, high = report.estimate([1.0, 2.0, 3.0])
-  # sd 1, standard error 1 / sqrt 3, and 4.303 the t quantile of 2 degrees.
-  assert mean == 2
-  assert high - mean == mean - low == pytest.approx(4.303 / 3**0.5, rel=1e-3)
-
-
-def test_one_seed_has_no_interval():
-  assert str(report.estimate([0.5])) == '0.5000'
-
-
-def test_methods_are_rows_with_their_mean_over_seeds():
-  records = [record('a', s, 1 + s / 10) for s in range(3)] + [record('b', 0, 2)]
-  one, two = report.over_seeds(records)
-  assert (one['method'], one['seeds'], two['method']) == ('a', '3', 'b')
-  assert one['RMSE'].startswith('1.1000 (')
-
-
-def test_differences_are_of_the_same_splits():
-  records = [record('a', s, 1 + s) for s in range(3)]
-  records += [record('b', s, 1.5 + s) for s in (0, 1, 7)]
-  (row,) = report.differences(records)
-  assert (row['RMSE of'], row['less that of']) == ('b', 'a')
-  assert row['difference'] == '0.5000 (0.5000 to 0.5000)'
-
-
-def test_differences_can_be_those_to_one_method():
-  records = [record(name, 0, rmse) for rmse, name in enumerate('abc')]
-  rows = report.differences(records, against='b')
-  assert [row['RMSE of'] for row in rows] == ['a', 'c']
-  assert [row['difference'] for row in rows] == ['-1.0000', '1.0000']
-  assert {row['less that of'] for row in rows} == {'b'}
-  with pytest.raises(ValueError, match="no records of 'bb'; did you mean 'b'"):
-    report.differences(records, against='bb')
-
-
-def ranked(seed, value):
-  test = {f'{name}@{k}': value for k in (5, 50) for name in ('ndcg', 'hr')}
-  made = record('r', seed, 1.0) | {'valid_ndcg@10': 0.5, 'test': {'full': test}}
-  del made['valid_rmse']
+def table(measures=('rmse',), rows=('A',), columns=('x',), **settings):
+  made = common.table(
+    'own',
+    common.parse_arg('tables', **common.TABLE_ARGUMENT),
+    title='Own',
+    rows=dict.fromkeys(rows, (bias,)),
+    columns={column: {} for column in columns},
+    measures=measures,
+    data=common.tables() | dict(separator=';', scale=(1.0, 10.0)),
+    **settings,
+  )
   return made
 
 
-def test_rankings_are_shown_at_every_cutoff():
-  records = [record('a', 0, 1.0), ranked(0, 0.5), ranked(1, 0.7)]
-  (row,) = report.at_cutoffs(records, 'full')
-  assert list(row)[2:] == ['HR@5', 'HR@50', 'NDCG@5', 'NDCG@50']
-  assert (row['method'], row['seeds']) == ('r', '2')
-  # Student's t of one degree of freedom, 12.706 times the error .1.
-  assert row['HR@5'] == '0.6000 ± 1.2706'
-  with pytest.raises(ValueError, match="'ful' is no kind; did you mean 'full'"):
-    report.at_cutoffs(records, 'ful')
+@pytest.mark.parametrize(
+  'name, config, data',
+  [
+    ('darec_table2', 'configs/darec_table2.py', {}),
+    (
+      'darec_table2_douban_book_music',
+      'configs/darec_table2.py:tables',
+      dict(
+        header=False,
+        item='1',
+        rating='2',
+        user='0',
+        source='book_ratings.tsv',
+        target='music_ratings.tsv',
+      ),
+    ),
+    ('sharedvae_table8', 'configs/sharedvae_table8.py', {}),
+  ],
+)
+def test_a_kept_table_is_what_its_records_give(name, config, data, tmp_path):
+  config, kept = arguments.load(config), pathlib.Path('results') / name
+  config.name = name
+  config.data.update(data)
+  found = {(row, column): [] for row in config.rows for column in config.columns}
+  for record in records.read(kept / 'records.jsonl.xz'):
+    found[record.pop('row'), record.pop('column')].append(record)
+  report.write(report.table_of(config), found, [], tmp_path, print)
+  assert {path.name for path in tmp_path.iterdir()} >= {'plot.png', 'plot.svg'}
+  for file in ('table.md', 'table.csv', 'table.tex'):
+    assert (tmp_path / file).read_text() == (kept / file).read_text()
+  of_file = [records.read(path / 'records.jsonl.xz') for path in (tmp_path, kept)]
+  assert of_file[0] == of_file[1]
 
 
-def test_records_of_several_configs_are_not_averaged():
-  records = [record('a', 0, 1.0), record('a', 1, 1.0, epochs=6)]
-  with pytest.raises(ValueError, match='epochs differ'):
-    report.over_seeds(records)
+def test_the_command_of_own_files_can_be_pasted():
+  config = table()
+  assert report._command(report.table_of(config)).endswith('configs/own.py:tables')
+  config.name, config.seeds = 'mine', (0, 1)
+  config.data.separator, config.data.user = ',', 'who'
+  assert report._command(report.table_of(config)).split(' \\\n  ')[1:] == [
+    '--config.data.separator=,',
+    '--config.data.user=who',
+    '--config.name=mine',
+    "'--config.seeds=(0, 1)'",
+  ]
 
 
-def test_a_seed_given_twice_is_not_two_seeds():
-  records = [record('a', 0, 1.0), record('a', 0, 1.0) | {'time': 'later'}]
-  with pytest.raises(ValueError, match='a seed twice'):
-    report.over_seeds(records)
+def cells(config, *made):
+  return [record | {'row': 'A', 'column': 'x'} for record in made]
 
 
-def test_of_a_sweep_only_the_member_that_validation_chose_counts():
-  sweep = [record('a', 0, rmse) for rmse in (1.3, 1.1, 1.2)]
-  (row,) = report.over_seeds(sweep)
-  assert (row['seeds'], row['RMSE']) == ('1', '1.1000')
+def test_missing_and_failed_seeds_are_counted():
+  config = report.table_of(table(seeds=(0, 1, 2)))
+  every = cells(config, *(rating_record(seed=s) for s in range(3)))
+  assert report._incomplete(config, every) == ''
+  assert report._incomplete(config, every[1:]) == 'Incomplete: A (x) has 2 of 3 seeds.'
+  every[0]['failed'] = True
+  assert 'diverged on 1 of 3 seeds and has no number' in (
+    report._incomplete(config, every)
+  )
 
 
-def test_a_failed_run_is_no_number():
-  with pytest.raises(ValueError, match='has failed'):
-    report.over_seeds([record('a', 0, 1.0) | {'valid_rmse': None}])
+def test_the_text_says_how_the_runs_were_made(tmp_path):
+  made = [rating_record(seed=seed) for seed in range(3)]
+  config = report.table_of(table(seeds=(0, 1, 2), note='A note.'))
+  report.write(config, {('A', 'x'): made}, ['no file'], tmp_path, print)
+  text = (tmp_path / 'table.md').read_text()
+  assert text.startswith('# Own\n\nA note.\n\n| method | RMSE |')
+  assert '3 runs with seeds 0, 1, 2; 0.0 hours of training on cpu with jax' in text
+  assert '\n\nNot here: no file\n\n```\npython -m experiments.table' in text
 
 
-def test_markdown_has_a_line_a_row():
-  table = report.markdown([{'x': '1', 'y': '2'}, {'x': '3', 'y': '4'}])
-  assert table == '| x | y |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |'
+@pytest.mark.parametrize(
+  'names, parts',
+  [
+    (['RMSE', 'MAE'], [['RMSE', 'MAE']]),
+    (['HR@10', 'full HR@10'], [['HR@10', 'full HR@10']]),
+    (
+      ['HR@5', 'HR@10', 'full HR@5', 'full HR@10'],
+      [['HR@10', 'full HR@10'], ['HR@5', 'HR@10'], ['full HR@5', 'full HR@10']],
+    ),
+    (['HR@5', 'full HR@5'], [['HR@5', 'full HR@5']]),
+  ],
+)
+def test_tables_of_several_cut_offs_begin_with_10(names, parts):
+  columns = [grids.Column(name, name) for name in names]
+  filled = {('a', name): grids.Cell((0.5, 0.6)) for name in names}
+  shown = report._parts(grids.Grid(['a'], columns, filled))
+  assert [[column.name for column in each.columns] for each in shown] == parts
+
+
+def test_a_table_with_numbers_of_the_paper_alone_has_no_empty_part():
+  names = ['HR@5', 'HR@10', 'full HR@10']
+  filled = {('a', name): grids.Cell(paper=0.5) for name in names[:2]}
+  filled['a', 'full HR@10'] = grids.Cell()
+  columns = [grids.Column(name, name) for name in names]
+  shown = report._parts(grids.Grid(['a'], columns, filled))
+  names = [[column.name for column in each.columns] for each in shown]
+  assert names == [['HR@10'], ['HR@5', 'HR@10']]
+
+
+@pytest.mark.parametrize(
+  'measures, drawn',
+  [
+    (('rmse', 'mae'), ['RMSE']),
+    (('sampled hr@5', 'sampled hr@10', 'full hr@10'), ['HR@10']),
+    (('full ndcg@5',), ['full NDCG@5']),
+  ],
+)
+def test_bars_show_measures_of_one_scale(measures, drawn, monkeypatch):
+  columns = [grids.Column(records.title(name), name) for name in measures]
+  cell = grids.Cell((0.5, 0.6), estimate=tables.Estimate(0.55))
+  grid = grids.Grid(['a'], columns, {('a', column.name): cell for column in columns})
+  monkeypatch.setattr(figures, 'bars', lambda groups, **labels: list(groups))
+  assert plots.of_table(report.table_of(table(measures)), grid) == drawn
+
+
+def test_curves_over_an_axis_have_a_panel_for_each_measure(monkeypatch):
+  measures = ('sampled hr@10', 'full ndcg@10')
+  config = table(measures, ('A', 'B'), ('1', '2'), x_label='beta')
+  for column in config.columns:
+    config.on[column].x = float(column)
+  found = {
+    (row, column): [ranking_record(row, gain=float(column) / 10)]
+    for row in 'AB'
+    for column in '12'
+  }
+  config = report.table_of(config)
+  drawn = {}
+  monkeypatch.setattr(figures, 'curves', lambda panels, x_label: drawn.update(panels))
+  plots.of_table(config, report.grid_of(config, found))
+  assert {title: [*lines] for title, lines in drawn.items()} == {
+    'HR@10': ['A', 'B'],
+    'full NDCG@10': ['A', 'B'],
+  }
+  assert [(point.x, point.mean) for point in drawn['HR@10']['A']] == [
+    (1, 0.1),
+    (2, 0.2),
+  ]
+
+
+def sweep(*xs, **fields):
+  return {x: [rating_record(seed=s, rmse=1.0 + s) for s in range(3)] for x in xs}
+
+
+def test_a_sweep_of_numbers_has_curves_and_one_of_words_has_bars():
+  axes = plots.of_sweep(sweep((0.1,), (1.0,)), ['lr']).axes[0]
+  assert (axes.get_xlabel(), axes.get_ylabel()) == ('lr', 'RMSE')
+  assert [line.get_label() for line in axes.lines] == ['test', 'validation']
+  axes = plots.of_sweep(sweep(('adam',), ('sgd',)), ['step']).axes[0]
+  names = [re.sub(r'\s', ' ', t.get_text()) for t in axes.get_xticklabels()]
+  assert names == ['test RMSE', 'validation RMSE']
+
+
+def test_a_sweep_of_two_values_has_a_heat_map_of_validation():
+  by_place = sweep((0.1, 8), (1.0, 8), (0.1, 16), (1.0, 16))
+  by_place[1.0, 16][0]['failed'] = True
+  figure = plots.of_sweep(by_place, ['lr', 'embed'])
+  texts = [text.get_text() for text in figure.axes[0].texts]
+  assert texts == ['2.00', '2.00', '2.00', 'failed']
+  assert figure.axes[1].get_ylabel() == 'validation RMSE'
+  with pytest.raises(ValueError, match='one or two swept values, not 3'):
+    plots.of_sweep(by_place, ['lr', 'embed', 'beta'])

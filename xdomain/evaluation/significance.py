@@ -1,5 +1,6 @@
 """Bootstrap resampling of users, and tests of differences between two methods."""
 
+import chex
 import numpy as np
 
 # How often a user is drawn, by a random byte: the Poisson law of mean 1 in
@@ -72,6 +73,33 @@ def paired_bootstrap(
   rounding = 1e-6 * np.abs(difference).sum(-1)  # A tie is a tie, also rounded.
   tail = np.minimum((sums <= rounding).sum(0), (sums >= -rounding).sum(0))
   return np.minimum(1.0, 2 * (1 + tail) / (1 + resamples))
+
+
+def difference_interval(
+  totals, queries, *, root: bool = False, resamples: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+  """The 95 % percentile bootstrap interval, over users, of a difference of means.
+
+  Args:
+    totals: `[U, 2]` sums of two methods over the queries of each user.
+    queries: `[U]` numbers of queries; users without any are dropped.
+    root: whether the square roots of the means are compared, as for RMSE.
+    resamples: how many samples of users are drawn.
+    seed: of the draws.
+  """
+  totals, queries = np.asarray(totals, float), np.asarray(queries, float)
+  chex.assert_shape(totals, (queries.size, 2))
+  seen = queries > 0
+  columns = np.column_stack([totals, queries])[seen].astype(np.float32)
+  rng = np.random.default_rng(seed)
+  block = min(resamples, max(1, CELLS // len(columns)))
+  blocks = range(-(-resamples // block))
+  sums = [_resampled(rng, len(columns), block) @ columns for _ in blocks]
+  first, second, count = np.concatenate(sums)[:resamples].T.astype(float)
+  means = np.stack([first, second]) / np.maximum(count, 1)
+  one, other = np.sqrt(means) if root else means
+  low, high = np.quantile(one - other, (0.025, 0.975)).tolist()
+  return low, high
 
 
 def _observed(difference, weight):

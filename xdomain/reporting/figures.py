@@ -1,23 +1,26 @@
-"""Curves, heat maps and bars of what was measured, at a paper's width."""
+"""Curves, heat maps and bars with intervals, at the width of a paper's column."""
 
 import io
 import pathlib
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from xdomain import files
 from xdomain.reporting import drawing
 
-if TYPE_CHECKING:  # Slow to import, so only where something is drawn.
+if TYPE_CHECKING:  # Takes a second to import, and only plots need it.
   from matplotlib.figure import Figure
 
-# Okabe and Ito (2008): told apart also by who does not see red and green.
+# Okabe and Ito (2008): distinct for readers with any form of colour blindness.
 COLORS = '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9'
 MARKERS = 'os^DvPX*<>ph'
 
 
 class Point(NamedTuple):
-  """A mean and its interval, which one seed does not have."""
+  """A mean and its interval, where there is one."""
 
   x: float | str
   mean: float
@@ -26,22 +29,32 @@ class Point(NamedTuple):
 
 
 @drawing.styled
-def curves(lines: dict[str, list[Point]], *, x_label: str, y_label: str) -> 'Figure':
-  """A line and its band for each name, and a cross below where it failed.
+def curves(
+  panels: Mapping[str, Mapping[str, Sequence[Point]]], *, x_label: str
+) -> 'Figure':
+  """Lines with their bands, in a panel for each label of a y axis.
 
-  Numbers that span a factor of 30 are on a logarithmic scale; it is linear
-  between 0 and the least of the others if 0 is among them.
+  Values of x that span a factor of 30 are on a logarithmic scale; it is linear
+  between 0 and the least of the others if 0 is among them. A failed point is a
+  cross at the bottom.
+
+  Args:
+    panels: by label of the y axis, the points of each line by its name.
+    x_label: of all panels.
   """
-  xs = dict.fromkeys(point.x for points in lines.values() for point in points)
+  every = [line for lines in panels.values() for line in lines.items()]
+  xs = dict.fromkeys(point.x for _, points in every for point in points)
   if not xs:
     raise ValueError('there is nothing to draw: no line has a point')
-  figure, axes = drawing.empty(x_label, y_label)
-  place = drawing.swept(axes, xs)
-  for i, (name, points) in enumerate(lines.items()):
-    at = drawing.finite([(place[p.x], *p[1:]) for p in points])
-    at = at.reshape(-1, 4)
-    _line(axes, i, name, *at[at[:, 0].argsort()].T)
-  return drawing.with_legend(figure, axes)
+  names = list(dict.fromkeys(name for name, _ in every))
+  size = drawing.PANEL if len(panels) > 1 else (drawing.WIDTH, drawing.HEIGHT)
+  figure, several = drawing.panels(x_label, [*panels], *size)
+  for axes, lines in zip(several, panels.values()):
+    place = drawing.swept(axes, xs, size[0] - 1)
+    for name, points in lines.items():
+      at = drawing.finite([(place[p.x], *p[1:]) for p in points]).reshape(-1, 4)
+      _line(axes, names.index(name), name, *at[at[:, 0].argsort()].T)
+  return drawing.with_legend(figure, several)
 
 
 def _line(axes, i, name, x, mean, low, high):
@@ -56,27 +69,27 @@ def _line(axes, i, name, x, mean, low, high):
 
 @drawing.styled
 def heat_map(
-  x_values,
-  y_values,
-  means,
+  x_values: Sequence[float | str],
+  y_values: Sequence[float | str],
+  means: npt.ArrayLike,
   *,
   x_label: str,
   y_label: str,
   value_label: str,
-  lower_is_better=False,
+  lower_is_better: bool = False,
 ) -> 'Figure':
-  """Cells of `[y, x]` means: the best outlined, those not finite 'failed'."""
+  """Cells of `[y, x]` means; the best is outlined, NaN reads 'failed'."""
   means, shape = drawing.finite(means), (len(y_values), len(x_values))
   if means.shape != shape or np.isnan(means).all():
     raise ValueError(
-      f'there is nothing to draw: {shape} means of y and x are expected and one'
-      f' finite, not {np.isfinite(means).sum()} of shape {means.shape}'
+      f'there is nothing to draw: got {np.isfinite(means).sum()} finite means of'
+      f' shape {means.shape}, and need at least one of shape {shape} (y, x)'
     )
   width = max(drawing.WIDTH, 1.6 + shape[1] / 2)
   height = max(drawing.HEIGHT, 1 + shape[0] / 4)
   figure, axes = drawing.empty(x_label, y_label, width, height)
-  style = dict(cmap='cividis_r' if lower_is_better else 'cividis')
-  image = axes.imshow(means, origin='lower', aspect='auto', **style)
+  colors = 'cividis_r' if lower_is_better else 'cividis'
+  image = axes.imshow(means, origin='lower', aspect='auto', cmap=colors)
   figure.colorbar(image, label=value_label)
   drawing.names(axes.xaxis, x_values, width - 1.6)
   drawing.names(axes.yaxis, y_values, np.inf)
@@ -88,7 +101,7 @@ def heat_map(
 
 
 def _cells(axes, image, means):
-  """The number of each cell, in the color that stands out."""
+  """Writes the number of each cell, in a colour that stands out."""
   span = np.nanmax(means) - np.nanmin(means) or 1
   digits = int(np.clip(2 - np.floor(np.log10(span)), 0, 4))
   for (row, column), mean in np.ndenumerate(means):
@@ -115,8 +128,10 @@ def bars(
 ) -> 'Figure':
   """A bar and its interval for each method, side by side in each group.
 
-  A group may lack methods; the x of a point is not used. `reference` holds a
-  paper's values of the methods, drawn as diamonds.
+  Args:
+    groups: by name, the point of each method that the group has; x is ignored.
+    y_label: of the axis.
+    reference: a paper's values by group and method, drawn as diamonds.
   """
   methods = dict.fromkeys(m for group in groups.values() for m in group)
   if not methods:
@@ -137,11 +152,11 @@ def bars(
     [(reference or {}).get(group, {}).get(method) for group, method in place]
   )
   if np.isfinite(of_paper).any():
-    hollow = dict(marker='D', color='k', mfc='w', ms=3.5, mew=0.8, zorder=4)
+    hollow: Any = dict(marker='D', color='k', mfc='w', ms=3.5, mew=0.8, zorder=4)
     axes.plot([*place.values()], of_paper, ls='', label='paper', **hollow)
   points = [p[1:] for group in groups.values() for p in group.values()]
   _from_zero(axes, np.append(drawing.finite(points), of_paper))
-  return drawing.with_legend(figure, axes)
+  return drawing.with_legend(figure, [axes])
 
 
 def _bars(axes, i, method, wide, x, mean, low, high):
@@ -156,7 +171,7 @@ def _bars(axes, i, method, wide, x, mean, low, high):
 
 
 def _from_zero(axes, values):
-  """The axis starts at 0, or says that it does not where values are close."""
+  """Starts the axis at 0, or says that it starts higher where values are close."""
   low, high = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=0)
   if 0 < high - low < 0.3 * low:
     axes.set_ylim(low - (high - low) / 4, high + (high - low) / 10)
@@ -164,16 +179,14 @@ def _from_zero(axes, values):
 
 
 @drawing.styled
-def save(figure: 'Figure', path) -> list[pathlib.Path]:
-  """Writes `path`.png and `path`.svg, the same bytes for the same figure."""
+def save(figure: 'Figure', path: str | pathlib.Path) -> list[pathlib.Path]:
+  """Writes `path`.png and `path`.svg; a figure always gives the same bytes."""
   figure.draw_without_rendering()
   figure.set_layout_engine('none')  # Each drawing would move it by a hair.
   written = []
   for suffix, metadata in ('png', {'Software': None}), ('svg', {'Date': None}):
     file = io.BytesIO()
     figure.savefig(file, format=suffix, dpi=150, metadata=metadata)
-    beside = pathlib.Path(f'{path}.{suffix}.part')
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    beside.write_bytes(file.getvalue())
-    written.append(beside.replace(f'{path}.{suffix}'))
+    written.append(pathlib.Path(f'{path}.{suffix}'))
+    files.write(written[-1], file.getvalue())
   return written

@@ -1,251 +1,175 @@
-"""Records -> tables with the uncertainty of their numbers."""
+"""A table's records -> its folder: text, plot, and the records themselves."""
 
 import collections
-import itertools
-import json
-from collections.abc import Iterable
-from typing import NamedTuple
+import dataclasses
+import pathlib
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-import numpy as np
-
-from xdomain import wording
-
-# The columns of a table and where a record's test holds them, by what the
-# validation of the record is called.
-MEASURES = {
-  'valid_rmse': {'RMSE': ('rmse',), 'MAE': ('mae',)},
-  'valid_ndcg@10': {
-    f'{kind} {name.upper()}': (kind, name)
-    for kind in ('sampled', 'full')
-    for name in ('ndcg@10', 'hr@10')
-  },
-}
+from xdomain import files
+from xdomain.data.readers import download
+from xdomain.reporting import grids, plots
 
 
-class Estimate(NamedTuple):
-  """A mean over seeds and its 95 % interval (Student's t); None for one."""
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """A table or figure, as its config describes it."""
 
-  mean: float
-  low: float | None
-  high: float | None
-
-  def __str__(self):
-    if self.low is None:
-      return f'{self.mean:.4f}'
-    return f'{self.mean:.4f} ({self.low:.4f} to {self.high:.4f})'
-
-  def plus_minus(self) -> str:
-    """The shorter form."""
-    if self.low is None:
-      return f'{self.mean:.4f}'
-    return f'{self.mean:.4f} ± {self.high - self.mean:.4f}'
-
-
-def estimate(values: Iterable[float]) -> Estimate:
-  """The mean of one value a seed."""
-  from scipy import stats  # A second to import, so only where it is used.
-
-  values = np.asarray(list(values), np.float64)
-  mean = float(values.mean())
-  if values.size < 2:
-    return Estimate(mean, None, None)
-  half = stats.t.ppf(0.975, values.size - 1) * stats.sem(values)
-  return Estimate(mean, float(mean - half), float(mean + half))
+  name: str  # of its folder
+  command: str  # of the config, with its argument
+  title: str
+  note: str  # printed above the table
+  rows: tuple[str, ...]  # names of some of `methods`, in their order
+  methods: dict[str, dict]  # the config of each row's method
+  columns: tuple[str, ...]  # names of some of `on`, in their order
+  on: dict[str, dict]  # `terms` that a column gives to methods, and its place `x`
+  x_label: str  # of the columns, where they are an axis
+  measures: tuple[str, ...]
+  paper: dict[str, dict]  # the paper's numbers by row, column and measure
+  seeds: tuple[int, ...]
+  tune: bool  # whether settings are searched on the data of the table
+  data: dict[str, Any]  # of columns without their own
+  plain: dict[str, Any]  # the fields that the command has without further flags
 
 
-def loss(record: dict) -> float:
-  """What validation chose by, lower is better; infinite for a failed run."""
-  name = valid(record)
-  if record[name] is None or record.get('failed'):
-    return np.inf
-  return record[name] if name == 'valid_rmse' else 1 - record[name]
+def table_of(config: Any) -> Table:
+  """The table of a config: a ConfigDict, or a mapping with the same fields."""
+  fields = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
+  for name in ('rows', 'columns', 'measures', 'seeds'):
+    fields[name] = tuple(fields[name])
+  return Table(**fields)
 
 
-def over_seeds(records: list[dict]) -> list[dict[str, str]]:
-  """A row a method, in the order of their first records.
+def grid_of(config: Table, found: grids.Found) -> grids.Grid:
+  """The grid of a table.
+
+  Where the columns are an axis (`x_label`), they become the rows of the grid, so
+  that the values of the axis are compared with each other.
+  """
+  rows, heads = config.rows, config.columns
+  if config.x_label:
+    rows, heads = heads, rows
+    found = {(column, row): records for (row, column), records in found.items()}
+  return grids.of_records(rows, heads, config.measures, found, config.paper)
+
+
+def write(
+  config: Table,
+  found: grids.Found,
+  missing: Sequence[str],
+  folder: pathlib.Path,
+  say: Callable[[str], None],
+) -> None:
+  """Writes a table to its folder.
 
   Args:
-    records: as runs leave them, one a seed. Of a sweep, only the member that
-      validation chose counts.
-
-  Returns:
-    Columns of text by name; measures are `Estimate`s over seeds.
-
-  Raises:
-    ValueError: records of one method that are of several configs, of one seed
-      twice, or of a run that failed.
+    config: of the table.
+    found: records by (row, column).
+    missing: for each data set that is not here, the reason.
+    folder: of the table.
+    say: called with a line if there can be no plot.
   """
-  rows = []
-  # Members of one run share its time, and its seconds are of all of them.
-  members = collections.Counter(record['time'] for record in records)
-  for name, group in _methods(records).items():
-    seconds = [each['seconds'] / members[each['time']] for each in group]
-    chosen_by = [record[valid(record)] for record in group]
-    measures = {
-      column: str(estimate(_at(record['test'], path) for record in group))
-      for column, path in MEASURES[valid(group[0])].items()
-    }
-    rows.append(
-      {'method': name, 'seeds': str(len(group))}
-      | measures
-      | {
-        'valid': f'{np.mean(chosen_by):.4f}',
-        'epoch': f'{np.median([r["epoch"] for r in group]):.0f}',
-        'parameters': f'{group[0]["parameters"]:,}',
-        'seconds': f'{np.median(seconds):.0f}',
-      }
-    )
-  return rows
+  grid = grid_of(config, found)
+  records = [
+    {'row': row, 'column': column} | record
+    for (row, column), group in found.items()
+    for record in group
+  ]
+  if records:
+    files.write(folder / 'records.jsonl.xz', ''.join(map(files.line, records)))
+  if any(cell.values for cell in grid.cells.values()):
+    plots.save(lambda: plots.of_table(config, grid), folder, say)
+  files.write(folder / 'table.csv', grids.as_csv(grid))
+  label = f'tab:{config.name}'
+  files.write(folder / 'table.tex', grids.latex(grid, config.title, label))
+  files.write(folder / 'table.md', _markdown(config, grid, records, missing))
 
 
-def at_cutoffs(records: list[dict], kind: str) -> list[dict[str, str]]:
-  """HR and NDCG at every cutoff, means over seeds and their 95 % t-intervals.
+# --- Text -------------------------------------------------------------------
 
-  Args:
-    records: of methods that rank; others are passed over.
-    kind: 'sampled', 'full' or 'expected'.
 
-  Raises:
-    ValueError: as for `over_seeds`, or there is no such kind.
+def _markdown(config, grid, records, missing):
+  """The table with what a reader needs in order to trust it."""
+  first, *others = [grids.markdown(each) for each in _parts(grid)]
+  parts = [f'# {config.title}', config.note, first]
+  parts += ['At every cut-off:', *others] if others else []
+  if records:
+    parts += [grids.legend(grid), _incomplete(config, records), _about(records)]
+  parts += [*map(not_here, missing), f'```\n{_command(config)}\n```']
+  return '\n\n'.join(filter(None, parts)) + '\n'
+
+
+def _parts(grid):
+  """The grid, split into three where it has several cut-offs.
+
+  The first has all measures at 10, the others all cut-offs among sampled
+  candidates and in the full catalogue; empty columns are left out.
   """
-  kinds = 'sampled', 'full', 'expected'
-  if kind not in kinds:
-    raise ValueError(f'{kind!r} is no kind{wording.instead(kind, kinds)}')
-  rows = []
-  for name, group in _methods(records).items():
-    tests = [record['test'][kind] for record in group if kind in record['test']]
-    if tests:
-      columns = {
-        measure.upper(): estimate(test[measure] for test in tests).plus_minus()
-        for wanted in ('hr@', 'ndcg@')
-        for measure in tests[0]
-        if measure.startswith(wanted)
-      }
-      rows.append({'method': name, 'seeds': str(len(tests))} | columns)
-  return rows
+  names = [column.name for column in grid.columns]
+  groups = [
+    [name for name in names if ('full ' in name) == full] for full in (False, True)
+  ]
+  groups = [group for group in groups if grid.filled.intersection(group)]
+  shown = [name for group in groups for name in group]
+  at_10 = [name for name in shown if name.endswith('@10')]
+  parts = [at_10, *groups] if at_10 and at_10 != shown else [shown]
+  return [grid.only(part) for part in parts if part]
 
 
-def differences(records: list[dict], against='') -> list[dict[str, str]]:
-  """The first measure of each method less that of each other, by split.
-
-  Args:
-    records: of several methods and seeds.
-    against: the only method that others are compared with; all, if empty.
-
-  Raises:
-    ValueError: as for `over_seeds`, or there is no such method.
-  """
-  groups = {}
-  for name, group in _methods(records).items():
-    (measure, path), *_ = MEASURES[valid(group[0])].items()
-    groups[measure, name] = {
-      record['hashes']['split']: _at(record['test'], path) for record in group
-    }
-  names = [name for _, name in groups]
-  if against and against not in names:
-    raise ValueError(
-      f'there are no records of {against!r}{wording.instead(against, names)}'
-    )
-  rows = []
-  the_one_first = sorted(groups, key=lambda group: group[1] != against)
-  for first, second in itertools.combinations(the_one_first, 2):
-    if against not in ('', first[1]):
-      continue
-    shared = sorted(groups[first].keys() & groups[second].keys())
-    if shared and first[0] == second[0]:
-      gap = estimate(groups[second][s] - groups[first][s] for s in shared)
-      measure, other = first
-      rows.append(
-        {
-          f'{measure} of': second[1],
-          'less that of': other,
-          'difference': str(gap),
-        }
-      )
-  return rows
+def _incomplete(config, records):
+  """A sentence about cells without runs of every seed, or with failed runs."""
+  places = [(record['row'], record['column']) for record in records]
+  counts = collections.Counter(places)
+  failed = collections.Counter(
+    place for place, record in zip(places, records) if record['failed']
+  )
+  of_all = f'of {len(config.seeds)} seeds'
+  short = [
+    f'{row} ({column}) has {count} {of_all}'
+    for (row, column), count in counts.items()
+    if count < len(config.seeds)
+  ] + [
+    f'{row} ({column}) diverged on {count} {of_all} and has no number'
+    for (row, column), count in failed.items()
+  ]
+  return f'Incomplete: {", ".join(short)}.' if short else ''
 
 
-def plotted(records: list[dict]) -> dict[str, Estimate]:
-  """The measures of one setting that are worth a curve, over its seeds.
+def _about(records):
+  """A sentence about seeds, time, devices and versions of the runs."""
 
-  Those of one scale: RMSE, or HR and NDCG at 10, each in the test and as
-  validation saw it. NaN where a run has failed.
-  """
-  chosen_by = valid(records[0])
-  paths = {
-    'valid_rmse': {
-      'test RMSE': ('test', 'rmse'),
-      'validation RMSE': ('valid_rmse',),
-    },
-    'valid_ndcg@10': {
-      'NDCG@10': ('test', 'sampled', 'ndcg@10'),
-      'HR@10': ('test', 'sampled', 'hr@10'),
-      'validation NDCG@10': ('valid_ndcg@10',),
-    },
-  }[chosen_by]
-  failed = any(loss(record) == np.inf for record in records)
-  nothing = Estimate(float('nan'), None, None)
-  return {
-    name: nothing if failed else estimate(_at(r, path) for r in records)
-    for name, path in paths.items()
-  }
+  def different(name):
+    return ', '.join(sorted({str(name(record)) for record in records}))
+
+  seeds = different(lambda r: r['seed'])
+  devices = different(lambda r: ' '.join(dict.fromkeys(r['device'].split())))
+  versions = different(lambda r: f'jax {r["versions"]["jax"]}')
+  revisions = different(lambda r: r['git'])
+  # The members of one run share its time, and its seconds are those of all.
+  hours = sum({r['time']: r['seconds'] for r in records}.values()) / 3600
+  return (
+    f'{len(records)} runs with seeds {seeds}; {hours:.1f} hours of training on'
+    f' {devices} with {versions}; revisions of the code: {revisions}.'
+  )
 
 
-def valid(record: dict) -> str:
-  """What the validation of a record is called."""
-  return next(name for name in MEASURES if name in record)
+def not_here(reason: str) -> str:
+  """A sentence about missing data, the same on every machine."""
+  return f'Not here: {reason}'.replace(str(download.cache_dir()), '$XDOMAIN_DATA')
 
 
-def _at(measures, path):
-  """The measure at `path`, such as ('full', 'hr@10')."""
-  for name in path:
-    measures = measures[name]
-  return measures
+def _command(config):
+  """The command that makes the table, with every changed field as a flag."""
+  changed = _changed(dataclasses.asdict(config), config.plain, '--config')
+  words = [f'python -m experiments.table --config={config.command}', *changed]
+  return ' \\\n  '.join(words)
 
 
-def markdown(rows: list[dict[str, str]]) -> str:
-  """A Markdown table of rows that share their columns."""
-  names = list(rows[0])
-  lines = [names, ['---'] * len(names), *(row.values() for row in rows)]
-  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-
-
-def _methods(records):
-  """The records of each method, one a seed, checked to belong together."""
-  methods = {}
-  for record in _chosen(records):
-    methods.setdefault(record['name'], []).append(record)
-  for name, group in methods.items():
-    _check_group(name, group)
-  return methods
-
-
-def _chosen(records):
-  """Of each run the member with the best validation value."""
-  runs = {}
-  for record in records:
-    if loss(record) == np.inf:
-      raise ValueError(f'a run of {record["name"]} has failed; leave it out')
-    run = [record['name'], record['config'], record['time']]
-    key = json.dumps(run, sort_keys=True)
-    if key not in runs or loss(record) < loss(runs[key]):
-      runs[key] = record
-  return runs.values()
-
-
-def _check_group(name, group):
-  first = group[0]['config']
-  for record in group[1:]:
-    differs = [
-      field
-      for field in first
-      if field not in ('seed', 'sweep') and record['config'].get(field) != first[field]
-    ]
-    if differs:
-      raise ValueError(
-        f'the records of {name} are of several configs: {", ".join(differs)}'
-        ' differ; give those of one'
-      )
-  seeds = [record['seed'] for record in group]
-  if len(set(seeds)) < len(seeds):
-    raise ValueError(f'the records of {name} hold a seed twice: {seeds}')
+def _changed(config: Mapping, plain: Mapping, flag: str) -> Iterator[str]:
+  """Flags of the fields whose values differ from those of the plain command."""
+  for name, value in sorted(plain.items()):
+    if isinstance(value, dict):
+      yield from _changed(config[name], value, f'{flag}.{name}')
+    elif config[name] != value:
+      yield shlex.quote(f'{flag}.{name}={config[name]}')

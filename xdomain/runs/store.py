@@ -26,7 +26,8 @@ import numpy as np
 
 import xdomain
 from xdomain import base, files
-from xdomain.runs import methods, protocols
+from xdomain.reporting import records as records_lib
+from xdomain.runs import events, methods, protocols
 from xdomain.runs import prepare as preparing
 from xdomain.runs import spec as specs
 from xdomain.training import checkpoint, loop
@@ -64,7 +65,7 @@ def records(folder, several: list[preparing.Prepared]) -> list[dict]:
   Raises:
     SpecError: the run was made on other data.
   """
-  found = files.read(pathlib.Path(folder) / 'records.jsonl')
+  found = records_lib.read(pathlib.Path(folder) / 'records.jsonl')
   hashes = [each.hashes for each in several]
   if any(record['hashes'] not in hashes for record in found):
     raise specs.SpecError(
@@ -107,7 +108,7 @@ class Log:
     else:  # Epochs after the checkpoint will run again.
       at = progress.stage, progress.epoch
       files.keep(self._path, lambda line: (line['stage'], line['epoch']) <= at)
-    self._events = files.EventWriter(folder, files.read(self._path))
+    self._events = events.Writer(folder, files.read_log(self._path))
 
   def write(self, stage: int, report: loop.Report) -> None:
     """Adds the line of an epoch."""
@@ -131,7 +132,7 @@ class Log:
 
 def spent(folder: pathlib.Path) -> dict[str, Any]:
   """The seconds of all epochs, before and after it was resumed, and the time."""
-  lines = files.read(folder / 'metrics.jsonl')
+  lines = files.read_log(folder / 'metrics.jsonl')
   return {
     'seconds': round(sum(line['seconds'] for line in lines), 1),
     'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),

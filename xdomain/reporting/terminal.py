@@ -1,11 +1,14 @@
-"""What a run looks like on a terminal, or in a log file."""
+"""Progress and tables on a terminal, or in a log file."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from rich import box, console, progress, table
 
-from xdomain.data import describe
+from xdomain.data import describe, types
+from xdomain.reporting import records, render
 
 PAUSE = 10.0  # Seconds between lines where there is no terminal.
 RATING_TITLE = 'Test RMSE of the target; epochs chosen on validation ratings'
@@ -14,49 +17,52 @@ RANKING_TITLE = (
 )
 FULL_TITLE = 'The same in the full catalogue'
 OVER_SEEDS = (
-  'Measures are of the test, means over seeds with their 95 % t-intervals;'
-  ' valid is what validation chose by'
+  'Test measures: means over seeds with 95 % intervals (over users for fewer than'
+  ' three seeds); valid: the mean of the best validation values'
 )
 
 
-class Show:
-  """Prints a run; a bar on a terminal, else a line every few seconds."""
+class Terminal:
+  """Prints runs: a progress bar on a terminal, otherwise a line every few seconds."""
 
   def __init__(self):
     self.console = console.Console(highlight=False, soft_wrap=True)
     if not self.console.is_terminal:
       self.console.width = 160
 
-  def say(self, text):
+  def say(self, text: str) -> None:
+    """Prints text as it is."""
     self.console.print(text, markup=False)
 
-  def data(self, dataset):
-    """What every filter left of the data."""
+  def data(self, dataset: types.Dataset) -> None:
+    """Prints the counts after every filter of the data."""
     for line in describe.lines(dataset):
       self.say(line)
 
-  def training(self, title, value, part=0, parts=1):
-    """A context whose value is to be called with every epoch's report.
+  def training(
+    self, title: str, value: Callable[[float], float], part: int = 0, parts: int = 1
+  ) -> '_Training':
+    """A context that shows training; call its value with each epoch's report.
 
     Args:
       title: of the run.
-      value: what the validation's measure is shown as.
-      part: how many runs of a sweep have ended.
-      parts: of how many.
+      value: turns the measure of `fit` into the one that is shown.
+      part: the number of runs that ended before.
+      parts: the number of all runs.
     """
     return _Training(self, title, value, part, parts)
 
-  def results(self, records):
-    """The final table: a row a record, selected on validation."""
-    names = [name for name, _ in records]
-    tables = [_cells(record) for _, record in records]
+  def results(self, named: list[tuple[str, dict]]) -> None:
+    """Prints the test of some records, by their names."""
+    names = [name for name, _ in named]
+    tables = [_cells(record) for _, record in named]
     for title in tables[0]:
       rows = [
         {'method': name} | of_record[title] for name, of_record in zip(names, tables)
       ]
       self.say(title)
       self.table(rows)
-    for name, record in records:
+    for name, record in named:
       if 'test_source' in record:
         source = record['test_source']
         self.say(
@@ -64,37 +70,45 @@ class Show:
           f' {_four(source["rmse"])}, MAE {_four(source["mae"])}'
         )
 
-  def table(self, rows):
-    """Rows of text that share their columns; the first is a name."""
+  def table(self, rows: render.Rows) -> None:
+    """Prints rows that share their columns; the first column is a name."""
     shown = table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    first, *others = rows[0]
+    first, *others = render.columns(rows)
     shown.add_column(first, no_wrap=True)
     for name in others:
       shown.add_column(name, justify='right', no_wrap=True)
     for row in rows:
-      shown.add_row(*row.values())
-    # As wide as it is: a terminal wraps what is too long, rich would cut it.
+      shown.add_row(*map(str, row.values()))
+    # A terminal wraps lines that are too long; rich would cut them.
     console.Console(highlight=False, width=1000).print(shown)
 
-  def difference(self, name, other, measure, value, low, high):
-    """One line: how much lower or higher a measure is than another's."""
+  def difference(
+    self,
+    name: str,
+    other: str,
+    measure: str,
+    value: float | None,
+    low: float | None,
+    high: float | None,
+  ) -> None:
+    """Prints the difference of a measure between two methods, and its interval."""
     verdict = 'no difference beyond chance'
-    if low is None:
+    if low is None or high is None:
       verdict = 'one of them has failed'
     elif low > 0 or high < 0:
       lower_is_better = measure == 'RMSE'
       verdict = f'{name if (high < 0) == lower_is_better else other} is better'
     self.say(
-      f'{measure} of {name} less {other}: {_signed(value)} ({_signed(low)} to'
+      f'{measure} of {name} minus {other}: {_signed(value)} ({_signed(low)} to'
       f' {_signed(high)}, paired bootstrap over users): {verdict}'
     )
 
 
 def _cells(record):
-  """The rows of a record, by the title of their table and by column."""
+  """The cells of a record, by the title of their table and by column."""
   failed = ' failed' if record['failed'] else ''
   epoch = {'epoch': f'{record["epoch"]}{failed}'}
-  if 'rmse' in record['test']:
+  if records.task_of(record) is records.RATING:
     return {RATING_TITLE: _rating_cells(record) | epoch}
   valid = {'valid': _four(record['valid_ndcg@10'])}
   return {
@@ -133,11 +147,13 @@ def _signed(value):
 
 
 class _Training:
-  def __init__(self, show, title, value, part, parts):
-    self._show = show
+  """The progress of one run."""
+
+  def __init__(self, display, title, value, part, parts):
+    self._display = display
     self._title = title if parts == 1 else f'[{part + 1}/{parts}] {title}'
     self._value = value
-    self._part, self._parts = part, parts  # one bar for all of them
+    self._part, self._parts = part, parts  # One bar for all runs.
     self._last = time.monotonic()
     self._bar = progress.Progress(
       progress.TextColumn('{task.description}'),
@@ -145,16 +161,16 @@ class _Training:
       progress.TextColumn('{task.completed}/{task.total}'),
       progress.TextColumn('{task.fields[text]}'),
       progress.TimeRemainingColumn(),
-      console=show.console,
+      console=display.console,
       transient=True,
-      disable=not show.console.is_terminal,
+      disable=not display.console.is_terminal,
     )
-    self._task = None
+    self._task: Any = None
     self._stage = None
 
   def __enter__(self):
     if not self._bar.disable:
-      self._show.say(self._title)
+      self._display.say(self._title)
     self._bar.start()
     return self
 
@@ -172,7 +188,7 @@ class _Training:
     late = time.monotonic() - self._last >= PAUSE
     if self._bar.disable and (late or report.epoch == report.epochs):
       self._last = time.monotonic()
-      self._show.say(
+      self._display.say(
         f'{self._title}: {report.stage} {report.epoch}/{report.epochs}'
         f'  {text}{_aside(report)}'
       )
@@ -186,7 +202,7 @@ class _Training:
 
 
 def _aside(report):
-  """What a method wants to be looked at besides."""
+  """Further metrics of a method that are worth watching."""
   return ''.join(
     f'  {name.replace("_", " ")} {np.mean(report.metrics[name]):.2f}'
     for name in ('domain_accuracy', 'dead_units')
@@ -195,7 +211,7 @@ def _aside(report):
 
 
 def _text(report, shown_as):
-  """Loss, validation, best so far and speed, of the best member."""
+  """Loss, validation value, best value so far and speed of the best member."""
   if not np.any(np.isfinite(report.metrics['loss'])):
     return 'diverged'
   parts = [f'loss {np.nanmin(report.metrics["loss"]):.4f}']
@@ -206,6 +222,6 @@ def _text(report, shown_as):
     parts.append(f'valid {shown_as(value):.4f}')
     parts.append(f'best {shown_as(np.nanmin(report.best_value)):.4f} at {at}')
   if 'ratings' in report.metrics:
-    ratings = np.nansum(report.metrics['ratings'])  # Members may have stopped.
+    ratings = np.nansum(report.metrics['ratings'])  # NaN for stopped members.
     parts.append(f'{ratings / report.seconds / 1e6:.2f}M ratings/s')
   return '  '.join(parts)

@@ -1,10 +1,13 @@
-"""A sweep: which runs it stands for, and what it shows in the end."""
+"""A sweep: the runs that it stands for, and the report on them."""
 
 import pytest
 
-from experiments import arguments, cells, recommend, show, sweep
+from experiments import arguments, recommend
+from tests import helpers
 from xdomain import base, files
-from xdomain.runs import methods, prepare, run, store
+from xdomain.reporting import records as records_lib
+from xdomain.reporting import terminal
+from xdomain.runs import archive, methods, prepare, run, store, sweeps
 from xdomain.runs import spec as specs
 
 
@@ -15,7 +18,8 @@ def _from_the_root(monkeypatch, request):
 
 def config(width=0, epochs=2, **sweep):
   config = specs.from_config(arguments.load('configs/autorec.py:item,quick'))
-  return specs.replaced(config, width=width, epochs=epochs, sweep=sweep)
+  small = dict(data=helpers.TINY, model=dict(embed=8))
+  return specs.replaced(config, width=width, epochs=epochs, sweep=sweep, **small)
 
 
 def prepared(config):
@@ -26,7 +30,7 @@ def test_settings_are_runs_of_their_own():
   swept = config(seed=(3, 5), model=dict(embed=(8, 16)))
   seeds = specs.by_seed(swept)
   assert [each.seed for each in seeds] == [3, 5]
-  parts = sweep.parts(seeds[0], [prepared(seeds[0])])
+  parts = sweeps.parts(seeds[0], [prepared(seeds[0])])
   assert [each.model['embed'] for each, _ in parts] == [8, 16]
   assert len({store.folder_of(each, '') for each, _ in parts}) == 2
 
@@ -34,31 +38,31 @@ def test_settings_are_runs_of_their_own():
 def test_a_config_without_a_sweep_is_one_part_as_it_is():
   plain = config()
   (seed,) = specs.by_seed(plain)
-  ((part, _),) = sweep.parts(seed, [prepared(seed)])
+  ((part, _),) = sweeps.parts(seed, [prepared(seed)])
   assert part == plain
 
 
 def test_all_members_are_trained_once_whatever_the_width():
   values = dict(lr=(1e-3, 3e-3, 1e-2), alpha=(0.0, 1e-4, 1e-3))
   swept = config(width=4, hyper=values)
-  parts = sweep.parts(swept, [prepared(swept)])
+  parts = sweeps.parts(swept, [prepared(swept)])
   widths = [len(specs.members(part)) for part, _ in parts]
   assert widths == [4, 4, 1]
   members = [member for part, _ in parts for member in specs.members(part)]
   assert members == specs.members(swept)
   swept = specs.replaced(swept, width=0)  # What fits: these are small.
   data = [prepared(swept)]
-  assert sweep.parts(swept, data) == [(swept, data)]
+  assert sweeps.parts(swept, data) == [(swept, data)]
 
 
 def test_a_sweep_that_goes_on_has_the_width_that_it_began_with(tmp_path, monkeypatch):
   swept = config(hyper=dict(lr=(1e-3, 1e-2, 1e-1)))
   data = [prepared(swept)]
-  begun = sweep.parts(swept, data, tmp_path)
+  begun = sweeps.parts(swept, data, tmp_path)
   assert len(begun) == 1
-  monkeypatch.setattr(sweep.loop, 'width', lambda *args, **kwargs: 1)
-  assert sweep.parts(swept, data, tmp_path) == begun
-  assert len(sweep.parts(swept, data)) == 3
+  monkeypatch.setattr(sweeps.loop, 'width', lambda *args, **kwargs: 1)
+  assert sweeps.parts(swept, data, tmp_path) == begun
+  assert len(sweeps.parts(swept, data)) == 3
 
 
 def test_a_listed_member_replaces_what_it_names():
@@ -71,20 +75,18 @@ def test_a_listed_member_replaces_what_it_names():
     methods.of(listed, base.Sizes(3, 4, 5))
 
 
-def shown(swept, tmp_path):
-  records = []
-  for turn, several in sweep.turns(swept, prepared):
-    for part, data in sweep.parts(turn, several):
-      folder = store.folder_of(part, tmp_path)
-      records += run.run(part, data, folder, watch=lambda report: None)
-  sweep.report_on(swept, records, tmp_path, show.Show())
+def reported(swept, tmp_path):
+  display = terminal.Terminal()
+  runs = sweeps.run_all(swept, prepared, None, tmp_path, display)
+  records = [record for _, members in runs for record in members]
+  sweeps.report(swept, records, tmp_path, display)
   (folder,) = tmp_path.glob('*-sweep-*')
   return records, folder
 
 
 def test_a_sweep_over_seeds_and_values_leaves_records_table_and_plot(tmp_path, capsys):
   swept = config(width=1, seed=(0, 1), hyper=dict(lr=(1e-3, 1e-2)))
-  records, folder = shown(swept, tmp_path)
+  records, folder = reported(swept, tmp_path)
   assert [(r['seed'], r['hyper']['lr']) for r in records] == [
     (0, 1e-3),
     (0, 1e-2),
@@ -104,9 +106,9 @@ def test_a_sweep_over_seeds_and_values_leaves_records_table_and_plot(tmp_path, c
   assert 'autorec_item lr=0.01' in capsys.readouterr().out
 
 
-def test_a_member_that_diverged_is_named_and_the_others_are_shown(tmp_path, capsys):
+def test_a_member_that_diverged_is_named_and_the_others_are_reported(tmp_path, capsys):
   swept = config(hyper=dict(lr=(1e-2, 1e30), alpha=(1e-4, 1e-3)))
-  _, folder = shown(swept, tmp_path)
+  _, folder = reported(swept, tmp_path)
   assert 'alpha=0.001 lr=1e+30 has diverged' in capsys.readouterr().out
   assert len((folder / 'table.md').read_text().splitlines()) == 2 + 2
   assert (folder / 'plot.svg').exists()
@@ -114,7 +116,7 @@ def test_a_member_that_diverged_is_named_and_the_others_are_shown(tmp_path, caps
 
 def test_a_sweep_whose_members_all_diverged_says_so(tmp_path, capsys):
   swept = config(hyper=dict(lr=(1e29, 1e30)))
-  _, folder = shown(swept, tmp_path)
+  _, folder = reported(swept, tmp_path)
   assert capsys.readouterr().out.count('has diverged') == 2
   assert not (folder / 'table.md').exists()
 
@@ -134,25 +136,25 @@ def seeds_at_once(**fields):
 )
 def test_as_many_seeds_are_trained_at_once_as_fit_with_all_members(width, seeds):
   swept = seeds_at_once(width=width)
-  turns = [turn for turn, _ in sweep.turns(swept, prepared)]
+  turns = [turn for turn, _ in sweeps.turns(swept, prepared)]
   assert [tuple(each.seed for each in specs.by_seed(turn)) for turn in turns] == seeds
   assert [specs.is_sweep(turn) for turn in turns] == [True] * len(turns)
 
 
 def test_seeds_at_once_leave_what_each_leaves_alone(tmp_path):
-  together, _ = shown(seeds_at_once(width=6), tmp_path / 'together')
-  alone, _ = shown(seeds_at_once(width=1), tmp_path / 'alone')
+  together, _ = reported(seeds_at_once(width=6), tmp_path / 'together')
+  alone, _ = reported(seeds_at_once(width=1), tmp_path / 'alone')
   (folder,) = (tmp_path / 'together').glob('*-seed0-5-*')
   assert len(together) == len(alone) == 6
-  there = cells.archive(tmp_path / 'together', tmp_path)
+  there = archive.read(tmp_path / 'together', tmp_path)
   for ours, theirs in zip(together, alone):
     for field in ('hyper', 'seed', 'hashes'):
       assert ours[field] == theirs[field]
     assert ours['test']['rmse'] == pytest.approx(theirs['test']['rmse'], abs=1e-4)
-    key = cells.identity(theirs['config'], theirs['hyper'])
-    (found,) = there[key]
+    spec = specs.from_config(theirs['config'] | {'hyper': theirs['hyper'], 'sweep': {}})
+    found = archive.find(there, spec, theirs['hashes']['data'])
     assert found.record == ours and found.folder == folder
-    sums = cells.complete(found, ('rmse',))['by_user']
+    sums = records_lib.with_user_sums(*found, ('rmse',))['by_user']
     mean = sum(sums['rmse']) / sum(sums['n'])
     assert mean**0.5 == pytest.approx(ours['test']['rmse'], abs=1e-3)
 
@@ -165,10 +167,10 @@ def test_a_seed_is_not_swept_twice():
 
 def test_a_sweep_of_one_seed_is_a_run_of_it(tmp_path, capsys):
   swept = config(seed=(3,))
-  ((turn, _),) = sweep.turns(swept, prepared)
+  ((turn, _),) = sweeps.turns(swept, prepared)
   assert not specs.is_sweep(turn)
   assert store.folder_of(turn, tmp_path).name.startswith('autorec_item-seed3-')
-  (record,), _ = shown(swept, tmp_path)
+  (record,), _ = reported(swept, tmp_path)
   assert record['seed'] == 3
   assert 'autorec_item' in capsys.readouterr().out
 
@@ -176,11 +178,11 @@ def test_a_sweep_of_one_seed_is_a_run_of_it(tmp_path, capsys):
 def test_splits_of_other_sizes_are_trained_one_after_another(tmp_path):
   cold = specs.from_config(arguments.load('configs/ridge.py:cold,quick'))
   cold = specs.replaced(cold, width=2, sweep=dict(seed=(0, 1)))
-  turns = list(sweep.turns(cold, prepared))
+  turns = list(sweeps.turns(cold, prepared))
   assert [turn.seed for turn, _ in turns] == [0, 1]
   several = [data for _, (data,) in turns]
   assert not prepare.alike(several)
-  parts = sweep.parts(cold, several)  # As beside a method that they suit.
+  parts = sweeps.parts(cold, several)  # As beside a method that they suit.
   assert [part.seed for part, _ in parts] == [0, 1]
   assert [data for _, (data,) in parts] == several
 
@@ -208,4 +210,4 @@ def test_a_run_of_several_seeds_goes_on_to_the_same_end(tmp_path):
 def test_a_label_names_what_is_swept():
   swept = config(hyper=dict(lr=(1e-2,)), model=dict(embed=(8,)))
   record = {'hyper': {'lr': 0.01}, 'config': {'model': {'embed': 8}}}
-  assert sweep.label(swept, record) == 'autorec_item lr=0.01 embed=8'
+  assert sweeps.label(swept, record) == 'autorec_item lr=0.01 embed=8'

@@ -1,0 +1,95 @@
+"""Commands over tables, searches and records, as a shell runs them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests import helpers
+from xdomain import files
+
+TINY = [f'--config.data.{name}={value}' for name, value in helpers.TINY.items()]
+
+
+@pytest.fixture
+def ask(request, tmp_path):
+  """Runs a command of `experiments`, with its folders in a temporary one."""
+
+  def ask(module, *flags):
+    command = [sys.executable, '-m', f'experiments.{module}', *flags]
+    root = request.config.rootpath
+    return subprocess.run(command, cwd=root, capture_output=True, text=True)
+
+  return ask
+
+
+def write(path, *records):
+  files.write(path, ''.join(map(files.line, records)))
+  return str(path)
+
+
+def test_a_summary_of_ratings_and_rankings_prints_two_tables(ask, tmp_path):
+  rated = [helpers.rating_record('bias', s, 1 + s / 10) for s in range(2)]
+  ranked = [helpers.ranking_record('ease', s, 0.5) for s in range(3)]
+  path = write(tmp_path / 'records.jsonl', *rated, *ranked)
+  answer = ask('summary', path)
+  assert answer.returncode == 0, answer.stderr
+  first, second = answer.stdout.split('\n\n')
+  assert '| bias | 2 | 1.0500 (0.9500 to 1.1500 over users) |' in first
+  assert 'ease' not in first and 'RMSE' not in second
+  assert '| ease | 3 | 0.5000 (0.5000 to 0.5000) |' in second
+  answer = ask('summary', path, '--cutoffs=full')
+  assert answer.stdout.startswith('| method | seeds | HR@5 |')
+
+
+@pytest.mark.parametrize(
+  'content, flags, reason',
+  [
+    ('{"name": "a"}\n', [], 'line 1 is not a record of a run'),
+    ('{"name": ', [], 'line 1 is not JSON'),
+    ('', [], 'no records; give run folders'),
+    (files.line(helpers.rating_record()), ['--cutoffs=full'], 'is of a ranking'),
+    (files.line(helpers.rating_record()), ['--against=b'], "no record is of 'b'"),
+  ],
+)
+def test_a_summary_of_a_wrong_file_is_one_line(ask, tmp_path, content, flags, reason):
+  (tmp_path / 'r.jsonl').write_text(content)
+  answer = ask('summary', str(tmp_path / 'r.jsonl'), *flags)
+  assert answer.returncode == 1 and not answer.stdout
+  assert answer.stderr.startswith('error: ') and answer.stderr.count('\n') == 1
+  assert reason in answer.stderr
+
+
+def test_claims_are_decided_by_kept_records(ask, tmp_path):
+  places = [
+    helpers.rating_record(row, seed, rmse + seed / 100) | {'row': row, 'column': '90 %'}
+    for row, rmse in (('U-DARec', 0.8), ('U-AutoRec', 0.9))
+    for seed in range(3)
+  ]
+  write(tmp_path / 'darec_table2' / 'records.jsonl.xz', *places)
+  answer = ask('claims', f'--results={tmp_path}')
+  assert answer.returncode == 0, answer.stderr
+  assert 'U-DARec over U-AutoRec, 90 %: 0.1000 (0.1000 to 0.1000)' in answer.stdout
+  assert (tmp_path / 'claims.md').read_text() == answer.stdout[:-1]
+  answer = ask('claims', f'--results={tmp_path / "none"}')
+  assert answer.returncode == 1 and 'there is no folder' in answer.stderr
+
+
+def test_a_table_is_made_and_listed_by_its_command(ask, tmp_path):
+  flags = [
+    '--config=configs/darec_table2.py:quick',
+    *TINY,
+    "--config.rows=('bias',)",
+    "--config.columns=('90 %',)",
+    f'--workdir={tmp_path / "runs"}',
+    f'--results={tmp_path / "results"}',
+  ]
+  answer = ask('table', *flags)
+  assert answer.returncode == 0, answer.stderr
+  text = (tmp_path / 'results/darec_table2_quick/table.md').read_text()
+  assert '| method | RMSE |' in text and text in answer.stdout
+  assert "--config.data.users=40 \\\n  '--config.rows=(" in text.replace('"', "'")
+  answer = ask('table', '--list', *flags)
+  assert 'darec_table2_quick 2 0 0.0 synthetic' in ' '.join(answer.stdout.split())
+  answer = ask('table', '--config=configs/bias.py')
+  assert answer.returncode == 1 and 'experiments.main runs it' in answer.stderr

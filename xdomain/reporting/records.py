@@ -1,0 +1,335 @@
+"""Records: one JSON object for each run, or for each member of a sweep.
+
+A record holds the config of its run, hashes of data and split, the value that
+validation chose by and, unless the run failed, all measures of the test. Measures
+have one name everywhere: 'rmse', 'mae', or a catalogue and a measure such as
+'sampled hr@10' and 'full ndcg@10'.
+"""
+
+import json
+import math
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from xdomain import files, wording
+from xdomain.evaluation import rankings
+
+ERRORS = ('rmse', 'mae')
+CATALOGUES = ('sampled', 'full', 'expected')
+RANKED = tuple(f'{c} {name}' for c in CATALOGUES for name in rankings.names())
+
+
+class Task(NamedTuple):
+  """What the methods of a protocol predict, as far as records show it."""
+
+  name: str
+  valid: str  # the field of a record with the best validation value
+  measures: tuple[str, ...]  # of a summary; the first decides comparisons
+  known: tuple[str, ...]  # all measures of a test
+
+
+RATING = Task('rating', 'valid_rmse', ERRORS, ERRORS)
+RANKING = Task(
+  'ranking',
+  'valid_ndcg@10',
+  ('sampled ndcg@10', 'sampled hr@10', 'full ndcg@10', 'full hr@10'),
+  RANKED,
+)
+TASKS = (RATING, RANKING)
+DAMAGE = (OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile, zlib.error)
+# Fields that every record has, and their types.
+FIELDS = {
+  'name': str,
+  'config': dict,
+  'hyper': dict,
+  'seed': int,
+  'hashes': dict,
+  'versions': dict,
+  'epoch': int,
+  'failed': bool,
+  'seconds': (int, float),
+  'time': str,
+}
+
+
+class RecordError(ValueError):
+  """Records that cannot be read, or that do not belong together."""
+
+
+def task_of(record: dict) -> Task:
+  """Whether a record is of rating prediction or of ranking."""
+  for task in TASKS:
+    if task.valid in record:
+      return task
+  fields = ' nor '.join(task.valid for task in TASKS)
+  raise RecordError(f'the record has neither {fields}')
+
+
+def read(path: str | pathlib.Path) -> list[dict]:
+  """The records of a run folder or of a file of records, each checked.
+
+  Args:
+    path: a run folder, or a file of JSON lines, `.xz` if it is compressed.
+
+  Returns:
+    The records; none where the file does not exist.
+
+  Raises:
+    RecordError: naming the file and the line, for a damaged line or a record
+      that lacks a field.
+  """
+  path = pathlib.Path(path)
+  path = path / 'records.jsonl' if path.is_dir() else path
+  lines = files.read(path)
+  for number, record in enumerate(lines, 1):
+    fault = fault_of(record)
+    if fault:
+      raise RecordError(f'{path}, line {number} is not a record of a run: {fault}')
+  return lines
+
+
+def fault_of(record: object) -> str:
+  """What a record lacks, in a few words; empty for a whole record."""
+  if not isinstance(record, dict):
+    return f'it is a {type(record).__name__}, not an object'
+  for name, kind in FIELDS.items():
+    if not isinstance(record.get(name), kind):
+      return f'{name!r} is {_shown(record, name)}'
+  if not isinstance(record['config'].get('data'), dict):
+    return f"'data' of 'config' is {_shown(record['config'], 'data')}"
+  for name in ('data', 'split'):
+    if not isinstance(record['hashes'].get(name), str):
+      return f"{name!r} of 'hashes' is {_shown(record['hashes'], name)}"
+  try:
+    task = task_of(record)
+  except RecordError as error:
+    return str(error).removeprefix('the record has ')
+  if not isinstance(record[task.valid], int | float | None):
+    return f'{task.valid!r} is {_shown(record, task.valid)}'
+  return '' if record['failed'] or 'test' not in record else _test_fault(record, task)
+
+
+def _shown(fields, name):
+  return f'{fields[name]!r:.60}' if name in fields else 'missing'
+
+
+def _test_fault(record, task):
+  for measure in task.measures:
+    try:
+      number = value(record, measure)
+    except (KeyError, TypeError):
+      return f"'test' has no {measure}"
+    if not isinstance(number, int | float | None):
+      return f"{measure} of 'test' is {number!r:.60}"
+  by_user = record.get('by_user', {'n': []})
+  lengths = {len(sums) if isinstance(sums, list) else -1 for sums in by_user.values()}
+  if 'n' not in by_user or len(lengths) > 1 or -1 in lengths:
+    return "'by_user' does not hold lists of one length, 'n' among them"
+  return ''
+
+
+# --- Values -----------------------------------------------------------------
+
+
+def title(measure: str) -> str:
+  """The heading of a measure: 'RMSE', 'HR@10' (sampled), 'full HR@10'."""
+  catalogue, _, name = measure.rpartition(' ')
+  return ('' if catalogue in ('', 'sampled') else f'{catalogue} ') + name.upper()
+
+
+def lower_is_better(measure: str) -> bool:
+  return measure in ERRORS
+
+
+def bounds(measure: str) -> tuple[float, float]:
+  """The least and the greatest value that a measure can have."""
+  return (0.0, math.inf) if measure in ERRORS else (0.0, 1.0)
+
+
+def value(record: dict, measure: str) -> float | None:
+  """A measure of the test; None where the run failed."""
+  if record['failed']:
+    return None
+  test = record['test']
+  for name in measure.split(' '):
+    test = test[name]
+  return test
+
+
+def values(records: Iterable[dict], measure: str) -> tuple[float, ...]:
+  """A measure of each record but for failed runs."""
+  every = (value(record, measure) for record in records)
+  return tuple(number for number in every if number is not None)
+
+
+def user_interval(record: dict, measure: str) -> tuple[float, float] | None:
+  """The 95 % interval over users that a run found by itself, if it is kept."""
+  catalogue, _, name = measure.rpartition(' ')
+  test = record['test']
+  if not catalogue:
+    pair = test.get(f'{name}_interval')
+  else:
+    pair = test.get(f'{catalogue}_interval', {}).get(name)
+  return tuple(pair) if pair else None
+
+
+def loss(record: dict) -> float:
+  """The validation value as a loss, lower is better; infinite for a failed run."""
+  task = task_of(record)
+  best = record[task.valid]
+  if best is None or record['failed']:
+    return math.inf
+  return best if task is RATING else 1 - best
+
+
+def with_user_sums(
+  record: dict, folder: pathlib.Path | None, member: int, measures: Iterable[str]
+) -> dict:
+  """A record whose `by_user` has exactly these measures, where they are known.
+
+  Args:
+    record: of a run; what it holds of its users is taken where it suffices.
+    folder: of the run, with its test queries; None where it is not here.
+    member: index of the record among those of the run.
+    measures: names.
+
+  Raises:
+    RecordError: the file of test queries is damaged.
+  """
+  measures = [*measures]
+  kept = record.get('by_user', {})
+  if folder is None or record['failed'] or set(measures) <= kept.keys():
+    wanted = {name: kept[name] for name in ('n', *measures) if name in kept}
+    return record | ({'by_user': wanted} if wanted else {})
+  path = folder / 'test.npz'
+  try:
+    with np.load(path) as arrays:
+      test = {name: x[member] if x.ndim > 1 else x for name, x in arrays.items()}
+    return record | {'by_user': user_sums(test, measures)}
+  except DAMAGE:
+    raise RecordError(f'{path} is damaged; delete the folder to run it again') from None
+
+
+def user_sums(test: dict[str, np.ndarray], measures: Iterable[str]) -> dict[str, list]:
+  """What each user adds to each measure, as a record's `by_user` holds it.
+
+  Args:
+    test: `[Q]` arrays of one run's test queries.
+    measures: their names.
+
+  Returns:
+    `[U]` numbers of queries `n`, and sums over the queries of a user: squared
+    errors for 'rmse', absolute errors for 'mae', gains for the others.
+  """
+  user = test['user']
+  sums = {'n': np.bincount(user).tolist()}
+  for measure in measures:
+    by_user = np.bincount(user, _by_query(test, measure))
+    sums[measure] = [float(f'{total:.3g}') for total in by_user]
+  return sums
+
+
+def _by_query(test, measure):
+  """`[Q]` what each query adds to a measure."""
+  if measure in ERRORS:
+    return np.abs(test['rating'] - test['truth']) ** (2 if measure == 'rmse' else 1)
+  catalogue, name = measure.split(' ')
+  return rankings.gains(test[catalogue])[:, rankings.names().index(name)]
+
+
+def read_run(path: str | pathlib.Path) -> list[dict]:
+  """Records as `read`, with the sums of each user that comparisons need.
+
+  Raises:
+    RecordError: as for `read`, or there is no such path.
+  """
+  path = pathlib.Path(path)
+  if not path.exists():
+    raise RecordError(f'{path} does not exist')
+  folder = path if (path / 'test.npz').exists() else None
+  return [
+    with_user_sums(record, folder, member, task_of(record).measures[:1])
+    for member, record in enumerate(read(path))
+  ]
+
+
+# --- Records that belong together -------------------------------------------
+
+
+def by_method(records: Iterable[dict]) -> dict[str, list[dict]]:
+  """The records of each method, one a seed, in the order of their first records.
+
+  Of a sweep, the member with the best validation value counts.
+
+  Raises:
+    RecordError: records of one method have different configs or tasks, hold a
+      seed twice, or are of a failed run.
+  """
+  methods = {}
+  for record in _best_members(records):
+    methods.setdefault(record['name'], []).append(record)
+  for name, group in methods.items():
+    _check_group(name, group)
+  return methods
+
+
+def named_by_cell(records: Sequence[dict]) -> list[dict]:
+  """Records of a table under the names of their cells; others are left as they are."""
+  several = len({record.get('column') for record in records}) > 1
+  return [_of_cell(r, several) if 'row' in r else r for r in records]
+
+
+def _of_cell(record, several):
+  name = record['row'] + f', {record["column"]}' * several
+  # Some seeds of a cell may have been members of a sweep and others single runs.
+  config = record['config'] | {'name': name, 'hyper': record['hyper']}
+  return record | {'name': name, 'config': config}
+
+
+def by_task(records: Iterable[dict]) -> list[list[dict]]:
+  """The records of rating prediction and those of ranking, where there are any."""
+  groups = {}
+  for record in records:
+    groups.setdefault(task_of(record), []).append(record)
+  return [groups[task] for task in TASKS if task in groups]
+
+
+def _best_members(records):
+  runs = {}
+  for record in records:
+    if loss(record) == math.inf:
+      raise RecordError(f'a run of {record["name"]} failed; leave it out')
+    run = [record['name'], record['config'], record['time']]
+    key = json.dumps(run, sort_keys=True)
+    if key not in runs or loss(record) < loss(runs[key]):
+      runs[key] = record
+  return runs.values()
+
+
+def _check_group(name: str, group: Sequence[dict]) -> None:
+  first = group[0]['config']
+  for record in group[1:]:
+    differs = [
+      field
+      for field in first
+      if field not in ('seed', 'sweep') and record['config'].get(field) != first[field]
+    ]
+    if differs:
+      raise RecordError(
+        f'the records of {name} have different configs ({", ".join(differs)}); give'
+        ' records of one config'
+      )
+  seeds = [record['seed'] for record in group]
+  if len(set(seeds)) < len(seeds):
+    raise RecordError(f'the records of {name} hold a seed twice: {seeds}')
+
+
+def check_method(name: str, known: Iterable[str]) -> None:
+  """Raises a RecordError where no record has the name of a method."""
+  if name not in (known := list(known)):
+    raise RecordError(f'no record is of {name!r}{wording.instead(name, known)}')
