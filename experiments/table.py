@@ -38,7 +38,7 @@ def main(argv):
 
 def make(config, display):
   """Makes the table of a config, or lists tables."""
-  from xdomain.reporting import report
+  from xdomain.reporting import table_config
   from xdomain.runs import data_tables, tables
   from xdomain.runs import spec as specs
 
@@ -48,13 +48,15 @@ def make(config, display):
     )
   elif LIST.value:
     named = [(config.name, config)] if config else every_table()
-    named = [(n, report.table_of(c) if 'methods' in c else None) for n, c in named]
+    named = [
+      (n, table_config.from_config(c) if 'methods' in c else None) for n, c in named
+    ]
     display.table(tables.overview(named, WORKDIR.value, RESULTS.value))
   elif 'methods' not in config:
     table = data_tables.DataTable(**config.to_dict())
     data_tables.write(table, RESULTS.value, display)
   else:
-    table = report.table_of(config)
+    table = table_config.from_config(config)
     tables.fill(table, WORKDIR.value, RESULTS.value, display, SECONDS.value)
 
 

@@ -13,7 +13,7 @@ from configs import shared_vae
 from experiments import arguments
 from tests import helpers
 from xdomain import base
-from xdomain.reporting import report, terminal
+from xdomain.reporting import table_config, terminal
 from xdomain.runs import methods, prepare, run, tables, tune
 from xdomain.runs import spec as specs
 
@@ -227,7 +227,7 @@ def test_every_cell_of_a_table_builds_its_model(text, data):
   assert config.title
   if 'methods' not in config:
     pytest.skip('its rows are data sets')
-  for cell in tables.cells(report.table_of(config)).values():
+  for cell in tables.cells(table_config.from_config(config)).values():
     methods.of(cell, helpers.small().sizes)
     assert cell.data['kind'].startswith(data)
 
@@ -241,7 +241,7 @@ def test_the_quick_form_of_a_table_is_filled(text, tmp_path):
   config = arguments.load(f'{text}:movielens,quick')
   config.update(seeds=(0,), rows=config.rows[-1:], columns=config.columns[:2])
   config.methods[config.rows[0]].epochs = 2
-  table = report.table_of(config)
+  table = table_config.from_config(config)
   tables.fill(table, tmp_path / 'runs', tmp_path, terminal.Terminal())
   text = (tmp_path / config.name / 'table.md').read_text()
   assert re.search(r'\*\*0\.\d{4}\*\*', text)

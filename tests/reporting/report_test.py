@@ -8,7 +8,15 @@ import pytest
 from configs import bias, common
 from experiments import arguments
 from tests.helpers import ranking_record, rating_record
-from xdomain.reporting import figures, grids, plots, records, report, tables
+from xdomain.reporting import (
+  figures,
+  grids,
+  plots,
+  records,
+  report,
+  table_config,
+  tables,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +64,7 @@ def test_a_kept_table_is_what_its_records_give(name, config, data, tmp_path):
   found = {(row, column): [] for row in config.rows for column in config.columns}
   for record in records.read(kept / 'records.jsonl.xz'):
     found[record.pop('row'), record.pop('column')].append(record)
-  report.write(report.table_of(config), found, [], tmp_path, print)
+  report.write(table_config.from_config(config), found, [], tmp_path, print)
   assert {path.name for path in tmp_path.iterdir()} >= {'plot.png', 'plot.svg'}
   for file in ('table.md', 'table.csv', 'table.tex'):
     assert (tmp_path / file).read_text() == (kept / file).read_text()
@@ -64,12 +72,18 @@ def test_a_kept_table_is_what_its_records_give(name, config, data, tmp_path):
   assert of_file[0] == of_file[1]
 
 
+def command(config):
+  return report._command(table_config.from_config(config))
+
+
 def test_the_command_of_own_files_can_be_pasted():
   config = table()
-  assert report._command(report.table_of(config)).endswith('configs/own.py:tables')
+  assert report._command(table_config.from_config(config)).endswith(
+    'configs/own.py:tables'
+  )
   config.name, config.seeds = 'mine', (0, 1)
   config.data.separator, config.data.user = ',', 'who'
-  assert report._command(report.table_of(config)).split(' \\\n  ')[1:] == [
+  assert command(config).split(' \\\n  ')[1:] == [
     '--config.data.separator=,',
     '--config.data.user=who',
     '--config.name=mine',
@@ -82,7 +96,7 @@ def cells(config, *made):
 
 
 def test_missing_and_failed_seeds_are_counted():
-  config = report.table_of(table(seeds=(0, 1, 2)))
+  config = table_config.from_config(table(seeds=(0, 1, 2)))
   every = cells(config, *(rating_record(seed=s) for s in range(3)))
   assert report._incomplete(config, every) == ''
   assert report._incomplete(config, every[1:]) == 'Incomplete: A (x) has 2 of 3 seeds.'
@@ -94,7 +108,7 @@ def test_missing_and_failed_seeds_are_counted():
 
 def test_the_text_says_how_the_runs_were_made(tmp_path):
   made = [rating_record(seed=seed) for seed in range(3)]
-  config = report.table_of(table(seeds=(0, 1, 2), note='A note.'))
+  config = table_config.from_config(table(seeds=(0, 1, 2), note='A note.'))
   report.write(config, {('A', 'x'): made}, ['no file'], tmp_path, print)
   text = (tmp_path / 'table.md').read_text()
   assert text.startswith('# Own\n\nA note.\n\n| method | RMSE |')
@@ -144,7 +158,7 @@ def test_bars_show_measures_of_one_scale(measures, drawn, monkeypatch):
   cell = grids.Cell((0.5, 0.6), estimate=tables.Estimate(0.55))
   grid = grids.Grid(['a'], columns, {('a', column.name): cell for column in columns})
   monkeypatch.setattr(figures, 'bars', lambda groups, **labels: list(groups))
-  assert plots.of_table(report.table_of(table(measures)), grid) == drawn
+  assert plots.of_table(table_config.from_config(table(measures)), grid) == drawn
 
 
 def test_curves_over_an_axis_have_a_panel_for_each_measure(monkeypatch):
@@ -157,7 +171,7 @@ def test_curves_over_an_axis_have_a_panel_for_each_measure(monkeypatch):
     for row in 'AB'
     for column in '12'
   }
-  config = report.table_of(config)
+  config = table_config.from_config(config)
   drawn = {}
   monkeypatch.setattr(figures, 'curves', lambda panels, x_label: drawn.update(panels))
   plots.of_table(config, report.grid_of(config, found))

@@ -14,7 +14,7 @@ from tests import helpers
 from xdomain import files
 from xdomain.data import types
 from xdomain.reporting import records as records_lib
-from xdomain.reporting import report, terminal
+from xdomain.reporting import table_config, terminal
 from xdomain.runs import archive, data_tables, run, tables
 from xdomain.runs import spec as specs
 from xdomain.training import loop
@@ -99,7 +99,7 @@ def small(rows=None, **settings):
 
 
 def fill(config, folder, workdir='runs'):
-  table = report.table_of(config)
+  table = table_config.from_config(config)
   tables.fill(table, folder / workdir, folder / 'out', terminal.Terminal())
   return folder / 'out' / config.name
 
@@ -113,7 +113,7 @@ def filled(tmp_path, trained):
 
 
 def test_every_cell_is_the_rows_method_on_the_columns_terms():
-  cells = tables.cells(report.table_of(small()))
+  cells = tables.cells(table_config.from_config(small()))
   assert list(cells) == [
     ('bias', '80 %'),
     ('bias', '90 %'),
@@ -139,7 +139,7 @@ def test_a_field_that_is_wrong_is_named(change, reason):
   config = small()
   config.update(change)
   with pytest.raises(specs.SpecError, match=reason):
-    tables.cells(report.table_of(config))
+    tables.cells(table_config.from_config(config))
 
 
 def test_a_table_is_written_and_written_again_without_training(filled, trained, capsys):
@@ -233,7 +233,7 @@ def test_a_table_never_replaces_records_that_it_would_lose(filled, change, reaso
 
 def cell(row='AutoRec', **fields):
   return specs.replaced(
-    tables.cells(report.table_of(small()))[row, '80 %'], seed=0, **fields
+    tables.cells(table_config.from_config(small()))[row, '80 %'], seed=0, **fields
   )
 
 
@@ -395,7 +395,7 @@ def test_a_damaged_search_is_named_by_its_file_and_line(
   ],
 )
 def test_a_search_leaves_to_columns_what_they_set(table, fixed, own):
-  config = report.table_of(arguments.load(table))
+  config = table_config.from_config(arguments.load(table))
   field, name = fixed
   for (row, column), spec in tables.cells(config).items():
     assert getattr(spec, field)[name] == config.on[column]['x']
@@ -415,7 +415,7 @@ def test_an_ablation_does_not_search_for_the_part_that_it_leaves_out():
 def test_an_overview_counts_missing_runs_and_their_hours(filled):
   config = small()
   config.seeds = (0, 1, 2)
-  named = [('small', report.table_of(config)), ('sizes', None)]
+  named = [('small', table_config.from_config(config)), ('sizes', None)]
   row, of_sizes = tables.overview(named, filled / 'runs', filled / 'out')
   assert row == {
     'table': 'small',

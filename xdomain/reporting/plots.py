@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xdomain.reporting import drawing, figures, grids, tables
+from xdomain.reporting import drawing, figures, grids, table_config, tables
 from xdomain.reporting import records as records_lib
 
 if TYPE_CHECKING:  # Figures take a second to import, and only plots need them.
   from matplotlib.figure import Figure
-
-  from xdomain.reporting import report
 
 ByPlace = dict[tuple, list[dict]]  # Records, one a seed, by their swept values.
 
@@ -32,7 +30,7 @@ def save(
 # --- Tables -----------------------------------------------------------------
 
 
-def of_table(config: 'report.Table', grid: grids.Grid) -> 'Figure':
+def of_table(config: table_config.Table, grid: grids.Grid) -> 'Figure':
   """Curves over an axis, otherwise bars: sampled @10, or the first measure."""
   if config.x_label:
     return _curves(config, grid)

@@ -12,7 +12,7 @@ import numpy as np
 
 from xdomain import files, wording
 from xdomain.data import cache, sources, types
-from xdomain.reporting import grids, report, terminal
+from xdomain.reporting import grids, report, table_config, terminal
 from xdomain.reporting import records as records_lib
 from xdomain.runs import archive as archives
 from xdomain.runs import prepare, store, sweeps, tune
@@ -24,7 +24,7 @@ Digests = dict[str, str | None]  # Of each data set, None if it is not here.
 PROGRAMS = 20  # Runs between which compiled programs are kept in memory.
 
 
-def cells(table: report.Table) -> Cells:
+def cells(table: table_config.Table) -> Cells:
   """The spec of each cell: its row's method on the terms of its column.
 
   Raises:
@@ -85,7 +85,7 @@ def _set_by_columns(table):
 
 
 def fill(
-  config: report.Table,
+  config: table_config.Table,
   workdir: str | pathlib.Path,
   out: str | pathlib.Path,
   display: terminal.Terminal,
@@ -171,7 +171,7 @@ def _check_kept(config, wanted, digests, folder):
 
 
 def _runs(
-  config: report.Table, wanted: Cells, digests: Digests
+  config: table_config.Table, wanted: Cells, digests: Digests
 ) -> Iterator[tuple[specs.Spec, str | None]]:
   """The spec of each run of a table, and the hash of its data."""
   for spec in wanted.values():
@@ -235,7 +235,7 @@ def _collect(config, wanted, archive, digests) -> grids.Found:
 
 
 def _tuned(
-  config: report.Table,
+  config: table_config.Table,
   wanted: Cells,
   digests: Digests,
   folder: pathlib.Path,
@@ -264,7 +264,7 @@ def _tuned(
   return tuned
 
 
-def as_searched(table: report.Table, row: str, cell: specs.Spec) -> specs.Spec:
+def as_searched(table: table_config.Table, row: str, cell: specs.Spec) -> specs.Spec:
   """A cell with its row's own values of everything that columns set."""
   own = {'hyper': {}, 'model': {}}
   for field, name in _set_by_columns(table):
@@ -310,7 +310,7 @@ def _kept_search(kept: list[dict], of: dict, digest: str | None) -> dict | None:
 
 
 def overview(
-  tables: Iterable[tuple[str, report.Table | None]],
+  tables: Iterable[tuple[str, table_config.Table | None]],
   workdir: str | pathlib.Path,
   out: str | pathlib.Path,
 ) -> list[dict[str, str]]:
