@@ -1,4 +1,4 @@
-"""What the configs share: their argument, their data, their skeleton."""
+"""Parts of every config: the argument, the data block, the skeleton."""
 
 import json
 import pathlib
@@ -10,19 +10,19 @@ from xdomain.data import sources
 
 
 def parse_arg(arg, **fields):
-  """The argument of a config file, as in `configs/darec.py:item,pair=3`.
+  """Parses the argument of a config file, as in `configs/darec.py:item,pair=3`.
 
   Args:
     arg: words and `name=value`, separated by commas; or None.
-    **fields: what it may hold. A tuple of words: one of them, the first by
-      default. False: a word that switches it on. Else: a default whose type the
-      value takes.
+    **fields: the fields by name. A tuple lists the words of a choice, the first of
+      which is the default; False is a switch that its name turns on; any other value
+      is a default whose type the given value takes.
 
   Returns:
     A ConfigDict with every field.
 
   Raises:
-    ValueError: a word that is not known, or two that exclude each other.
+    ValueError: A word is unknown, or two words exclude each other.
   """
   values = {
     name: field[0] if isinstance(field, tuple) else field
@@ -61,7 +61,7 @@ def _value(name, text, field):
 
 
 def _choice_of(word, fields):
-  """The name of the field that this word is a choice of."""
+  """Returns the name of the field that has this word among its choices."""
   known = []
   for name, field in fields.items():
     if isinstance(field, tuple):
@@ -77,14 +77,14 @@ DATA = ('movielens', 'amazon', 'tables', 'synthetic')
 ARGUMENT = dict(data=DATA, pair=0, quick=False, full=False)
 RANKING_ARGUMENT = dict(data=DATA, quick=False, full=False)
 BASELINE_ARGUMENT = RANKING_ARGUMENT | dict(cold=False)
-ONE_DOMAIN = ('merged', 'alone')  # views of a method that reads only one
+ONE_DOMAIN = ('merged', 'alone')  # views of a method that reads one domain
 
 
 def length(arg):
-  """How long to train: the settings `full` and `quick` stand for.
+  """Returns epochs and patience of a rating method, for `quick`, `full` or neither.
 
   The default ends within minutes on two cores and loses little; `full` is the
-  protocol's.
+  protocol of the papers.
   """
   if arg.quick:
     return dict(epochs=20, patience=20)
@@ -94,9 +94,9 @@ def length(arg):
 
 
 def data_block(arg):
-  """The data of a rating config: `arg` holds `data`, `pair` and `quick`.
+  """Returns the data of a rating config; `arg` holds `data`, `pair` and `quick`.
 
-  A pair's number means Amazon's data, `quick` a small synthetic pair.
+  The number of a pair means Amazon's data, `quick` a small synthetic pair.
   """
   if arg.get('pair'):
     return amazon(arg.pair)
@@ -178,61 +178,61 @@ def synthetic_implicit():
 
 
 def method(name, /, *, model, hyper, search=None, **settings):
-  """The skeleton of a method's config.
+  """Returns the config of a method.
 
   Args:
-    name: of the file in `xdomain/models/`.
-    model: settings that fix shapes; a new value recompiles.
-    hyper: numbers in the loss; traced, and swept by `config.sweep.hyper`.
-    search: what `experiments.tune` tries: `hyper` and `model`, names to values.
-    **settings: replace the defaults below.
+    name: name of the file in `xdomain/models/`.
+    model: settings that fix shapes; another value compiles again.
+    hyper: floats in the loss; traced, and swept by `config.sweep.hyper`.
+    search: the space of `experiments.tune`: `hyper` and `model`, names to values.
+    **settings: fields that replace the defaults below.
   """
   search = dict(hyper={}, model={}) | (search or {})
   return ml_collections.ConfigDict(
     dict(
-      name=name,  # of the run's folder
+      name=name,  # of the run folder
       method=name,
       model=model,
       hyper=hyper,
-      # All combinations of these are trained: hyper-parameters and seeds at
-      # once where that is faster, settings one after another. Members are a
-      # list of dicts of hyper-parameters instead of a product.
+      # All combinations are trained: hyper-parameters and seeds at once where that
+      # is faster, shape settings one after another. `members` lists dicts of
+      # hyper-parameters instead of a product.
       sweep=dict(
         hyper=dict.fromkeys(hyper, ()),
         model=dict.fromkeys(model, ()),
         seed=(),
         members=(),
       ),
-      width=0,  # members of a sweep that are trained at once; 0: what fits
+      width=0,  # members that are trained at once; 0 takes as many as fit
       search=dict(trials=8) | search,
-      epochs=60,  # at most, of each stage
-      patience=8,  # epochs without a better validation value
-      every=1,  # validate after every so many epochs
+      epochs=60,  # the most of each stage
+      patience=8,  # epochs without a better validation value that end a stage
+      every=1,  # epochs between validations
       seed=0,  # of the split and of the training
       protocol='rating',  # what is held out and measured
-      view='both',  # of the pair; 'alone' is the target, 'merged' all in one
-      reviews=False,  # whether auxiliary vectors are made of Amazon's reviews
-      split=dict(test=0.1, valid=0.1),  # of all ratings, of what is left
+      view='both',  # 'alone' is the target, 'merged' both domains as one
+      reviews=False,  # make side vectors from Amazon's review texts
+      split=dict(test=0.1, valid=0.1),  # shares of all ratings, and of the others
       data=movielens(),
-      beside=dict(),  # configs by name, run on the same split and shown beside
+      beside=dict(),  # configs by name that run on the same split
     )
     | settings
   )
 
 
 def ranking_method(name, /, *, protocol='leave_one_out', **settings):
-  """The same of a method that ranks items; `protocol` says what is held out."""
-  split = dict(negatives=99)  # each drawn once, the same for every method
+  """Returns the config of a method that ranks items."""
+  split = dict(negatives=99)  # drawn once, the same for every method
   if protocol != 'leave_one_out':
-    split['users'] = 0.1  # tested; as many others are validated
+    split['users'] = 0.1  # share of test users; as many others are for validation
   if protocol == 'partial':
-    split['shown'] = 0.5  # of what a tested user likes in the target
+    split['shown'] = 0.5  # share of a test user's target positives that is input
   settings = dict(protocol=protocol, split=split) | settings
   return method(name, **settings)
 
 
 def ranking_baseline(name, arg, /, **settings):
-  """The same; `arg.cold` asks it about people who are new to the target."""
+  """Returns the config of a ranking baseline; `arg.cold` tests cold-start users."""
   run = settings.pop('name', name)
   if settings.get('view') == 'alone':
     run = f'{run}_alone'
@@ -256,17 +256,17 @@ RANKING = tuple(
 
 
 def table(name, arg, /, *, title, rows, columns, **settings):
-  """The skeleton of a table's or a figure's config.
+  """Returns the config of a table or a figure.
 
   Args:
-    name: of its folder, where data is MovieLens.
+    name: name of its folder for MovieLens.
     arg: holds `data` and `quick`.
-    title: what it shows.
-    rows: by name, the file of a method's config and its argument.
-    columns: by name, what replaces fields of a row's config: a dict of `terms`,
-      and the number `x` where the columns are an axis.
-    **settings: replace the defaults below. `spaces` are what is searched on
-      other data than MovieLens, by row; without, what the methods' configs say.
+    title: title of the table.
+    rows: module of a method's config and its argument, by row.
+    columns: replaced fields, by column: a dict of `terms`, and the number `x` where
+      the columns are an axis.
+    **settings: fields that replace the defaults below. `spaces` are search spaces on
+      data other than MovieLens, by row; a row without keeps that of its config.
   """
   quick = ['quick'] if arg.quick else []
   words = [arg.data] if arg.data != settings.pop('default', 'movielens') else []
@@ -286,16 +286,16 @@ def table(name, arg, /, *, title, rows, columns, **settings):
       command=f'configs/{name}.py' + ':' * bool(words) + ','.join(words),
       title=title,
       note='',  # above the table
-      rows=tuple(rows),  # the order; some of `methods`
+      rows=tuple(rows),  # names of `methods`, in the order of the table
       methods=rows,
       columns=tuple(columns),
       on={column: dict(x=0.0, terms={}) | value for column, value in columns.items()},
-      x_label='',  # of the columns, where they are an axis
+      x_label='',  # label of the axis, where the columns are one
       measures=('rmse',),
       paper={},  # by row, column and measure
       seeds=(0, 1) if arg.quick else (0, 1, 2, 3, 4),
-      # Settings of rows were chosen on MovieLens; on other data they are
-      # searched for, each row on the first of the columns that share data.
+      # Settings of rows were chosen on MovieLens. On other data each row is searched
+      # on the first of the columns that share data.
       tune=arg.data != 'movielens' and not arg.quick,
     )
     | settings
@@ -309,18 +309,18 @@ def table(name, arg, /, *, title, rows, columns, **settings):
 
 
 def paper(name):
-  """The numbers of 'darec' or 'sharedvae' as printed, flags beside them."""
+  """Returns the printed numbers of 'darec' or 'sharedvae', with flags."""
   path = pathlib.Path(__file__).parent / 'papers' / f'{name}.json'
   return json.loads(path.read_text('utf-8'))
 
 
 def ranked_in_paper(number, methods, column):
-  """HR and NDCG of a table of SharedVAE, by row, column and measure.
+  """Returns printed HR and NDCG of SharedVAE, by row, column and measure.
 
   Args:
-    number: such as 'table4'.
+    number: a table, such as 'table4'.
     methods: the paper's names of rows by ours.
-    column: the name of the column that they are set beside.
+    column: name of our column.
   """
   printed = paper('sharedvae')[number]['rows']
   return {
@@ -335,7 +335,7 @@ def ranked_in_paper(number, methods, column):
 
 
 def statistics(name, arg, /, *, title, data, paper):
-  """A table of how large data sets are: by name, their blocks and counts."""
+  """Returns the config of a table of counts of data sets."""
   words = [arg.data] if arg.data != 'movielens' else []
   return ml_collections.ConfigDict(
     dict(
