@@ -123,14 +123,11 @@ def test_a_function_by_length_sees_each_row_once_with_its_own_columns(
   np.testing.assert_array_equal(ours, np.stack(expected, axis=1))
 
 
-def test_classes_cover_all_rows_and_pad_none_to_more_than_twice():
-  falling = np.sort(RNG.integers(0, 5000, 300))[::-1]
-  ranges = least_squares.classes(falling)
-  assert [begin for begin, _, _ in ranges] == [0, *(end for _, end, _ in ranges[:-1])]
-  assert ranges[-1][1] == falling.size
-  for begin, end, longest in ranges:
-    assert falling[begin] <= longest
-    assert longest == least_squares.SHORTEST or falling[end - 1] > longest // 2
+def test_classes_cover_all_lengths_and_pad_no_row_to_more_than_twice():
+  ranges = least_squares.classes(4096)
+  assert ranges[0][1] == 4096 and ranges[-1] == (0, least_squares.SHORTEST)
+  for (shortest, longest), (_, following) in zip(ranges, ranges[1:]):
+    assert following == shortest - 1 == longest // 2
 
 
 def test_an_inverse_is_the_inverse_also_where_it_is_mapped():

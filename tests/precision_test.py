@@ -46,20 +46,20 @@ def noting():
     note('loss')
     return total(params), {}
 
-  def predict(params, frozen, data):
-    del frozen, data
+  def predict(state, data):
+    del data
 
     def score(users, items):
       del users
       note('predict')
-      return params[0] + 0.0 * items
+      return state.params[0] + 0.0 * items
 
     return score
 
-  def inspect(params, frozen, data):
-    del frozen, data
+  def inspect(state, data):
+    del data
     note('inspect')
-    return {'first': params[0]}
+    return {'first': state.params[0]}
 
   def trained(data, users, items):
     del data, users

@@ -1,59 +1,42 @@
-"""The words of xdomain, and the letters its shapes are written in.
+"""The words of xdomain on the device, and the letters of array shapes.
 
-Letters: U users, S and T items of the source and the target domain, B batch,
-K candidates, Q queries, L entries of one row, P entries of one batch, E events,
-W runs of a sweep. `_s` and `_t` mark source and target.
+Letters, one meaning each:
 
-Host (numpy): `Table`, `Pair`, `Dataset`, `HeldOut`, `Split`.
-Device (jax): `Rows`, `Domain`, `Arrays`, `Queries`.
-Methods: `Stage`, `Model`, `Sizes`.
+  U users                      B rows or events of a batch
+  S items of the source        K candidates of a query
+  T items of the target        Q queries
+  R rows of a matrix           L entries of one row
+  E interactions of a domain   P entries of a batch, padding included
+  W members of a sweep         A numbers of an auxiliary vector
+  H hidden units or factors    Z latents
+
+`_s` and `_t` mark the source and the target domain.
+
+Data: `Rows`, `Domain`, `Arrays`, `Queries`. Methods: `Sizes`, `Stage`, `Model`, and
+a `Hyper` of each method: a NamedTuple of numbers that its losses use. They are
+traced, so a change compiles nothing, and `[W]` of each make a sweep; `hyper.lr` is
+the learning rate wherever there is one.
 """
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from xdomain import wording
-from xdomain.data.types import PerDomain as PerDomain
 from xdomain.ops import sampling, sparse
 
 Array = jax.Array
 Tree = Any
 
-# --- Device -----------------------------------------------------------------
-
-
-class Lengths:
-  """Row lengths as a static value: equal and hashable by content.
-
-  Of one matrix, or of the same rows in several splits, `[N, R]`: a program for
-  all of them has room for the longest.
-  """
-
-  def __init__(self, lengths: np.ndarray):
-    self.each = np.atleast_2d(np.asarray(lengths, np.int64))  # [N, R]
-    self.falling = np.sort(self.each)[:, ::-1].max(axis=0)  # [R]
-    content = str(self.each.shape).encode() + self.each.tobytes()
-    self._digest = hashlib.sha256(content).hexdigest()
-
-  def __eq__(self, other):
-    return isinstance(other, Lengths) and self._digest == other._digest
-
-  def __hash__(self):
-    return hash(self._digest)
-
-  def __repr__(self):
-    return f'Lengths({self.falling.size} rows, {self.falling.sum()} entries)'
+# --- Data -------------------------------------------------------------------
 
 
 class Events(NamedTuple):
-  """Some entries of a sparse matrix; padding has weight 0."""
+  """A batch of entries of a sparse matrix; padding has weight 0."""
 
   row: Array  # [B] int32
   column: Array  # [B] int32
@@ -64,14 +47,15 @@ class Events(NamedTuple):
 @functools.partial(
   jax.tree_util.register_dataclass,
   data_fields=('start', 'row', 'column', 'value', 'order', 'code', 'levels'),
-  meta_fields=('n_columns', 'lengths', 'border'),
+  meta_fields=('n_columns', 'longest', 'shared', 'border'),
 )
 @dataclasses.dataclass(frozen=True)
 class Rows:
   """A sparse matrix by rows (CSR), on the device.
 
   Row id `n_rows` is allowed everywhere and means an empty row: batches are
-  padded with it.
+  padded with it. What a program must know of row lengths is static and rounded
+  up, so that splits of one data set, which differ by seed, share programs.
   """
 
   start: Array  # [R + 1] int32, where each row's entries begin
@@ -80,8 +64,9 @@ class Rows:
   value: Array  # [E] float32
   order: Array  # [R] int32, rows by falling length
   n_columns: int
-  lengths: Lengths
-  border: int = 0  # where another domain's columns begin; 0 if they are of one
+  longest: int  # at least the entries of any row; a power of two
+  shared: int = 0  # at least the rows with entries in another domain as well
+  border: int = 0  # where another domain's columns begin; 0 if all are of one
   # The same matrix with every cell in one byte, where `data.device` keeps it:
   # [R + 1, n_columns] uint8, an index of `levels` [256], 0 where not observed.
   code: Array | None = None
@@ -109,8 +94,9 @@ class Rows:
     return sampling.balanced_batches(key, self.order, batch)
 
   def entries(self, rows) -> sparse.Entries:
-    """The entries of a batch from `batches`, `[B]`, flat and padded."""
-    capacity = sampling.capacity(self.lengths.falling, rows.shape[0])
+    """The entries of a batch from `batches`, `[B]`, flat and padded to `[P]`."""
+    batch = rows.shape[0]
+    capacity = sampling.capacity(self.n_rows, self.n_entries, self.longest, batch)
     return sparse.flatten_rows(self.start, self.column, self.value, rows, capacity)
 
   def observed(self, rows) -> sparse.Entries | sparse.Cells:
@@ -161,9 +147,8 @@ class Rows:
         jnp.where(first, 0, self.border),
         jnp.where(first, self.border, self.n_columns),
       )
-    longest = int(self.lengths.falling.max(initial=0))
     return sampling.absent(
-      key, self.start, self.column, self.n_columns, longest, rows, n, within
+      key, self.start, self.column, self.n_columns, self.longest, rows, n, within
     )
 
   def expected(self, rows) -> Array:
@@ -181,39 +166,39 @@ class Rows:
 
 
 class Together:
-  """Rows of the same people in several domains, visited together.
+  """Rows of the same users in several domains, visited together.
 
-  Balanced by what they hold in all of them; what a batch can hold in each is
-  known from the lengths, which are static.
+  Batches are balanced by the entries of a user in all domains.
   """
 
   def __init__(self, *rows: Rows):
     self.rows = rows
     self.order = jnp.argsort(-sum(each.length for each in rows))  # stable
-    lengths = np.stack([each.lengths.each for each in rows])  # [domains, N, R]
-    order = np.argsort(-lengths.sum(axis=0), kind='stable')
-    ordered = np.take_along_axis(lengths, order[None], axis=2)
-    self._lengths = ordered.max(axis=1)  # [domains, R]
 
   def batches(self, key, batch: int) -> Array:
     """`[N, B]` row ids, as of `Rows.batches`."""
     return sampling.balanced_batches(key, self.order, batch)
 
   def entries(self, ids) -> list[sparse.Entries]:
-    """The entries of a batch, `[B]`, in each domain."""
+    """The entries of a batch from `batches`, `[B]`, in each domain."""
+    n_rows, batch = self.order.shape[0], ids.shape[0]
+    n_entries = sum(rows.n_entries for rows in self.rows)
+    longest = sum(rows.longest for rows in self.rows)
+    # A batch may have nearly all of its entries in one domain.
+    most = sampling.capacity(n_rows, n_entries, longest, batch)
     return [
       sparse.flatten_rows(
         rows.start,
         rows.column,
         rows.value,
         ids,
-        sampling.capacity(lengths, ids.shape[0]),
+        max(1, min(most, batch * rows.longest)),
       )
-      for rows, lengths in zip(self.rows, self._lengths)
+      for rows in self.rows
     ]
 
   def for_all(self, function, batch: int = 256) -> Array:
-    """`function(ids [B]) -> [B, ...]` of everybody, `[R, ...]`."""
+    """`function(ids [B]) -> [B, ...]` of every user, `[U, ...]`."""
     return _for_all(self.order, function, batch)
 
 

@@ -5,12 +5,12 @@ items is built: products are formed for a block of items at a time and linear
 systems for a block of rows at a time.
 """
 
+import functools
 from collections.abc import Callable
 
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from xdomain import precision
 from xdomain.base import Array, Rows, Score
@@ -105,7 +105,7 @@ def dot(left: Array, right: Array) -> Score:
 
 def of_anybody(table: Array, rows: Rows) -> Callable[..., Array]:
   """`users [B] -> [B, H]`, the same sums for any users; ids may repeat."""
-  longest = max(1, int(rows.lengths.falling.max(initial=0)))
+  longest = max(1, rows.longest)
 
   def of(users):
     entries = sparse.flatten_rows(
@@ -194,10 +194,11 @@ def by_length(rows: Rows, function: Callable[..., Array], width: int) -> Array:
   """`[R, ...]` values of a function of each row and its columns.
 
   Rows are grouped in classes of similar length and padded to at most twice their
-  length: a few loops over large, regular blocks whose shapes are all static.
+  length: a few loops over large, regular blocks. How many blocks a class has depends
+  on the data, their shapes do not.
 
   Args:
-    rows: the matrix; its `lengths` determine the classes.
+    rows: the matrix.
     function: `(ids [B], columns [B, L], observed [B, L]) -> [B, ...]`; id `R` is
       padding.
     width: the least that a row costs, in slots; it bounds the rows of a block.
@@ -206,38 +207,39 @@ def by_length(rows: Rows, function: Callable[..., Array], width: int) -> Array:
   start, column = jnp.append(rows.start, rows.start[-1]), rows.column
   if not column.size:  # Nothing can be gathered from nothing.
     column = jnp.zeros(1, jnp.int32)
-  falling = rows.lengths.falling
-  values = []
-  for begin, end, longest in classes(falling):
-    n_blocks = -(-(end - begin) * max(longest, width) // slots)
-    size = -(-(end - begin) // n_blocks)
-    padding = n_blocks * size - (end - begin)
-    ids = jnp.pad(rows.order[begin:end], (0, padding), constant_values=rows.n_rows)
 
-    def of(ids, longest=longest):
-      first, slot = start[ids, None], jnp.arange(longest)
-      observed = slot < start[ids + 1, None] - first  # [B, L]
-      return function(ids, column.at[first + slot].get(mode='clip'), observed)
+  def of(longest, ids):
+    first, slot = start[ids, None], jnp.arange(longest)
+    observed = slot < start[ids + 1, None] - first  # [B, L]
+    return function(ids, column.at[first + slot].get(mode='clip'), observed)
 
-    value = jax.lax.map(of, ids.reshape(n_blocks, size))
-    values.append(value.reshape(-1, *value.shape[2:])[: end - begin])
-  sorted_values = jnp.concatenate(values)
-  return jnp.zeros_like(sorted_values).at[rows.order].set(sorted_values)
+  shape = jax.eval_shape(functools.partial(of, 1), rows.order)
+  values = jnp.zeros((rows.n_rows, *shape.shape[1:]), shape.dtype)
+  begin = 0
+  for shortest, longest in classes(rows.longest):
+    end = jnp.sum(rows.length >= shortest)
+    most = rows.n_entries // max(shortest, 1) + 1  # Rows that can be so long.
+    size = max(1, min(slots // max(longest, width), most, rows.n_rows))
 
+    def block(k, values, begin=begin, end=end, longest=longest, size=size):
+      at = begin + k * size + jnp.arange(size)
+      ids = rows.order.at[at].get(mode='clip')
+      ids = jnp.where(at < end, ids, rows.n_rows)
+      return values.at[ids].set(of(longest, ids), mode='drop')
 
-def classes(falling: np.ndarray) -> list[tuple[int, int, int]]:
-  """Ranges `(begin, end)` of falling row lengths, and the longest of each.
-
-  A class ends before the first row that is at most half as long as its first.
-  """
-  ranges, begin = [], 0
-  while begin < falling.size:
-    longest = max(int(falling[begin]), SHORTEST)
-    shortest = 0 if longest == SHORTEST else max(longest // 2, SHORTEST)
-    end = int((falling > shortest).sum()) if shortest else falling.size
-    ranges.append((begin, end, longest))
+    n_blocks = (end - begin + size - 1) // size
+    values = jax.lax.fori_loop(0, n_blocks, block, values)
     begin = end
-  return ranges
+  return values
+
+
+def classes(longest: int) -> list[tuple[int, int]]:
+  """The shortest and the longest row of each class, by falling length."""
+  ranges = []
+  while longest > SHORTEST:
+    ranges.append((longest // 2 + 1, longest))
+    longest //= 2
+  return [*ranges, (0, max(longest, 1))]
 
 
 def solve_each(rows: Rows, system: Callable[..., tuple[Array, Array]]) -> Array:

@@ -34,10 +34,10 @@ def gradient_stage(
     loss: `(params, frozen, visit, data, key, hyper) -> (scalar, metrics)`.
     epoch: `(key, data) -> visits`, leaves `[N, ...]`.
     tx: an optax scaling without a rate; Adam's by default.
-    predict: `(params, frozen, data) -> score`.
+    predict: `(state, data) -> score`, of a `GradientState`.
     domain: the domain whose validation ratings select the epoch.
     name: what the stage is called in logs.
-    inspect: `(params, frozen, data) -> scalars` to log after an epoch.
+    inspect: `(state, data) -> scalars` to log after an epoch.
   """
   tx = optax.scale_by_adam() if tx is None else tx
 
@@ -54,18 +54,13 @@ def gradient_stage(
     params = jax.tree.map(lambda p, u: p - hyper.lr * u, state.params, updates)
     return GradientState(params, state.frozen, moments), {'loss': value, **metrics}
 
-  def of_params(function):
-    if function is None:
-      return None
-    return lambda state, data: function(state.params, state.frozen, data)
-
   return base.Stage(
     start,
     epoch,
     step,
-    of_params(predict),
+    predict,
     domain,
     name,
-    of_params(inspect),
+    inspect,
     keep=lambda state: state._replace(moments=()),
   )

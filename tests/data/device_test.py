@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,24 +104,32 @@ def test_a_function_of_all_people_is_given_in_their_order():
   np.testing.assert_array_equal(people.for_all(lambda ids: ids, batch=7), np.arange(60))
 
 
-def test_lengths_are_equal_and_hash_by_content():
-  one, same = base.Lengths(np.array([1, 2])), base.Lengths(np.array([1, 2]))
-  other = base.Lengths(np.array([2, 1]))
-  assert one == same and hash(one) == hash(same)
-  assert one != other
-
-
 def test_stacked_splits_are_the_splits_with_room_for_the_longest_rows():
   every = [helpers.small(split=split).data for split in (0, 1, 2)]
   stacked = device.stack(every)
-  rows, lengths = stacked.target.by_user, stacked.target.by_user.lengths
+  rows = stacked.target.by_user
   for at, data in enumerate(every):
     own = data.target.by_user
     for one, two in zip(jax.tree.leaves(rows), jax.tree.leaves(own)):
       np.testing.assert_array_equal(one[at], two)
-    assert np.all(lengths.falling >= own.lengths.falling)
-  tallest = np.max([d.target.by_user.lengths.falling for d in every], axis=0)
-  np.testing.assert_array_equal(lengths.falling, tallest)
+  for name in ('longest', 'shared'):
+    most = max(getattr(data.target.by_user, name) for data in every)
+    assert getattr(rows, name) == most
+
+
+def test_splits_of_one_data_set_share_their_programs():
+  chex.clear_trace_counter()
+
+  @jax.jit
+  @chex.assert_max_traces(n=1)
+  def seen(data):
+    users = base.Together(data.source.by_user, data.target.by_user)
+    ids = users.batches(jax.random.key(0), 16)[0]
+    return [entries.weight.sum() for entries in users.entries(ids)]
+
+  for split in range(5):
+    pair = helpers.small(seed=1, split=split)
+    assert all(np.isfinite(seen(pair.data)))
 
 
 def test_people_of_stacked_splits_are_visited_together_and_none_is_lost():

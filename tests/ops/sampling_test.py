@@ -38,14 +38,16 @@ def test_no_batch_holds_more_than_the_capacity(rows, batch, seed):
   falling = lengths(rows)
   batches = sampling.balanced_batches(jax.random.key(seed), jnp.arange(rows), batch)
   held = np.append(falling, 0)[batches].sum(axis=1)
-  assert held.max() <= sampling.capacity(falling, batch)
+  capacity = sampling.capacity(rows, int(falling.sum()), int(falling[0]), batch)
+  assert held.max() <= capacity <= batch * falling[0]
 
 
-def test_the_capacity_is_at_most_the_mean_and_the_longest_row():
-  falling = lengths(1000)
-  for batch in (10, 50, 100):
-    mean = falling.sum() / sampling.n_batches(1000, batch)
-    assert sampling.capacity(falling, batch) <= mean + falling[0] + 1
+@pytest.mark.parametrize('steps', [1, 2, 16])
+def test_sizes_are_rounded_up_to_so_many_an_octave(steps):
+  rounded = [sampling.round_up(number, steps) for number in range(3000)]
+  for number, up in enumerate(rounded):
+    assert number <= up <= max(number, number * (1 + 1 / steps))
+  assert len({up for up in rounded if 1024 < up <= 2048}) == steps
 
 
 def test_the_key_decides_and_changes_the_batches():

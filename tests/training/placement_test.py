@@ -40,9 +40,9 @@ def straight(outer=False, scores=None):
       return jnp.sum(params[:, None] * params), {}
     return jnp.sum(params), {}
 
-  def predict(params, frozen, data):
-    del frozen, data
-    sum_of_all = jnp.sum(jnp.full(scores, params[0]))
+  def predict(state, data):
+    del data
+    sum_of_all = jnp.sum(jnp.full(scores, state.params[0]))
     return lambda users, items: jnp.full(items.shape, sum_of_all)
 
   stage = stages.gradient_stage(

@@ -9,6 +9,7 @@ import numpy as np
 
 from xdomain import base
 from xdomain.data import types
+from xdomain.ops import sampling
 
 # A resident matrix of one byte a cell may take this share of a device's memory, and
 # is kept where at least this share of its cells is observed: below it, an
@@ -55,7 +56,7 @@ def rows(row, column, value, n_rows, n_columns) -> base.Rows:
     value=jnp.asarray(value[by_row], jnp.float32),
     order=jnp.asarray(np.argsort(-lengths, kind='stable'), jnp.int32),
     n_columns=n_columns,
-    lengths=base.Lengths(lengths),
+    longest=sampling.round_up(int(lengths.max(initial=0))),
   )
   return with_matrix(made) if has_matrix(n_rows, n_columns, row.size) else made
 
@@ -82,8 +83,19 @@ def put(pair: types.Pair, border: int = 0) -> base.Arrays:
   else:
     source = tuple(map(domain, pair.source))
   target = domain(pair.target)
-  by_user = dataclasses.replace(target.by_user, border=border)
+  by_user = dataclasses.replace(
+    target.by_user, border=border, shared=_shared_users(pair)
+  )
   return base.Arrays(source, target._replace(by_user=by_user), side)
+
+
+def _shared_users(pair) -> int:
+  """At least the users with interactions in both domains, rounded up."""
+  several = not isinstance(pair.source, types.Ratings)
+  sources = pair.source if several else (pair.source,)
+  seen = np.isin(pair.target.user, np.concatenate([s.user for s in sources]))
+  count = np.unique(pair.target.user[seen]).size
+  return min(sampling.round_up(count, 4), pair.target.n_users)
 
 
 def stack(every: Sequence[base.Tree]) -> base.Tree:
@@ -105,11 +117,12 @@ def stack(every: Sequence[base.Tree]) -> base.Tree:
     first, *_ = leaves
     if not isinstance(first, base.Rows):
       return np.stack(leaves)
-    splits = {rows.lengths: rows.lengths.each for rows in leaves}
-    lengths = np.concatenate([*splits.values()])
-    same = (dataclasses.replace(r, lengths=first.lengths) for r in leaves)
-    together = jax.tree.map(lambda *arrays: np.stack(arrays), *same)
-    return dataclasses.replace(together, lengths=base.Lengths(lengths))
+    room = {
+      name: max(getattr(rows, name) for rows in leaves)
+      for name in ('longest', 'shared')
+    }
+    same = (dataclasses.replace(rows, **room) for rows in leaves)
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *same)
 
   return jax.tree.map(stacked, *every, is_leaf=lambda tree: isinstance(tree, base.Rows))
 

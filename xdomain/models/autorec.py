@@ -100,7 +100,8 @@ def stage(
     mse = sse / count
     return mse + _penalty(params, hyper), {'mse': mse, 'ratings': count}
 
-  def predict(params, level, data):
+  def predict(state, data):
+    params, level = state.params, state.frozen
     hidden = encode_all(params, rows_of(data))
 
     def rate(row, column):

@@ -88,7 +88,8 @@ def model(
     penalty = _penalty(params, data.target, hyper)
     return mse + penalty, {'mse': mse, 'ratings': count}
 
-  def predict(params, level, data):
+  def predict(state, data):
+    params, level = state.params, state.frozen
     rows = data.target.by_user
     hidden = rows.for_all(
       lambda ids: _users(params, rows, ids, rows.entries(ids))

@@ -108,9 +108,8 @@ def model(
       'ratings': sum(jnp.sum(each.weight) for each in shown),
     }
 
-  def predict(params, frozen, data):
-    del frozen
-    return mlp.scores(_asked(params, data, pairing))
+  def predict(state, data):
+    return mlp.scores(_asked(state.params, data, pairing))
 
   def predict_all(state, data):
     return mlp.all_scores(_asked(state.params, data, pairing))

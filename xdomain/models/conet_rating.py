@@ -105,9 +105,9 @@ def model(
     source, target = data.source.by_user, data.target.by_user
     return PAIRINGS[pairing](key, source, target, batch)
 
-  def predict(params, levels, data):
-    params = _without_unvisited(params, data, pairing)
-    return INFERENCES[inference](params, levels, data)
+  def predict(state, data):
+    params = _without_unvisited(state.params, data, pairing)
+    return INFERENCES[inference](params, state.frozen, data)
 
   def predict_source(state, data):
     params = _without_unvisited(state.params, data, pairing)

@@ -233,8 +233,9 @@ def _second_stage(axis, network, half) -> base.Stage:
       'ratings': sum(counts),
     }
 
-  def inspect(params, given, data):
+  def inspect(state, data):
     del data
+    params, given = state.params, state.frozen
     patterns = [
       network.apply(params.network, g.embedding, method='pattern') for g in given
     ]
@@ -247,9 +248,9 @@ def _second_stage(axis, network, half) -> base.Stage:
       'domain_accuracy': (jnp.mean(source < 0) + jnp.mean(target > 0)) / 2,
     }
 
-  def predict(params, given, data):
+  def predict(state, data):
     del data
-    return _score(axis, network, 'target', params, given)
+    return _score(axis, network, 'target', state.params, state.frozen)
 
   return stages.gradient_stage(
     init, loss, epoch, predict=predict, name='darec', inspect=inspect

@@ -20,7 +20,6 @@ import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from xdomain import base, nets, stages, wording
@@ -94,9 +93,9 @@ def model(
   def as_bpr(layers, frozen):
     return bpr.Params(users(layers, frozen), bpr.Items(frozen.item, None))
 
-  def predict(layers, frozen, data):
+  def predict(state, data):
     del data
-    return functools.partial(bpr.score, as_bpr(layers, frozen))
+    return functools.partial(bpr.score, as_bpr(state.params, state.frozen))
 
   def predict_all(state, data):
     return bpr.predict_all(as_bpr(state.params, state.frozen), data)
@@ -138,23 +137,18 @@ def _of_mapping(hyper):
 
 
 def shared_users(data):
-  """`[N]` ids of the people with positives in both domains.
-
-  Of splits that are trained at once, N is of the one with most of them; the
-  others are padded with id `U`.
+  """`[N]` ids of the users with positives in both domains, padded with id `U`.
 
   Raises:
     Unfit: there are none.
   """
-  rows = data.source.by_user, data.target.by_user
-  shared = np.minimum(*(each.lengths.each for each in rows))  # [splits, U]
-  count = np.count_nonzero(shared, axis=1).max()
-  if not count:
+  source, target = data.source.by_user, data.target.by_user
+  if not target.shared:
     raise base.Unfit(
-      'emcdr learns from people with positives in both domains, and there are none'
+      'emcdr learns from users with positives in both domains, and there are none'
     )
-  shared = jnp.minimum(*(each.length for each in rows))
-  return jnp.flatnonzero(shared, size=count, fill_value=shared.size)
+  shared = jnp.minimum(source.length, target.length)
+  return jnp.flatnonzero(shared, size=target.shared, fill_value=shared.size)
 
 
 def mapping(layers, x):

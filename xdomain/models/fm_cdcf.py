@@ -107,7 +107,7 @@ def start(key, data, factors):
 def source_entries(data, users):
   """The source ratings of any users `[B]`."""
   rows = data.source.by_user
-  most = max(1, int(rows.lengths.falling[: users.size].sum()))
+  most = max(1, min(users.size * rows.longest, rows.n_entries))
   return sparse.flatten_rows(rows.start, rows.column, rows.value, users, most)
 
 
@@ -150,7 +150,8 @@ def _append(table, column):
   return jnp.concatenate([table, column[:, None]], axis=1)
 
 
-def _score(params, centre, data):
+def _score(state, data):
+  params, centre = state.params, state.frozen
   rows = data.source.by_user
   profile = rows.for_all(lambda ids: profiles(params, ids, rows.entries(ids), centre))
   table = _append(params.factor.target, 1.0)

@@ -122,7 +122,7 @@ def similarities(rest, ids, shrink):
 def _score(state, data, baseline, neighbours, users, items):
   """`[B, K]` predictions for users `[B]` and items `[B, K]`."""
   rows = data.target.by_user
-  slots = jnp.arange(max(1, rows.lengths.falling[0]))
+  slots = jnp.arange(max(1, rows.longest))
 
   def shift(query):
     user, items = query

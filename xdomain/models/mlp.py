@@ -85,9 +85,9 @@ def model(
     penalty = losses.ridge((params.user, params.item), hyper.l2)
     return value + penalty, {'ratings': jnp.sum(events.weight)}
 
-  def predict(params, frozen, data):
-    del frozen, data
-    return scores(params)
+  def predict(state, data):
+    del data
+    return scores(state.params)
 
   stage = stages.gradient_stage(init, loss, epoch, predict=predict)
   return base.Model(

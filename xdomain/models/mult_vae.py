@@ -87,8 +87,8 @@ def model(
 
     return rows.for_all(of)
 
-  def predict(params, weight, data):
-    del weight
+  def predict(state, data):
+    params = state.params
     return nets.scores(params.decode, last_hidden(params, data))
 
   def predict_all(state, data):

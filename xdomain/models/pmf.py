@@ -64,9 +64,9 @@ def model(sizes: base.Sizes, *, factors: int = 64, batch: int = 1024) -> base.Mo
     penalty = _penalty(params, data.target, hyper)
     return mse + penalty, {'mse': mse, 'ratings': count}
 
-  def predict(params, level, data):
+  def predict(state, data):
     del data
-    return lambda users, items: rate(params, level, users[:, None], items)
+    return lambda users, items: rate(state.params, state.frozen, users[:, None], items)
 
   stage = stages.gradient_stage(init, loss, epoch, predict=predict, name='pmf')
   return base.Model((stage,), stage.predict, trained, target_only=True)

@@ -96,8 +96,8 @@ def stage(axis, hidden, steps, batch, scale) -> base.Stage:
     metrics = {'mse': jnp.sum(error**2) / count, 'ratings': count}
     return fall / jnp.sum(visit < rows.n_rows) + decay, metrics
 
-  def predict(params, frozen, data):
-    del frozen
+  def predict(state, data):
+    params = state.params
     units = encode_all(params, data.target.along(axis), scale)
 
     def rate(row, column):

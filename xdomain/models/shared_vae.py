@@ -223,8 +223,8 @@ def linked(
 
     return _people(data).for_all(of)
 
-  def predict(params, frozen, data):
-    del frozen
+  def predict(state, data):
+    params = state.params
     return nets.scores(params.decode_t, last_hidden(params, data))
 
   def predict_all(state, data):

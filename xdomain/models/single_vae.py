@@ -95,8 +95,8 @@ def model(
 
     return rows.for_all(of)
 
-  def predict(params, frozen, data):
-    del frozen
+  def predict(state, data):
+    params = state.params
     return nets.scores(params.decode, last_hidden(params, data))
 
   def predict_all(state, data):
