@@ -1,5 +1,7 @@
 """Sparse least squares against dense matrices."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -126,7 +128,7 @@ def test_a_function_by_length_sees_each_row_once_with_its_own_columns(
 def test_classes_cover_all_lengths_and_pad_no_row_to_more_than_twice():
   ranges = least_squares.classes(4096)
   assert ranges[0][1] == 4096 and ranges[-1] == (0, least_squares.SHORTEST)
-  for (shortest, longest), (_, following) in zip(ranges, ranges[1:]):
+  for (shortest, longest), (_, following) in itertools.pairwise(ranges):
     assert following == shortest - 1 == longest // 2
 
 
