@@ -128,6 +128,7 @@ def epoch(form):
 def compare(name, data, sizes, axis, batch, embed, repeats) -> str:
   """A row of the table: both forms on the same epoch, in turn."""
   from xdomain.models import autorec
+  from xdomain.reporting import render
 
   key, hyper = jax.random.key(0), autorec.Hyper()
   (stage,) = autorec.model(sizes, axis=axis, embed=embed, batch=batch).stages
@@ -149,7 +150,7 @@ def compare(name, data, sizes, axis, batch, embed, repeats) -> str:
     *(f'{form.compiled:.1f}' for form in forms),
     f'{gap:.0e}',
   ]
-  return '| ' + ' | '.join(map(str, cells)) + ' |'
+  return render.markdown_row(cells)
 
 
 def planned_mib(program):

@@ -383,7 +383,10 @@ def timings(text, quick, prepared, repeats, missing, python=None) -> Iterator[Ti
 
 
 def line(cells) -> str:
-  return '| ' + ' | '.join(cells) + ' |'
+  """The line of a Markdown table."""
+  from xdomain.reporting import render
+
+  return render.markdown_row(cells)
 
 
 def line_of(timed) -> str:

@@ -119,6 +119,7 @@ def compare(name, data, sizes, settings, steps, repeats) -> str:
   import optax
 
   from xdomain.models import shared_vae
+  from xdomain.reporting import render
   from xdomain.training import loop
 
   (stage,) = shared_vae.model(sizes, **settings).stages
@@ -161,7 +162,7 @@ def compare(name, data, sizes, settings, steps, repeats) -> str:
     f'{autorec.planned_mib(program):,.0f}',
     f'{gap:.0e}',
   ]
-  return '| ' + ' | '.join(map(str, cells)) + ' |'
+  return render.markdown_row(cells)
 
 
 def _matrices(data):

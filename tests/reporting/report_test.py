@@ -41,7 +41,6 @@ def table(measures=('rmse',), rows=('A',), columns=('x',), **settings):
 @pytest.mark.parametrize(
   'name, config, data',
   [
-    ('darec_table2', 'configs/darec_table2.py', {}),
     (
       'darec_table2_douban_book_music',
       'configs/darec_table2.py:tables',

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 Rows = Sequence[Mapping[str, object]]  # Every row has the columns of the first.
 
@@ -27,7 +27,12 @@ def markdown(rows: Rows) -> str:
   """A Markdown table, without a line end."""
   names = columns(rows)
   lines = [names, ['---'] * len(names), *(row.values() for row in rows)]
-  return '\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines)
+  return '\n'.join(map(markdown_row, lines))
+
+
+def markdown_row(cells: Iterable[object]) -> str:
+  """One line of a Markdown table, for tables that are printed as they grow."""
+  return '| ' + ' | '.join(map(str, cells)) + ' |'
 
 
 def as_csv(rows: Rows, names: Sequence[str] = ()) -> str:
