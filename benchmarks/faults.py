@@ -41,6 +41,7 @@ from typing import NamedTuple
 
 from xdomain import files
 from xdomain.data import types
+from xdomain.data.readers import columns
 
 LIMIT = 10  # seconds for one input
 MEMORY = 2 << 30  # bytes that reading may take at most
@@ -176,25 +177,46 @@ TOKENS = (
 
 def damaged(data: bytes, draw: random.Random) -> bytes:
   """The data after one to three random changes."""
+  changes = (_insert, _insert, _insert, _flip, _delete, _repeat, _cut, _shuffle)
   for _ in range(draw.choice((1, 1, 1, 2, 3))):
-    at = draw.randrange(len(data) + 1)
-    end = min(len(data), at + draw.choice((1, 2, 5, 20, 100, 1000)))
-    change = draw.randrange(7)
-    if change == 0:
-      data = data[:at] + bytes([draw.randrange(256)]) + data[at + 1 :]
-    elif change == 1:
-      data = data[:at] + data[end:]
-    elif change == 2:
-      data = data[:end] + data[at:]
-    elif change in (3, 4):
-      data = data[:at] + draw.choice(TOKENS) + data[at:]
-    elif change == 5:
-      data = data[:at] if draw.random() < 0.5 else data[at:]
-    else:
-      lines = data.split(b'\n')
-      draw.shuffle(lines)
-      data = b'\n'.join(lines)
+    data = draw.choice(changes)(data, draw)
   return data
+
+
+def _place(data, draw):
+  return draw.randrange(len(data) + 1)
+
+
+def _insert(data, draw):
+  at = _place(data, draw)
+  return data[:at] + draw.choice(TOKENS) + data[at:]
+
+
+def _flip(data, draw):
+  at = _place(data, draw)
+  return data[:at] + bytes([draw.randrange(256)]) + data[at + 1 :]
+
+
+def _delete(data, draw):
+  at = _place(data, draw)
+  return data[:at] + data[at + draw.choice((1, 1, 2, 5, 20, 1000)) :]
+
+
+def _repeat(data, draw):
+  at = _place(data, draw)
+  return data[: at + draw.choice((1, 1, 2, 5, 20, 1000))] + data[at:]
+
+
+def _cut(data, draw):
+  at = _place(data, draw)
+  return data[:at] if draw.random() < 0.5 else data[at:]
+
+
+def _shuffle(data, draw):
+  """All lines but the first in another order."""
+  first, *lines = data.split(b'\n')
+  draw.shuffle(lines)
+  return b'\n'.join([first, *lines])
 
 
 def an_input(seed: int, number: int) -> tuple[str, bytes]:
@@ -282,6 +304,8 @@ def judge(name: str, data: bytes, folder: pathlib.Path) -> Verdict:
     signal.signal(signal.SIGALRM, before)
   if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MEMORY:
     return Verdict('WRONG', 'takes over 2 GB')
+  if kind.reader == 'amazon':
+    return _by_lines(read, data)
   return _against_plain(read, data, kind.plain)
 
 
@@ -291,6 +315,15 @@ def _of_message(message, path) -> Verdict:
       'WRONG', f'a message of several lines, or without the file: {message}'
     )
   return Verdict('refused')
+
+
+def _by_lines(read, data) -> Verdict:
+  """Whether a table holds a rating for each line that is not blank."""
+  lines = [line for line in data.decode('utf-8-sig').split('\n') if line.strip()]
+  n = read.ratings.user.size + read.duplicates
+  if n != len(lines) and b'"\n' not in data and b'\r' not in data:
+    return Verdict('WRONG', f'{n} ratings are read of {len(lines)} lines')
+  return Verdict('altered')
 
 
 def _against_plain(read, data, separator) -> Verdict:
@@ -326,7 +359,10 @@ def plain(data: bytes, separator: str) -> list[tuple[str, str]] | None:
   lines = [line for line in decoded.split('\n') if line]
   if separator != '\t' and '"' in decoded:
     try:
-      records = list(csv.reader(io.StringIO(decoded), delimiter=separator, strict=True))
+      reader = csv.reader(
+        io.StringIO(decoded), delimiter=separator, skipinitialspace=True, strict=True
+      )
+      records = list(reader)
     except (csv.Error, TypeError):
       return None
     records = [record for record in records if record]
@@ -343,7 +379,7 @@ def plain(data: bytes, separator: str) -> list[tuple[str, str]] | None:
 
 
 def _id(field):
-  return unicodedata.normalize('NFC', field.strip())
+  return unicodedata.normalize('NFC', field.strip(columns.BLANKS))
 
 
 # --- The campaign -----------------------------------------------------------

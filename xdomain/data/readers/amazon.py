@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xdomain.data import types
-from xdomain.data.readers import contents, download, parquet, tables
+from xdomain.data.readers import columns, contents, download, parquet, tables
 
 if TYPE_CHECKING:
   import polars as pl
@@ -221,7 +221,8 @@ def texts(path) -> Iterator[tuple[str, str, str]]:
 
 def _id(value) -> str:
   """An id as `columns.ids` reads it."""
-  return unicodedata.normalize('NFC', '' if value is None else str(value).strip())
+  text = '' if value is None else str(value)
+  return unicodedata.normalize('NFC', text.strip(columns.BLANKS))
 
 
 def _read_reviews(path) -> types.Table:
