@@ -48,7 +48,7 @@ def _write(folder):
   for claim in of_papers.CLAIMS:
     for table in claim.tables:
       if table not in by_table:
-        kept = records.read(folder / table / 'records.jsonl.xz')
+        kept = records.read_table(folder / table / 'records.jsonl.xz')
         by_table[table] = claims.by_place(kept)
       if by_table[table] or len(claim.tables) == 1:
         rows.append(claims.row(claim, table, by_table[table]))

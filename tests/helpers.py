@@ -245,7 +245,8 @@ def rating_record(name='a', seed=0, rmse=1.0, **config) -> dict:
   return {
     'name': name,
     'seed': seed,
-    'config': {'name': name, 'seed': seed, 'epochs': 5, 'data': {}} | config,
+    'config': {'name': name, 'method': 'bias', 'seed': seed, 'epochs': 5, 'data': {}}
+    | config,
     'hyper': {'lr': 0.1},
     'hashes': {'data': 'data', 'split': f'split{seed}'},
     'versions': {'xdomain': '0.1.0', 'jax': '0.10.2'},

@@ -1,11 +1,12 @@
 import json
+import random
 
 import numpy as np
 import pytest
 
 from tests.helpers import ranking_record, rating_record
 from xdomain import files
-from xdomain.reporting import records
+from xdomain.reporting import records, tables
 
 
 def test_the_task_is_decided_by_the_field_of_the_validation_value():
@@ -35,10 +36,12 @@ def test_a_measure_has_a_title_bounds_and_a_value():
     ({'hashes': {'data': 'd'}}, "'split' of 'hashes' is missing"),
     ({'valid_rmse': ...}, 'neither valid_rmse'),
     ({'valid_rmse': 'low'}, "'valid_rmse' is 'low'"),
-    ({'test': {'rmse': 1.0}}, "'test' has no mae"),
-    ({'test': []}, "'test' has no rmse"),
-    ({'test': {'rmse': {}, 'mae': 1.0}}, "rmse of 'test' is {}"),
+    ({'test': {'rmse': 1.0}}, 'the record of a, seed 0, has no mae'),
+    ({'test': []}, 'the record of a, seed 0, has no rmse'),
+    ({'test': {'rmse': {}, 'mae': 1.0}}, 'rmse of a is {}'),
+    ({'hyper': {'lr': 'high'}}, "'lr' of 'hyper' is 'high'"),
     ({'by_user': {'rmse': [1.0]}}, "'n' among them"),
+    ({'by_user': {'n': [None]}}, 'does not hold numbers'),
     ({'by_user': {'n': [1], 'rmse': [1.0, 2.0]}}, 'lists of one length'),
   ],
 )
@@ -52,6 +55,42 @@ def test_a_record_that_is_not_whole_is_refused_with_its_file_and_line(
   with pytest.raises(records.RecordError, match=r'records\.jsonl, line 2 is not') as at:
     records.read(tmp_path)
   assert fault in str(at.value) and '\n' not in str(at.value)
+
+
+FOREIGN = (None, -1.5, 'x', [], {}, [1, 2], {'a': 1}, True, float('inf'))
+
+
+def damaged(rng, record):
+  """The record with one value, at any depth, removed or replaced."""
+  record = json.loads(json.dumps(record))
+  at = record
+  while True:
+    name = rng.choice(list(at)) if isinstance(at, dict) else rng.randrange(len(at))
+    if not isinstance(at[name], dict | list) or not at[name] or rng.random() < 0.2:
+      break
+    at = at[name]
+  if rng.random() < 0.5:
+    del at[name]
+  else:
+    at[name] = rng.choice(FOREIGN)
+  return record
+
+
+def test_damaged_records_are_refused_or_summarised_but_never_a_traceback(tmp_path):
+  rng, path, refused = random.Random(0), tmp_path / 'records.jsonl', 0
+  sums = {'by_user': {'n': [1, 2], 'rmse': [1.0, 2.0]}}
+  whole = [rating_record() | sums, ranking_record(), rating_record('b') | sums]
+  for _ in range(300):
+    at = rng.randrange(3)
+    lines = [*whole[:at], damaged(rng, whole[at]), *whole[at + 1 :]]
+    path.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    try:
+      found = records.named_by_cell(records.read_run(path))
+      tables.over_seeds(found), tables.differences(found)
+    except (records.RecordError, files.DamagedFile) as error:
+      assert '\n' not in str(error)
+      refused += 1
+  assert 100 < refused < 300
 
 
 def test_whole_records_are_read_from_a_folder_or_a_compressed_file(tmp_path):

@@ -54,7 +54,16 @@ FIELDS = {
   'failed': bool,
   'seconds': (int, float),
   'time': str,
+  'device': str,
 }
+NESTED = (
+  ('config', 'data', dict),
+  ('config', 'method', str),
+  ('hashes', 'data', str),
+  ('hashes', 'split', str),
+  ('versions', 'xdomain', str),
+  ('versions', 'jax', str),
+)
 
 
 class RecordError(ValueError):
@@ -93,6 +102,23 @@ def read(path: str | pathlib.Path) -> list[dict]:
   return lines
 
 
+def read_table(path: str | pathlib.Path) -> list[dict]:
+  """The records of a table, each with the `row` and `column` of its cell.
+
+  Raises:
+    RecordError: as for `read`.
+  """
+  records = read(path)
+  for number, record in enumerate(records, 1):
+    for name in ('row', 'column'):
+      if not isinstance(record.get(name), str):
+        raise RecordError(
+          f'{path}, line {number} is not a record of a table: {name!r} is'
+          f' {_shown(record, name)}'
+        )
+  return records
+
+
 def fault_of(record: object) -> str:
   """What a record lacks, in a few words; empty for a whole record."""
   if not isinstance(record, dict):
@@ -100,11 +126,14 @@ def fault_of(record: object) -> str:
   for name, kind in FIELDS.items():
     if not isinstance(record.get(name), kind):
       return f'{name!r} is {_shown(record, name)}'
-  if not isinstance(record['config'].get('data'), dict):
-    return f"'data' of 'config' is {_shown(record['config'], 'data')}"
-  for name in ('data', 'split'):
-    if not isinstance(record['hashes'].get(name), str):
-      return f"{name!r} of 'hashes' is {_shown(record['hashes'], name)}"
+  for name, inner, kind in NESTED:
+    if not isinstance(record[name].get(inner), kind):
+      return f'{inner!r} of {name!r} is {_shown(record[name], inner)}'
+  if not isinstance(record.get('parameters', 0), int):
+    return f"'parameters' is {_shown(record, 'parameters')}"
+  for name in record['hyper']:
+    if not isinstance(record['hyper'][name], int | float):
+      return f"{name!r} of 'hyper' is {_shown(record['hyper'], name)}"
   try:
     task = task_of(record)
   except RecordError as error:
@@ -119,18 +148,32 @@ def _shown(fields, name):
 
 
 def _test_fault(record, task):
-  for measure in task.measures:
-    try:
-      number = value(record, measure)
-    except (KeyError, TypeError):
-      return f"'test' has no {measure}"
-    if not isinstance(number, int | float | None):
-      return f"{measure} of 'test' is {number!r:.60}"
+  try:
+    for measure in task.measures:
+      value(record, measure)
+      user_interval(record, measure)
+  except RecordError as error:
+    return str(error)
   by_user = record.get('by_user', {'n': []})
+  if not isinstance(by_user, dict):
+    return f"'by_user' is {by_user!r:.60}"
   lengths = {len(sums) if isinstance(sums, list) else -1 for sums in by_user.values()}
-  if 'n' not in by_user or len(lengths) > 1 or -1 in lengths:
-    return "'by_user' does not hold lists of one length, 'n' among them"
+  if (
+    'n' not in by_user or len(lengths) > 1 or not all(map(_are_sums, by_user.values()))
+  ):
+    return "'by_user' does not hold numbers in lists of one length, 'n' among them"
   return ''
+
+
+def _are_sums(numbers):
+  """Whether a list holds finite numbers, none of them negative."""
+  try:
+    array = np.asarray(numbers)
+  except ValueError:
+    return False
+  if array.ndim != 1 or array.dtype.kind not in 'iuf':
+    return False
+  return bool(np.isfinite(array).all() and (array >= 0).all())
 
 
 # --- Values -----------------------------------------------------------------
@@ -152,12 +195,22 @@ def bounds(measure: str) -> tuple[float, float]:
 
 
 def value(record: dict, measure: str) -> float | None:
-  """A measure of the test; None where the run failed."""
+  """A measure of the test; None where the run failed.
+
+  Raises:
+    RecordError: the record does not have the measure.
+  """
   if record['failed']:
     return None
-  test = record['test']
+  test = record.get('test')
   for name in measure.split(' '):
+    if not isinstance(test, dict) or name not in test:
+      raise RecordError(
+        f'the record of {record["name"]}, seed {record["seed"]}, has no {measure}'
+      )
     test = test[name]
+  if not isinstance(test, int | float | None):
+    raise RecordError(f'{measure} of {record["name"]} is {test!r:.60}')
   return test
 
 
@@ -168,14 +221,24 @@ def values(records: Iterable[dict], measure: str) -> tuple[float, ...]:
 
 
 def user_interval(record: dict, measure: str) -> tuple[float, float] | None:
-  """The 95 % interval over users that a run found by itself, if it is kept."""
+  """The 95 % interval over users that a run found by itself, if it is kept.
+
+  Raises:
+    RecordError: it is not a pair of numbers.
+  """
   catalogue, _, name = measure.rpartition(' ')
   test = record['test']
   if not catalogue:
     pair = test.get(f'{name}_interval')
   else:
-    pair = test.get(f'{catalogue}_interval', {}).get(name)
-  return tuple(pair) if pair else None
+    of_catalogue = test.get(f'{catalogue}_interval')
+    pair = of_catalogue.get(name) if isinstance(of_catalogue, dict) else of_catalogue
+  match pair:
+    case None | [None, _] | [_, None]:
+      return None
+    case [int() | float() as low, int() | float() as high]:
+      return low, high
+  raise RecordError(f'the interval of {measure} of {record["name"]} is {pair!r:.60}')
 
 
 def loss(record: dict) -> float:
@@ -280,8 +343,13 @@ def by_method(records: Iterable[dict]) -> dict[str, list[dict]]:
 
 def named_by_cell(records: Sequence[dict]) -> list[dict]:
   """Records of a table under the names of their cells; others are left as they are."""
-  several = len({record.get('column') for record in records}) > 1
-  return [_of_cell(r, several) if 'row' in r else r for r in records]
+  several = len({str(record.get('column')) for record in records}) > 1
+  return [
+    _of_cell(record, several)
+    if isinstance(record.get('row'), str) and isinstance(record.get('column'), str)
+    else record
+    for record in records
+  ]
 
 
 def _of_cell(record, several):

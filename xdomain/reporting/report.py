@@ -115,7 +115,7 @@ def _about(records):
   seeds = different(lambda r: r['seed'])
   devices = different(lambda r: ' '.join(dict.fromkeys(r['device'].split())))
   versions = different(lambda r: f'jax {r["versions"]["jax"]}')
-  revisions = different(lambda r: r['git'])
+  revisions = different(lambda r: r.get('git'))
   # The members of one run share its time, and its seconds are those of all.
   hours = sum({r['time']: r['seconds'] for r in records}.values()) / 3600
   return (

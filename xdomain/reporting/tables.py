@@ -68,6 +68,8 @@ def of_records(records: Sequence[dict], measure: str) -> Estimate:
   runs.
   """
   values = records_lib.values(records, measure)
+  if not values:
+    return Estimate(math.nan)
   found = estimate(values, records_lib.bounds(measure))
   limits = [records_lib.user_interval(record, measure) for record in records]
   return found if found.low is not None else _over_users(found.mean, limits)

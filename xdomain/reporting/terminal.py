@@ -110,7 +110,7 @@ def _cells(record):
   epoch = {'epoch': f'{record["epoch"]}{failed}'}
   if records.task_of(record) is records.RATING:
     return {RATING_TITLE: _rating_cells(record) | epoch}
-  valid = {'valid': _four(record['valid_ndcg@10'])}
+  valid = {'valid': _four(record[records.RANKING.valid])}
   return {
     RANKING_TITLE: _ranking_cells(record['test'], 'sampled') | valid | epoch,
     FULL_TITLE: _ranking_cells(record['test'], 'full'),
@@ -125,7 +125,7 @@ def _rating_cells(record):
     '95 % interval': f'{_four(low)}-{_four(high)}',
     'MAE': _four(test['mae']),
     'warm': _four(test['rmse_warm']),
-    'valid': _four(record['valid_rmse']),
+    'valid': _four(record[records.RATING.valid]),
   }
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from xdomain.data import device, splits
 from xdomain.evaluation import rankings, ratings
+from xdomain.reporting import records
 from xdomain.runs import spec as specs
 
 HEADLINE = 'ndcg@10'
@@ -107,7 +108,7 @@ def _ranking(split):
     split,
     device.ranking_queries,
     _unranked,
-    f'valid_{HEADLINE}',
+    records.RANKING.valid,
     lambda value: 1 - value,
     _rank,
     _ranking_differences,
@@ -120,7 +121,7 @@ PROTOCOLS = {
     splits.by_ratio,
     device.rating_queries,
     _rating_error,
-    'valid_rmse',
+    records.RATING.valid,
     lambda value: value,
     _rate,
     _rating_differences,

@@ -156,7 +156,7 @@ def _digests(wanted, display) -> tuple[Digests, list[str]]:
 
 def _check_kept(config, wanted, digests, folder):
   """Refuses to replace records that this table would not hold."""
-  for record in records_lib.read(folder / 'records.jsonl.xz'):
+  for record in records_lib.read_table(folder / 'records.jsonl.xz'):
     place, seed = (record['row'], record['column']), record['seed']
     what = f'{record["row"]} of {record["column"]}, seed {seed}'
     if place in wanted and seed in config.seeds:

@@ -250,6 +250,8 @@ def fault_of(found: object) -> str:
   for name, kind in FIELDS.items():
     if not isinstance(found.get(name), kind):
       return f'{name!r} is {f"{found[name]!r:.60}" if name in found else "missing"}'
+  if not isinstance(found['config'].get('name'), str):
+    return "'name' of 'config' is missing"
   for trial in found['trials'] or [{}]:
     if not isinstance(trial, dict):
       return "'trials' does not hold objects"
