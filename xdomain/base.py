@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from xdomain import wording
+from xdomain.data.types import PerDomain as PerDomain
 from xdomain.ops import sampling, sparse
 
 Array = jax.Array

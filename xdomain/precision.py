@@ -6,11 +6,12 @@ near ties of scores are broken differently.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 
 
-def full(function):
+def full(function: Callable):
   """`function` traced with full float32 products, unless jax is set otherwise.
 
   The setting is `JAX_DEFAULT_MATMUL_PRECISION`, for instance `tensorfloat32`.
@@ -25,7 +26,7 @@ def full(function):
   return traced
 
 
-def exact(function):
+def exact(function: Callable):
   """`function` traced with full float32 products in every case: for solvers."""
 
   @functools.wraps(function)

@@ -44,7 +44,9 @@ def with_matrix(rows: base.Rows) -> base.Rows:
   return dataclasses.replace(rows, code=jnp.asarray(matrix), levels=jnp.asarray(table))
 
 
-def rows(row, column, value, n_rows, n_columns) -> base.Rows:
+def rows(
+  row: np.ndarray, column: np.ndarray, value: np.ndarray, n_rows: int, n_columns: int
+) -> base.Rows:
   """A sparse matrix by rows, from events in any order."""
   by_row = np.lexsort((column, row))
   lengths = np.bincount(row, minlength=n_rows)

@@ -7,18 +7,18 @@ from xdomain.data.types import DataError, Dataset, Ids, Pair, Ratings, texts
 
 
 def pair(
-  seed,
+  seed: int,
   *,
-  users=60,
-  source=40,
-  target=50,
-  source_ratings=1200,
-  target_ratings=1200,
-  taste=4,
-  noise=0.3,
-  zipf=1.0,
-  scale=(1, 5),
-  integers=True,
+  users: int = 60,
+  source: int = 40,
+  target: int = 50,
+  source_ratings: int = 1200,
+  target_ratings: int = 1200,
+  taste: int = 4,
+  noise: float = 0.3,
+  zipf: float = 1.0,
+  scale: tuple[float, float] = (1, 5),
+  integers: bool = True,
 ) -> Dataset:
   """A pair whose people have one taste in both domains.
 
@@ -59,16 +59,16 @@ def pair(
 
 
 def implicit(
-  seed,
+  seed: int,
   *,
-  users=60,
-  source=40,
-  target=50,
-  source_ratings=1800,
-  target_ratings=1200,
-  taste=4,
-  at_least=3,
-  noise=0.5,
+  users: int = 60,
+  source: int = 40,
+  target: int = 50,
+  source_ratings: int = 1800,
+  target_ratings: int = 1200,
+  taste: int = 4,
+  at_least: int = 3,
+  noise: float = 0.5,
 ) -> Dataset:
   """What the people of a `pair` like, and a noisy view of their taste.
 

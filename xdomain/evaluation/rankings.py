@@ -8,7 +8,7 @@ Krichene and Rendle (KDD 2020) explain why sampled measures can mislead.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import chex
@@ -227,7 +227,13 @@ def _count(predict, predict_all, capacity, state, data, blocks, known):
   return jax.lax.map(count, blocks)
 
 
-def all_scores(predict, predict_all, n_items, state, data):
+def all_scores(
+  predict: base.Predict,
+  predict_all: Callable | None,
+  n_items: int,
+  state: base.Tree,
+  data: base.Arrays,
+):
   """`users [B] -> [B, n_items]`, the scores of the first `n_items` items."""
   if predict_all is not None:
     everything = predict_all(state, data)
@@ -245,7 +251,7 @@ def names(cutoffs: Sequence[int] = CUTOFFS) -> list[str]:
   return [f'{name}@{k}' for k in cutoffs for name in ('hr', 'ndcg', 'mrr')]
 
 
-def gains(place, cutoffs: Sequence[int] = CUTOFFS) -> np.ndarray:
+def gains(place: np.ndarray, cutoffs: Sequence[int] = CUTOFFS) -> np.ndarray:
   """`[Q, M]` each query's contribution to each measure (SharedVAE, eq. 11-12)."""
   place = np.asarray(place, np.float64)[:, None]
   by_place = np.stack(
@@ -256,7 +262,10 @@ def gains(place, cutoffs: Sequence[int] = CUTOFFS) -> np.ndarray:
 
 
 def expected_gains(
-  place, size, negatives: int = 99, cutoffs: Sequence[int] = CUTOFFS
+  place: np.ndarray,
+  size: np.ndarray,
+  negatives: int = 99,
+  cutoffs: Sequence[int] = CUTOFFS,
 ) -> np.ndarray:
   """`[Q, M]` expected gains among sampled negatives.
 

@@ -1,5 +1,7 @@
 """Bootstrap resampling of users, and tests of differences between two methods."""
 
+from collections.abc import Sequence
+
 import chex
 import numpy as np
 
@@ -12,7 +14,9 @@ CELLS = 1 << 22  # Draws held at a time.
 MANY = 100_000
 
 
-def resampled_sums(values, resamples: int = 1000, seed: int = 0) -> np.ndarray:
+def resampled_sums(
+  values: np.ndarray, resamples: int = 1000, seed: int = 0
+) -> np.ndarray:
   """`[resamples, M]` sums of `values [U, M]` over users drawn with replacement."""
   values = np.asarray(values, np.float64)
   users = values.shape[0]
@@ -40,7 +44,7 @@ def _redrawn(rng, users, n):
 
 
 def paired_bootstrap(
-  difference, weight, resamples: int = 10_000, seed: int = 0
+  difference: np.ndarray, weight: np.ndarray, resamples: int = 10_000, seed: int = 0
 ) -> np.ndarray:
   """Two-sided p-values of the hypothesis that a mean difference is 0.
 
@@ -76,7 +80,12 @@ def paired_bootstrap(
 
 
 def difference_interval(
-  totals, queries, *, root: bool = False, resamples: int = 1000, seed: int = 0
+  totals: np.ndarray,
+  queries: np.ndarray,
+  *,
+  root: bool = False,
+  resamples: int = 1000,
+  seed: int = 0,
 ) -> tuple[float, float]:
   """The 95 % percentile bootstrap interval, over users, of a difference of means.
 
@@ -124,7 +133,7 @@ def _resampled(rng, users, n):
   return np.frombuffer(drawn, np.uint8).reshape(n, -1).astype(np.float32)
 
 
-def holm(p_values) -> np.ndarray:
+def holm(p_values: np.ndarray | Sequence[float]) -> np.ndarray:
   """p-values adjusted for multiple tests, in the order given (Holm 1979)."""
   p_values = np.asarray(p_values, float)
   if not ((p_values >= 0) & (p_values <= 1)).all():

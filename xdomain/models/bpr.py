@@ -20,6 +20,7 @@ negatives. Users without positives keep a zero vector and are ranked by item bia
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -106,7 +107,9 @@ def negatives_like(negatives_from: str):
   return NEGATIVES_FROM[negatives_from]
 
 
-def stage(*, domain, factors, bias, batch, negatives_from='union') -> base.Stage:
+def stage(
+  *, domain: str, factors: int, bias: str, batch: int, negatives_from: str = 'union'
+) -> base.Stage:
   """BPR on one domain, validated on that domain."""
   like = negatives_like(negatives_from)
 
@@ -127,7 +130,7 @@ def stage(*, domain, factors, bias, batch, negatives_from='union') -> base.Stage
   return base.Stage(init, epoch, step, predict, domain, f'bpr {domain}')
 
 
-def init_params(key, rows, factors, bias) -> Params:
+def init_params(key: base.Array, rows: base.Rows, factors: int, bias: str) -> Params:
   """Small random vectors; zeros for users without positives, which keep them."""
   key_user, key_item = jax.random.split(key)
   user = jax.random.normal(key_user, (rows.n_rows, factors))
@@ -137,7 +140,9 @@ def init_params(key, rows, factors, bias) -> Params:
   return Params(0.1 * known * user, Items(0.1 * item, zeros))
 
 
-def triples(key, rows, batch, like) -> Triples:
+def triples(
+  key: base.Array, rows: base.Rows, batch: int, like: Callable[[base.Array], base.Array]
+) -> Triples:
   """`[N, B]` triples of an epoch; `like` is one of `NEGATIVES_FROM`."""
   key_positive, key_negative = jax.random.split(key)
   n = sampling.n_batches(rows.n_entries, batch)
@@ -151,7 +156,9 @@ def triples(key, rows, batch, like) -> Triples:
   return jax.tree.map(lambda x: x.reshape(n, batch), drawn)
 
 
-def step(params, visit, data, key, hyper):
+def step(
+  params: Params, visit: Triples, data: base.Arrays, key: base.Array, hyper: Hyper
+):
   """One gradient step on the summed loss of a batch of triples, on their rows only."""
   del data, key
   rows = _gather(params, visit)
@@ -200,19 +207,19 @@ def _loss(rows, weight, hyper):
   return nats + penalty, nats
 
 
-def preference(user, item):
+def preference(user: base.Array, item: Items):
   """Scores `s_ui` of users' and items' rows, which broadcast."""
   product = jnp.sum(user * item.vector, axis=-1)
   return product if item.bias is None else product + item.bias
 
 
-def score(params, users, items):
+def score(params: Params, users: base.Array, items: base.Array):
   """`[B, K]` preferences of users `[B]` for items `[B, K]`."""
   rows = jax.tree.map(lambda table: table[items], params.item)
   return preference(params.user[users][:, None], rows)
 
 
-def predict_all(params, data):
+def predict_all(params: Params, data: base.Arrays):
   """`users [B] -> [B, T]`, scores of all items by a matrix product."""
   del data
   bias = 0 if params.item.bias is None else params.item.bias

@@ -90,13 +90,13 @@ def model(sizes: base.Sizes, *, factors: int = 25, rounds: int = 5) -> base.Mode
   return base.Model((stage,), predict, trained, predict_source)
 
 
-def trained(data, users, items):
+def trained(data: base.Arrays, users: base.Array, items: base.Array):
   """`[B, K]` whether the user has any ratings; cold items have filled cells."""
   both = data.source.by_user.length + data.target.by_user.length
   return jnp.broadcast_to(both[users] > 0, items.shape)
 
 
-def level(domain, factors):
+def level(domain: base.Domain, factors: int):
   """Returns the slab whose every cell is the domain's mean rating."""
   users, items = domain.by_user.n_rows, domain.by_item.n_rows
   first = jnp.zeros(factors).at[0].set(1)
@@ -123,13 +123,13 @@ def _iterate(state, domains, hyper, rounds):
   return State(a, h, c, tuple(Slab(a * c, p @ h) for c, (p, _) in zip(unscaled, slabs)))
 
 
-def residuals(rows, slab):
+def residuals(rows: base.Rows, slab: Slab):
   """Returns the rows with residuals from the slab in place of ratings."""
   predicted = jnp.sum(slab.user[rows.row] * slab.item[rows.column], axis=1)
   return dataclasses.replace(rows, value=rows.value - predicted)
 
 
-def filled(rows, slab, table):
+def filled(rows: base.Rows, slab: Slab, table: base.Array):
   """`[rows, R]` the filled slab (ratings where observed) times a table.
 
   Args:
@@ -145,7 +145,7 @@ def filled(rows, slab, table):
   return slab.user @ (slab.item.T @ table) + rest.for_all(block)
 
 
-def project(domain, slab, b):
+def project(domain: base.Domain, slab: Slab, b: base.Array):
   """Returns P and the filled slab times P.
 
   Args:

@@ -78,7 +78,7 @@ def model(
   return base.Model((stage,), predict, trained, predict_source)
 
 
-def trained(data, users, items):
+def trained(data: base.Arrays, users: base.Array, items: base.Array):
   """`[B, K]` whether the item has target ratings and the user any ratings."""
   known = data.target.by_user.length + data.source.by_user.length > 0
   return known[users] & (data.target.by_item.length[items] > 0)
@@ -107,7 +107,9 @@ def _adam_stage(init, epoch) -> base.Stage:
   return stages.gradient_stage(init, loss, epoch, name='cmf')
 
 
-def data_term(params, levels, visit, data, hyper):
+def data_term(
+  params: Params, levels: base.Tree, visit: base.Tree, data: base.Arrays, hyper: Hyper
+):
   """Returns the weighted squared error per rating of a batch, and metrics."""
   tables, domains = (params.source, params.target), (data.source, data.target)
   (source, n_source), (target, n_target) = (
@@ -152,7 +154,9 @@ def _als_stage(init, epoch) -> base.Stage:
   return base.Stage(start, once, step, name='cmf als')
 
 
-def newton_step(block, params, levels, data, hyper) -> Params:
+def newton_step(
+  block: str, params: Params, levels: base.Tree, data: base.Arrays, hyper: Hyper
+) -> Params:
   """Moves one block of the parameters, with the other two fixed.
 
   With `A = penalty I + sum w q q^T` and `b = sum w (y - level) q` over a row's
@@ -181,7 +185,7 @@ def _terms(block, params, data):
   return [(block, getattr(data, block).by_item, params.user)]
 
 
-def normal_equations(table, rows, level):
+def normal_equations(table: base.Array, rows: base.Rows, level: base.Array):
   """`[R, H, H + 1]` sums of `q [q | y - level]` over the ratings of each row."""
   factors = table.shape[1]
   products = (table[:, :, None] * table[:, None]).reshape(-1, factors**2)

@@ -93,7 +93,7 @@ def model(sizes: base.Sizes, *, factors: int = 30) -> base.Model:
   )
 
 
-def cell_weight(domain, data, hyper):
+def cell_weight(domain: str, data: base.Arrays, hyper: Hyper):
   """`w_d / (m_d n_d)`, and `[U]` bool whether a user belongs to the domain."""
   rows = getattr(data, domain).by_user
   there = rows.length > 0
@@ -102,7 +102,7 @@ def cell_weight(domain, data, hyper):
   return getattr(hyper, f'w_{domain}') / cells, there
 
 
-def objective(params, data, hyper):
+def objective(params: Params, data: base.Arrays, hyper: Hyper):
   """J, a scalar, in one pass over the positives."""
   value = hyper.penalty / 2 * sum(jnp.sum(x**2) for x in params)
   for domain in ('source', 'target'):
@@ -113,7 +113,7 @@ def objective(params, data, hyper):
   return value
 
 
-def fit_block(block, params, data, hyper):
+def fit_block(block: str, params: Params, data: base.Arrays, hyper: Hyper):
   """The optimal vectors of users, or of a domain's items, given all others."""
   parts = list(_parts(block, params, data, hyper))
   right = sum(p.weight * least_squares.sums(p.table, p.rows) for p in parts)

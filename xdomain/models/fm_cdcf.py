@@ -87,7 +87,7 @@ def model(sizes: base.Sizes, *, factors: int = 8, batch: int = 64) -> base.Model
   return base.Model((only,), only.predict)
 
 
-def start(key, data, factors):
+def start(key: base.Array, data: base.Arrays, factors: int):
   """Parameters before training; 0 for features without training ratings."""
   domains = data.target.by_user, data.target.by_item, data.source.by_item
   seen = [rows.length > 0 for rows in domains]
@@ -104,14 +104,16 @@ def start(key, data, factors):
   )
 
 
-def source_entries(data, users):
+def source_entries(data: base.Arrays, users: base.Array):
   """The source ratings of any users `[B]`."""
   rows = data.source.by_user
   most = max(1, min(users.size * rows.longest, rows.n_entries))
   return sparse.flatten_rows(rows.start, rows.column, rows.value, users, most)
 
 
-def profiles(params, users, source, centre):
+def profiles(
+  params: Params, users: base.Array, source: sparse.Entries, centre: base.Array | float
+):
   """`[B, H + 1]` the users' part of all their ratings: p_u, then a_u.
 
   Args:
@@ -132,7 +134,7 @@ def profiles(params, users, source, centre):
   return _append(v_u + total, params.level + w_u + linear + crossed)
 
 
-def normalised(source, n_users, centre):
+def normalised(source: sparse.Entries, n_users: int, centre: base.Array | float):
   """The entries with z as values."""
 
   def of_user(values):

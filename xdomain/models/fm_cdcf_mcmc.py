@@ -125,7 +125,9 @@ def _predict(chain, data):
 # --- A sweep ----------------------------------------------------------------
 
 
-def sweep(key, params, data, centre):
+def sweep(
+  key: base.Array, params: Params, data: base.Arrays, centre: base.Array | float
+):
   """Parameters after each was drawn once given all others, and the squared error."""
   ratings, source = data.target.by_user, source_by_item(data, centre)
   keys = jax.random.split(key, 4)
@@ -156,7 +158,7 @@ def sweep(key, params, data, centre):
   return Params(params.level + change, weight, factor), error @ error
 
 
-def source_by_item(data, centre) -> Source:
+def source_by_item(data: base.Arrays, centre: base.Array | float) -> Source:
   """z of every source rating, by item."""
   by_user, by_item = data.source.by_user, data.source.by_item
   count = jnp.maximum(by_user.length, 1)
@@ -169,7 +171,7 @@ def source_by_item(data, centre) -> Source:
   return Source(by_item.start, user, z)
 
 
-def errors(params, data, centre):
+def errors(params: Params, data: base.Arrays, centre: base.Array | float):
   """`[E]` predictions minus ratings, and the sums S of z v, `[U, H]`."""
   source, ratings = data.source.by_user, data.target.by_user
   profile = source.for_all(
@@ -181,7 +183,7 @@ def errors(params, data, centre):
   return rated - ratings.value, profile[:, :-1] - params.factor.user
 
 
-def draws(key, values):
+def draws(key: base.Array, values: Features):
   """A prior for each group of values, and `[n]` standard normal draws."""
   keys = Features(*jax.random.split(key, len(values)))
   priors = Features(*map(draw_prior, keys, values))
@@ -191,7 +193,7 @@ def draws(key, values):
   return priors, Features(*noise)
 
 
-def draw_prior(key, values) -> Prior:
+def draw_prior(key: base.Array, values: base.Array) -> Prior:
   """Draws precision and mean of the normal distribution of a group of values."""
   key_precision, key_mean = jax.random.split(key)
   n, total = values.size, jnp.sum(values)
@@ -201,14 +203,29 @@ def draw_prior(key, values) -> Prior:
   return Prior(precision, total / (n + 1) + noise)
 
 
-def draw(values, noise, prior, alpha, hh, he):
+def draw(
+  values: base.Array,
+  noise: base.Array,
+  prior: Prior,
+  alpha: base.Array | float,
+  hh: base.Array,
+  he: base.Array,
+):
   """Draws new values, given <h, h> and <h, e> of each."""
   variance = 1 / (prior.precision + alpha * hh)
   mean = alpha * (values * hh - he) + prior.mean * prior.precision
   return variance * mean + jnp.sqrt(variance) * noise
 
 
-def linear_sweep(priors, noise, weight, error, alpha, ratings, source):
+def linear_sweep(
+  priors: Features,
+  noise: Features,
+  weight: Features,
+  error: base.Array,
+  alpha: base.Array | float,
+  ratings: base.Rows,
+  source: Source,
+):
   """Draws all weights w: of users, then target items, then source items."""
   by_user, by_item = _sums(ratings)
   user = draw(
@@ -239,7 +256,16 @@ def linear_sweep(priors, noise, weight, error, alpha, ratings, source):
   return Features(user, target, values), error + change[ratings.row, 1]
 
 
-def factor_sweep(priors, noise, factor, total, error, alpha, ratings, source):
+def factor_sweep(
+  priors: Features,
+  noise: Features,
+  factor: Features,
+  total: base.Array,
+  error: base.Array,
+  alpha: base.Array | float,
+  ratings: base.Rows,
+  source: Source,
+):
   """Draws one factor of all features: of users, target items, source items.
 
   Args:
@@ -311,7 +337,15 @@ def _sums(ratings):
   return by_user, by_item
 
 
-def source_sweep(prior, noise, values, facts, alpha, source, crossed):
+def source_sweep(
+  prior: Prior,
+  noise: base.Array,
+  values: base.Array,
+  facts: base.Array,
+  alpha: base.Array | float,
+  source: Source,
+  crossed: float,
+):
   """Draws the values of one factor of the source items, one after another.
 
   For a user with target factors v_i and errors e_i, h_i = z (v_i + g) with

@@ -85,13 +85,13 @@ def model(
   return base.Model((biases, near), predict, target_only=True)
 
 
-def residuals(baseline, by_item):
+def residuals(baseline: base.Score, by_item: base.Rows):
   """Returns the rows with residuals from a baseline in place of ratings."""
   predicted = baseline(by_item.column, by_item.row[:, None])[:, 0]
   return dataclasses.replace(by_item, value=by_item.value - predicted)
 
 
-def similarities(rest, ids, shrink):
+def similarities(rest: base.Rows, ids: base.Array, shrink: base.Array | float):
   """`[B, T]` similarities of a batch of items to all, 0 where not positive.
 
   Args:

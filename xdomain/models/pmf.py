@@ -72,12 +72,12 @@ def model(sizes: base.Sizes, *, factors: int = 64, batch: int = 1024) -> base.Mo
   return base.Model((stage,), stage.predict, trained, target_only=True)
 
 
-def rate(params, level, users, items):
+def rate(params: Params, level: base.Array, users: base.Array, items: base.Array):
   """Ratings of users by items, over arrays of ids that broadcast."""
   return level + jnp.sum(params.user[users] * params.item[items], axis=-1)
 
 
-def trained(data, users, items):
+def trained(data: base.Arrays, users: base.Array, items: base.Array):
   """Whether user and item both have training ratings."""
   known_user = data.target.by_user.length[users] > 0
   return known_user & (data.target.by_item.length[items] > 0)

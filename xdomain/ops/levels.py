@@ -22,18 +22,20 @@ class Scale(NamedTuple):
   lowest: float = 1.0
   step: float = 1.0
 
-  def level(self, value):
+  def level(self, value: jax.Array):
     """The levels `0..K-1` whose ratings are nearest to the values, int32."""
     nearest = jnp.round((value - self.lowest) / self.step)
     return jnp.clip(nearest, 0, self.levels - 1).astype(jnp.int32)
 
-  def expected(self, logits):
+  def expected(self, logits: jax.Array):
     """`[...]` mean ratings under the softmax of `[..., K]` logits."""
     ratings = self.lowest + self.step * jnp.arange(self.levels)
     return jax.nn.softmax(logits) @ ratings
 
 
-def smoothed_log_frequencies(column, level, shape, strength=5.0):
+def smoothed_log_frequencies(
+  column: jax.Array, level: jax.Array, shape: tuple[int, int], strength: float = 5.0
+):
   """`[n, K]` log frequencies of each level in a column, shrunk to those in all.
 
   Args:
@@ -54,7 +56,9 @@ def smoothed_log_frequencies(column, level, shape, strength=5.0):
   return jnp.log((count + prior) / (total + strength))
 
 
-def gather_sum(table, entries, level, n_rows):
+def gather_sum(
+  table: jax.Array, entries: sparse.Entries, level: jax.Array, n_rows: int
+):
   """`[n_rows, F]` sums of `table[column, level]` over the entries of each row.
 
   Args:
@@ -73,7 +77,7 @@ def gather_sum(table, entries, level, n_rows):
 
 
 @jax.custom_vjp
-def products(hidden, table, entries):
+def products(hidden: jax.Array, table: jax.Array, entries: sparse.Entries):
   """`[P, K]` products `<hidden[row], table[column, k]>` at the entries.
 
   Args:

@@ -1,10 +1,12 @@
 """Losses and penalties."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 
-def binary_cross_entropy(logit, label):
+def binary_cross_entropy(logit: jax.Array, label: jax.Array | float):
   """`-label log s(logit) - (1 - label) log(1 - s(logit))`, elementwise.
 
   `s` is the logistic function; the shapes broadcast.
@@ -13,7 +15,7 @@ def binary_cross_entropy(logit, label):
 
 
 @jax.custom_vjp
-def ridge(tree, strength):
+def ridge(tree: Any, strength: jax.Array | float):
   """0, with the gradient of `strength` times the sum of all squares.
 
   The value of a penalty on large tables would cost a pass over memory in every

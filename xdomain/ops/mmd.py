@@ -10,16 +10,19 @@ bandwidth, samples that are far apart no longer attract each other. With a gradi
 through the bandwidth, the loss would fall by spreading the samples.
 """
 
+from collections.abc import Callable
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 WIDTHS = 0.25, 0.5, 1, 2, 4  # in bandwidths
+Bandwidth = Callable[[jax.Array, jax.Array], jax.Array]
 FLOOR = 1e-6  # of the bandwidth, for points that coincide
 
 
-def median_distance(squared, weight):
+def median_distance(squared: jax.Array, weight: jax.Array):
   """The exact median squared distance of two different real points.
 
   Args:
@@ -53,13 +56,19 @@ def _smallest(values, k):
   return jax.lax.bitcast_convert_type(low, values.dtype)
 
 
-def mean_distance(squared, weight):
+def mean_distance(squared: jax.Array, weight: jax.Array):
   """The mean squared distance of two different real points, as in DAN."""
   both = _different(weight)
   return jnp.sum(both * squared) / jnp.maximum(jnp.sum(both), 1)
 
 
-def biased(x, y, weight, *, bandwidth=median_distance):
+def biased(
+  x: jax.Array,
+  y: jax.Array,
+  weight: jax.Array,
+  *,
+  bandwidth: Bandwidth = median_distance,
+):
   """The biased squared discrepancy, over all pairs; at least 0 and at most 2.
 
   Gretton et al. 2012, eq. 5.
@@ -76,7 +85,13 @@ def biased(x, y, weight, *, bandwidth=median_distance):
   return jnp.sum(jnp.outer(difference, difference) * kernel)
 
 
-def unbiased(x, y, weight, *, bandwidth=median_distance):
+def unbiased(
+  x: jax.Array,
+  y: jax.Array,
+  weight: jax.Array,
+  *,
+  bandwidth: Bandwidth = median_distance,
+):
   """The unbiased squared discrepancy; it may be negative.
 
   Gretton et al. 2012, eq. 3: without the pairs of a point with itself. Between the
@@ -93,7 +108,13 @@ def unbiased(x, y, weight, *, bandwidth=median_distance):
   return within - 2 * mean(kernel[:n, n:], all_)
 
 
-def linear_time(x, y, weight, *, bandwidth=median_distance):
+def linear_time(
+  x: jax.Array,
+  y: jax.Array,
+  weight: jax.Array,
+  *,
+  bandwidth: Bandwidth = median_distance,
+):
   """The mean over disjoint pairs of users: unbiased, linear in B, but noisier.
 
   Gretton et al. 2012, lemma 14. Users are paired in the order of the batch, which
@@ -111,12 +132,12 @@ def linear_time(x, y, weight, *, bandwidth=median_distance):
   return jnp.sum(both * h) / jnp.maximum(jnp.sum(both), 1)
 
 
-def linear_kernel(x, y, weight):
+def linear_kernel(x: jax.Array, y: jax.Array, weight: jax.Array):
   """The squared distance of the means: the discrepancy of the linear kernel."""
   return jnp.sum(_mean(x - y, weight) ** 2)
 
 
-def paired_l2(x, y, weight):
+def paired_l2(x: jax.Array, y: jax.Array, weight: jax.Array):
   """The mean squared distance of a user's two points, as in SharedVAE's code.
 
   It compares users, not distributions, and adds over latents.

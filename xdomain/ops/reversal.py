@@ -1,11 +1,13 @@
 """Gradient reversal (Ganin and Lempitsky 2015; DARec eq. 5)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 
 @jax.custom_vjp
-def reverse_gradient(x, strength):
+def reverse_gradient(x: Any, strength: jax.Array | float):
   """Returns `x`; its gradient is multiplied by `-strength` on the way back.
 
   Args:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 ROUNDS = 3  # Of rolling all rows, then all columns.
 
 
-def balanced_batches(key, order, batch):
+def balanced_batches(key: jax.Array, order: jax.Array, batch: int):
   """Visits every row once, in batches with nearly equal numbers of entries.
 
   The rows, by falling length, are cut into `batch` strata of `N` neighbours;
@@ -30,7 +30,7 @@ def balanced_batches(key, order, batch):
   return jax.random.permutation(key, strata, axis=1, independent=True).T
 
 
-def in_order(order, batch):
+def in_order(order: jax.Array, batch: int):
   """The same `[N, B]` batches without the shuffling."""
   chex.assert_rank(order, 1)
   rows = order.shape[0]
@@ -39,7 +39,7 @@ def in_order(order, batch):
   return jnp.concatenate([order, padding]).reshape(batch, n).T
 
 
-def shuffled(key, n: int, batch: int):
+def shuffled(key: jax.Array, n: int, batch: int):
   """`[N, B]` ids `0..n-1` in random order, each once, among padding with `n`.
 
   The ids fill a grid, nearly a square, whose rows and columns are rolled in
@@ -58,7 +58,16 @@ def shuffled(key, n: int, batch: int):
   return jnp.minimum(in_order(row * columns + column, batch), n)
 
 
-def absent(key, start, column, n_columns: int, longest: int, rows, n: int, within=None):
+def absent(
+  key: jax.Array,
+  start: jax.Array,
+  column: jax.Array,
+  n_columns: int,
+  longest: int,
+  rows: jax.Array,
+  n: int,
+  within: tuple[jax.Array, jax.Array] | None = None,
+):
   """Columns that rows have no entry in, drawn uniformly and exactly.
 
   The r-th column that a row lacks has as many of the row's entries before it

@@ -6,6 +6,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from xdomain.ops import sparse
+
 # On a CPU, blocks of items that fit the cache let a large table be read once
 # instead of twice. Blocks of 256 to 1024 items took the same time; tables of 8 MB
 # were faster whole, tables of 20 MB in blocks. An accelerator is fastest with all
@@ -14,7 +16,7 @@ CHUNK = {'cpu': 512}
 CACHE = 1 << 24
 
 
-def kl_to_standard_normal(mean, logvar):
+def kl_to_standard_normal(mean: jax.Array, logvar: jax.Array):
   """`[B]` Kullback-Leibler divergences of `N(mean, exp(logvar))` from `N(0, I)`.
 
   Kingma and Welling 2014, appendix B; a sum over the latents.
@@ -27,7 +29,16 @@ def kl_to_standard_normal(mean, logvar):
   return 0.5 * jnp.sum(mean**2 + jnp.expm1(logvar) - logvar, axis=-1)
 
 
-def reconstruction(hidden, table, bias, entries, beta, weight, *, chunk=None):
+def reconstruction(
+  hidden: jax.Array,
+  table: jax.Array,
+  bias: jax.Array,
+  entries: sparse.Entries,
+  beta: jax.Array | float,
+  weight: jax.Array,
+  *,
+  chunk: int | None = None,
+):
   """Scalar cross entropy over all items, with weight `1 + beta` on positives.
 
   SharedVAE, eq. 8, in the logits `l = hidden @ table.T + bias`, with `s` the

@@ -2,7 +2,7 @@
 
 import functools
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class MissingMatplotlib(ImportError):
     super().__init__('no plot: install matplotlib with pip install "xdomain[plots]"')
 
 
-def styled(draw):
+def styled(draw: Callable):
   """A drawing function that ignores the user's own matplotlib settings."""
 
   @functools.wraps(draw)
@@ -51,14 +51,17 @@ def styled(draw):
   return in_style
 
 
-def empty(x_label: str, y_label: str, width=WIDTH, height=HEIGHT):
+def empty(x_label: str, y_label: str, width: float = WIDTH, height: float = HEIGHT):
   """A figure without any drawing, and its axes; long labels are wrapped."""
   figure, (axes,) = panels(x_label, [y_label], width, height)
   return figure, axes
 
 
 def panels(
-  x_label: str, y_labels: Sequence[str], width=PANEL[0], height=PANEL[1]
+  x_label: str,
+  y_labels: Sequence[str],
+  width: float = PANEL[0],
+  height: float = PANEL[1],
 ) -> 'tuple[Figure, list[Axes]]':
   """A figure with one panel for each label, two side by side, and their axes."""
   from matplotlib.figure import Figure
@@ -75,7 +78,7 @@ def panels(
   return figure, every[: len(y_labels)]
 
 
-def finite(values) -> np.ndarray:
+def finite(values: Iterable) -> np.ndarray:
   """Floats with NaN in place of None and infinity."""
   values = np.array(values, float)
   return np.where(np.isfinite(values), values, np.nan)
