@@ -86,6 +86,15 @@ def test_imports_point_down(name):
   assert not upward
 
 
+def test_no_test_module_imports_another():
+  for path in (ROOT / 'tests').rglob('*_test.py'):
+    text = path.read_text()
+    for node in ast.walk(ast.parse(text)):
+      if isinstance(node, ast.ImportFrom) and node.module:
+        names = [f'{node.module}.{alias.name}' for alias in node.names]
+        assert not any(n.startswith('tests.') and '_test' in n for n in names), path
+
+
 def test_reading_a_file_imports_no_jax():
   readers = [
     name

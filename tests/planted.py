@@ -66,10 +66,10 @@ MISTAKES = (
     'ops/sampling_test.py',
   ),
   Mistake(
-    'off by one: a batch has room for one entry less',
+    'a batch has no room for the longest row',
     'ops/sampling.py',
-    'max(1, int(longest.sum()))',
-    'max(1, int(longest.sum()) - 1)',
+    'average + longest',
+    'average',
     'ops/sampling_test.py',
   ),
   Mistake(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import common
-from tests.data.readers import movielens_test
+from tests.data import toys
 from xdomain.data import cache, sources, types, views
 from xdomain.data.readers import amazon, download, movielens
 
@@ -190,7 +190,7 @@ STARS = {
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
   """The films above in GroupLens's form, in place of MovieLens."""
-  path = movielens_test.write_zip(
+  path = toys.write_movielens(
     tmp_path / 'ml',
     [
       (user, movie, stars, 100 * user + movie)

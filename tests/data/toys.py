@@ -1,5 +1,7 @@
 """Small tables and files that several tests of data share."""
 
+import zipfile
+
 import numpy as np
 
 from xdomain.data import align
@@ -60,3 +62,30 @@ def events(ratings, users, items):
 def assert_same(left, right):
   for a, b in zip(left, right, strict=True):
     np.testing.assert_array_equal(a, b)
+
+
+# --- MovieLens --------------------------------------------------------------
+
+MOVIES = {  # By GroupLens's number: title, genres.
+  1: ('Toy Story (1995)', ('Animation', "Children's", 'Comedy')),
+  2: ('Misérables, Les (1995)', ('Drama', 'Film-Noir')),
+  5: ('Alien³: A Return (1992)', ('Sci-Fi',)),
+  9: ('Never Rated (1990)', ('War',)),
+}
+PEOPLE = [('F', 1, 10, '48067'), ('M', 56, 16, '70072')]
+RATINGS = [(1, 5, 5, 978300760), (1, 1, 3, 978302109), (2, 5, 4, 978300000)]
+
+
+def lines(rows, separator, end='\n'):
+  return ''.join(separator.join(map(str, row)) + end for row in rows)
+
+
+def write_movielens(path, ratings=RATINGS, movies=MOVIES, people=PEOPLE):
+  """GroupLens's form of the small data above."""
+  people = [(user, *person) for user, person in enumerate(people, 1)]
+  movies = [(n, title, '|'.join(kinds)) for n, (title, kinds) in movies.items()]
+  with zipfile.ZipFile(path, 'w') as archive:
+    for name, rows in zip(('ratings', 'users', 'movies'), (ratings, people, movies)):
+      text = lines(rows, '::').encode('latin-1')
+      archive.writestr(f'ml-1m/{name}.dat', text)
+  return path

