@@ -175,7 +175,7 @@ def timed(cases: list[Case]) -> list[Timed | Exception]:
     with jax.default_matmul_precision(case.precision or None):
       state = jax.jit(case.stage.init)(key, case.data, case.hyper, ())
       rest = key, case.data, case.hyper, True
-      return state, rest, loop.run_epoch.lower(case.stage, 'single', state, *rest)
+      return state, rest, loop.run_epoch.lower(case.stage, state, *rest)
 
   def compiled(program):
     started = time.perf_counter()
@@ -400,7 +400,7 @@ def once(cases):
       state = jax.jit(case.stage.init)(key, case.data, case.hyper, ())
       started = time.perf_counter()
       state, metrics, _ = jax.device_get(
-        loop.run_epoch(case.stage, 'single', state, key, case.data, case.hyper, True)
+        loop.run_epoch(case.stage, state, key, case.data, case.hyper, True)
       )
       return Timed(state, metrics, 0.0, time.perf_counter() - started, 0.0)
     except Exception as error:  # Said in the table.
@@ -746,9 +746,7 @@ def part_chaos():
       losses, params = [], []
       for epoch in range(toy(8, 2)):
         at = jax.random.fold_in(key, epoch)
-        state, metrics, _ = loop.run_epoch(
-          stage, 'single', state, at, form, hyper, True
-        )
+        state, metrics, _ = loop.run_epoch(stage, state, at, form, hyper, True)
         losses.append(float(metrics['loss']))
         params.append(
           np.concatenate(

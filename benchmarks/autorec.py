@@ -90,7 +90,7 @@ def sparse_form(stage, data, hyper, key):
   from xdomain.training import loop
 
   state = jax.jit(stage.init)(key, data, hyper, ())
-  lowered = loop.run_epoch.lower(stage, 'single', state, key, data, hyper, True)
+  lowered = loop.run_epoch.lower(stage, state, key, data, hyper, True)
   program, seconds = _compile(lowered)
   rest = key, data, hyper, True
   return Form(program, state, rest, lambda out: out[0].params, seconds)

@@ -135,7 +135,7 @@ def compiled(stage, data, hyper, done) -> autorec.Form:
   state = jax.jit(stage.init)(key, data, hyper, done)
   rest = key, data, hyper, True
   started = time.perf_counter()
-  program = loop.run_epoch.lower(stage, 'single', state, *rest).compile()
+  program = loop.run_epoch.lower(stage, state, *rest).compile()
   seconds = time.perf_counter() - started
   return autorec.Form(program, state, rest, lambda out: out, seconds)
 

@@ -135,7 +135,7 @@ def compare(name, data, sizes, settings, steps, repeats) -> str:
   def plain():
     return plain_epoch((state.params, state.moments), *rest)
 
-  lowered = loop.run_epoch.lower(stage, 'single', state, key, data, hyper, True)
+  lowered = loop.run_epoch.lower(stage, state, key, data, hyper, True)
   program, compiled = _timed(lowered.compile)
 
   def ours():

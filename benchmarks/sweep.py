@@ -97,15 +97,16 @@ def stacked(tree, count):
 def compiled(stage, form, state, data, hyper):
   """The program of an epoch, and the seconds that compiling it took."""
   from xdomain.data import device
-  from xdomain.training import loop
+  from xdomain.training import loop, placement
 
   running = jnp.ones(jnp.shape(jax.tree.leaves(hyper)[0]), bool)
   key = jax.random.key(0)
   if form == 'seeds':
-    form, data = 'vmap', device.stack([data] * running.size)
+    data = device.stack([data] * running.size)
     key = jax.random.split(key, running.size)
   rest = key, data, hyper, running
-  lowered = loop.run_epoch.lower(stage, form, state, *rest)
+  over = dict(single=placement.alone, map=placement.in_turn).get(form, jax.vmap)
+  lowered = loop.run_epoch.lower(stage, state, *rest, over=over)
   started = time.perf_counter()
   program = lowered.compile()
   seconds = time.perf_counter() - started

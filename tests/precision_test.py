@@ -123,7 +123,7 @@ def test_a_product_is_not_rounded():
   (stage,) = autorec.model(small.sizes, embed=4, batch=8).stages
   key, hyper = jax.random.key(0), autorec.Hyper()
   state = jax.eval_shape(stage.init, key, small.data, hyper, ())
-  traced = loop.run_epoch.trace(stage, 'single', state, key, small.data, hyper, True)
+  traced = loop.run_epoch.trace(stage, state, key, small.data, hyper, True)
   text = traced.lower(lowering_platforms=('cuda',)).as_text()
   products = [line for line in text.splitlines() if 'dot_general' in line]
   assert products

@@ -208,7 +208,7 @@ def test_training_costs_entries_and_not_users_times_items():
   (stage,) = model.stages
   state = stage.init(jax.random.key(0), small.data, hyper, ())
   compiled = loop.run_epoch.lower(
-    stage, 'single', state, jax.random.key(0), small.data, hyper, True
+    stage, state, jax.random.key(0), small.data, hyper, True
   ).compile()
   batch_of_users_times_items = 4 * 1000 * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes
@@ -247,7 +247,7 @@ def test_a_resident_matrix_trains_as_the_entries_do(axis, monkeypatch):
 
   def epoch(data):
     state = stage.init(key, data, hyper, ())
-    return loop.run_epoch(stage, 'single', state, key, data, hyper, True)
+    return loop.run_epoch(stage, state, key, data, hyper, True)
 
   (entries, metrics, _), (cells, same, _) = epoch(small.data), epoch(matrix)
   chex.assert_trees_all_close(entries.params, cells.params, rtol=1e-4, atol=1e-5)

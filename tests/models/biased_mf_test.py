@@ -178,7 +178,7 @@ def test_an_epoch_costs_ratings_and_not_users_times_items(feedback):
   hyper = biased_mf.Hyper()
   state = stage.init(jax.random.key(0), small.data, hyper, ())
   compiled = loop.run_epoch.lower(
-    stage, 'single', state, jax.random.key(0), small.data, hyper, True
+    stage, state, jax.random.key(0), small.data, hyper, True
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
   assert memory < 4 * 1000 * 4000 / 4

@@ -255,7 +255,7 @@ def test_an_epoch_costs_positives_and_not_users_times_items():
   hyper = jax.tree.map(jnp.asarray, bpr.Hyper())
   state = stage.init(jax.random.key(0), small.data, hyper, ())
   compiled = loop.run_epoch.lower(
-    stage, 'single', state, jax.random.key(0), small.data, hyper, True
+    stage, state, jax.random.key(0), small.data, hyper, True
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
   assert memory < small.sizes.users * small.sizes.target / 8  # A bitmap's.

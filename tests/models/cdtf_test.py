@@ -222,7 +222,7 @@ def test_an_iteration_costs_ratings_and_not_users_times_items():
   model = cdtf.model(small.sizes, factors=4)
   state = model.stages[0].init(jax.random.key(0), small.data, hyper, ())
   compiled = loop.run_epoch.lower(
-    model.stages[0], 'single', state, jax.random.key(0), small.data, hyper, True
+    model.stages[0], state, jax.random.key(0), small.data, hyper, True
   ).compile()
   users_times_items = 4 * small.sizes.users * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes

@@ -271,7 +271,7 @@ def test_training_costs_entries_and_not_users_times_items():
   (stage,) = model.stages
   state = begun(model, small, hyper)
   compiled = loop.run_epoch.lower(
-    stage, 'single', state, jax.random.key(0), small.data, hyper, True
+    stage, state, jax.random.key(0), small.data, hyper, True
   ).compile()
   batch_of_users_times_items = 4 * 5 * 1000 * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes

@@ -195,7 +195,7 @@ def test_the_loss_counts_ratings_and_not_users_times_items(solver):
   (stage,) = cmf.model(small.sizes, solver=solver, factors=4).stages
   state = stage.init(jax.random.key(0), small.data, cmf.Hyper(), ())
   compiled = loop.run_epoch.lower(
-    stage, 'single', state, jax.random.key(0), small.data, cmf.Hyper(), True
+    stage, state, jax.random.key(0), small.data, cmf.Hyper(), True
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
   assert memory < 4 * 3000 * 4000 / 16

@@ -144,7 +144,7 @@ def test_no_matrix_of_all_pairs_is_built():
   done = (model.stages[0].init(jax.random.key(0), small.data, hyper, ()),)
   state = model.stages[1].init(jax.random.key(0), small.data, hyper, done)
   compiled = loop.run_epoch.lower(
-    model.stages[1], 'single', state, jax.random.key(0), small.data, hyper, True
+    model.stages[1], state, jax.random.key(0), small.data, hyper, True
   ).compile()
   users_times_items = 4 * small.sizes.users * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes

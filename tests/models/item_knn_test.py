@@ -71,7 +71,7 @@ def test_no_matrix_of_all_pairs_is_built():
   (stage,) = model.stages
   state = stage.init(jax.random.key(0), small.data, hyper, ())
   compiled = loop.run_epoch.lower(
-    stage, 'single', state, jax.random.key(0), small.data, hyper, True
+    stage, state, jax.random.key(0), small.data, hyper, True
   ).compile()
   users_times_items = 4 * small.sizes.users * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes

@@ -124,7 +124,7 @@ def test_training_costs_ratings_and_not_users_times_items():
   hyper = pmf.Hyper()
   state = stage.init(jax.random.key(0), small.data, hyper, ())
   compiled = loop.run_epoch.lower(
-    stage, 'single', state, jax.random.key(0), small.data, hyper, True
+    stage, state, jax.random.key(0), small.data, hyper, True
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
   assert memory < 4 * 3000 * 4000 / 16

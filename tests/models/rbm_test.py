@@ -264,7 +264,6 @@ def test_training_costs_entries_and_not_users_times_items():
   state = begun(model, small)
   compiled = loop.run_epoch.lower(
     model.stages[0],
-    'single',
     state,
     jax.random.key(0),
     small.data,

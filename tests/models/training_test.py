@@ -97,14 +97,14 @@ def test_a_sweep_equals_its_runs(name):
 def test_vmap_and_map_agree(name, monkeypatch):
   hypers = load(name).Hyper(), other(name)
   values = {}
-  for across in ('map', 'vmap'):
-    monkeypatch.setattr(placement, 'across', lambda *trees, form=across: form)
-    values[across] = fit(name, stacked(hypers)).best_value
-  np.testing.assert_allclose(values['map'], values['vmap'], atol=1e-4)
+  for over in (placement.in_turn, jax.vmap):
+    monkeypatch.setattr(placement, 'over', lambda *trees, over=over: over)
+    values[over] = fit(name, stacked(hypers)).best_value
+  np.testing.assert_allclose(*values.values(), atol=1e-4)
 
 
 def test_seeds_at_once_equal_each_alone(name, monkeypatch):
-  monkeypatch.setattr(placement, 'across', lambda *args: 'vmap')
+  monkeypatch.setattr(placement, 'over', lambda *args: jax.vmap)
   splits = helpers.small(), helpers.small(split=1)
   both = loop.fit(
     load(name).model(splits[0].sizes),

@@ -261,7 +261,7 @@ def test_every_epoch_runs_on_the_device_in_one_program():
   stage = model.stages[1]
   state = stage.init(jax.random.key(0), data, hyper, ())
   text = loop.run_epoch.lower(
-    stage, 'single', state, jax.random.key(0), data, hyper, True
+    stage, state, jax.random.key(0), data, hyper, True
   ).as_text()
   assert 'while' in text and 'callback' not in text
   # The state's buffers are reused.

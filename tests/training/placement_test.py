@@ -12,7 +12,7 @@ from tests import helpers
 from xdomain import base, stages
 from xdomain.data import device
 from xdomain.models import autorec
-from xdomain.training import checkpoint, loop, placement
+from xdomain.training import checkpoint, loop, placement, sweep
 
 LINE = 100  # parameters of `straight`
 on_devices = pytest.mark.skipif(
@@ -53,7 +53,7 @@ def straight(outer=False, scores=None):
 
 def width(free, own=None, valid=(), **settings):
   arguments = jax.random.key(0), helpers.small().data, Hyper(), *valid
-  return loop.width(straight(**settings), *arguments, own=own, free=free)
+  return sweep.width(straight(**settings), *arguments, own=own, free=free)
 
 
 def test_as_many_members_as_fit_are_counted_by_hand():
@@ -94,7 +94,7 @@ def test_data_that_each_member_has_is_counted(monkeypatch):
 
 def test_runs_of_other_seeds_are_trained_in_turn_on_a_cpu():
   assert width(2**40, own=()) == jax.local_device_count()
-  assert placement.across(jnp.ones(3), jnp.ones((3, 1)), True) == 'map'
+  assert placement.over(jnp.ones(3), jnp.ones((3, 1)), keys(3)) is placement.in_turn
 
 
 def test_members_too_large_to_gain_are_trained_one_at_a_time(monkeypatch):
@@ -103,7 +103,7 @@ def test_members_too_large_to_gain_are_trained_one_at_a_time(monkeypatch):
 
 
 def test_some_memory_is_free_and_not_all_of_it():
-  assert 2**20 < placement.free() < 2**50
+  assert 2**20 < sweep.free_bytes() < 2**50
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_some_memory_is_free_and_not_all_of_it():
 )
 def test_no_device_holds_more_than_its_share(devices, count, width, sizes, monkeypatch):
   monkeypatch.setattr(jax, 'local_device_count', lambda: devices)
-  turns = placement.chunks(count, width)
+  turns = sweep.chunks(count, width)
   assert [turn.stop - turn.start for turn in turns] == sizes
   every = [index for turn in turns for index in range(count)[turn]]
   assert every == list(range(count))
@@ -140,28 +140,29 @@ def test_members_fit_where_no_device_holds_more_than_its_share(
 ):
   monkeypatch.setattr(jax, 'local_devices', lambda: [None] * devices)
   monkeypatch.setattr(jax, 'local_device_count', lambda: devices)
-  assert placement.fits(count, width) == fits
+  assert sweep.fits(count, width) == fits
 
 
 def test_a_single_run_is_neither_mapped_nor_spread():
   state = {'table': jnp.ones((4, 5))}
-  assert placement.across(jnp.float32(0), state) == 'single'
-  assert placement.across((), state) == 'single'
-  assert placement.place(jnp.float32(0), state) is state
+  key = jax.random.key(0)
+  assert placement.over(jnp.float32(0), state, key) is placement.alone
+  assert placement.over((), state, key) is placement.alone
+  assert placement.place(jnp.float32(0), state, False) is state
 
 
 @pytest.mark.parametrize(
   'backend, floats, form',
   [
-    ('cpu', placement.SMALL // 4, 'vmap'),
-    ('cpu', placement.SMALL // 4 + 1, 'map'),
-    ('gpu', placement.SMALL // 4 + 1, 'vmap'),
+    ('cpu', placement.SMALL // 4, jax.vmap),
+    ('cpu', placement.SMALL // 4 + 1, placement.in_turn),
+    ('gpu', placement.SMALL // 4 + 1, jax.vmap),
   ],
 )
 def test_large_members_take_turns_on_a_cpu(backend, floats, form, monkeypatch):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   state = jax.ShapeDtypeStruct((3, floats), jnp.float32)
-  assert placement.across(jnp.ones(3), state) == form
+  assert placement.over(jnp.ones(3), state, jax.random.key(0)) is form
 
 
 def model():
@@ -187,6 +188,10 @@ def fit(hyper, **options):
   )
 
 
+def keys(count):
+  return jax.vmap(jax.random.key)(jnp.arange(count))
+
+
 def devices_of(tree):
   return {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(tree)}
 
@@ -205,11 +210,12 @@ def same(one, two, **tolerance):
 
 @on_devices
 @pytest.mark.parametrize(
-  'count, spread, form', [(4, 4, 'map'), (3, 3, 'vmap'), (6, 3, 'map')]
+  'count, spread, form',
+  [(4, 4, placement.in_turn), (3, 3, jax.vmap), (6, 3, placement.in_turn)],
 )
 def test_a_sweep_over_devices_equals_its_runs(count, spread, form, monkeypatch):
   runs = [fit(hyper) for hyper in each(hypers(count), count)]
-  monkeypatch.setattr(placement, 'across', lambda *trees: form)
+  monkeypatch.setattr(placement, 'over', lambda *trees: form)
   swept = fit(hypers(count))
   assert devices_of((swept.state, swept.best)) == {spread}
   for one, run in zip(each(swept.best, count), runs):
@@ -217,7 +223,7 @@ def test_a_sweep_over_devices_equals_its_runs(count, spread, form, monkeypatch):
 
 
 @on_devices
-@pytest.mark.parametrize('form', ['map', 'vmap'])
+@pytest.mark.parametrize('form', [placement.in_turn, jax.vmap])
 def test_seeds_over_devices_equal_their_runs(form, monkeypatch):
   splits = [helpers.small(split=split) for split in range(4)]
   runs = [
@@ -232,13 +238,12 @@ def test_seeds_over_devices_equal_their_runs(form, monkeypatch):
     )
     for seed, split in enumerate(splits)
   ]
-  monkeypatch.setattr(placement, 'across', lambda *trees: form)
-  keys = jax.vmap(jax.random.key)(jnp.arange(4))
+  monkeypatch.setattr(placement, 'over', lambda *trees: form)
   valid = jax.tree.map(lambda *x: jnp.stack(x), *(s.valid for s in splits))
   hyper = jax.tree.map(lambda value: jnp.full(4, value), autorec.Hyper())
   swept = loop.fit(
     model(),
-    keys,
+    keys(4),
     device.stack([split.data for split in splits]),
     hyper,
     epochs=2,

@@ -16,7 +16,7 @@ from xdomain.reporting import plots, render, tables, terminal
 from xdomain.reporting import records as records_lib
 from xdomain.runs import methods, prepare, protocols, run, store
 from xdomain.runs import spec as specs
-from xdomain.training import loop, placement
+from xdomain.training import sweep
 
 Part = tuple[specs.Spec, list[prepare.Prepared]]  # A run, and the data of its seeds.
 
@@ -62,7 +62,7 @@ def _seeds_at_once(config, prepared, folder):
   fitting = [
     count
     for count in range(2, len(config.sweep.seed) + 1)
-    if all(placement.fits(count * of_one, width) for of_one, width in of_settings)
+    if all(sweep.fits(count * of_one, width) for of_one, width in of_settings)
   ]
   return max(fitting, default=1)
 
@@ -109,7 +109,7 @@ def _chunks(config, several, folder):
   if len(every) * len(several) == 1:
     return [(config, several)]
   width = _width(config, several[0], folder)
-  if placement.fits(len(every) * len(several), width):
+  if sweep.fits(len(every) * len(several), width):
     return [(config, several)]
   if len(several) > 1:
     return _alone(_chunks, config, several, folder)
@@ -120,7 +120,7 @@ def _chunks(config, several, folder):
 
   return [
     (of_members(tuple(every[turn])), several)
-    for turn in placement.chunks(len(every), width)
+    for turn in sweep.chunks(len(every), width)
   ]
 
 
@@ -135,7 +135,7 @@ def _width(config, prepared, folder):
     return json.loads(file.read_text('utf-8'))
   prepared = prepare.seen_by(config, prepared)
   method = methods.of(config, prepared.sizes)
-  width = loop.width(
+  width = sweep.width(
     method.model,
     jax.random.key(config.seed),
     prepared.data,

@@ -8,10 +8,13 @@ import json
 import pathlib
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from xdomain.training import loop
 
-PARTS = ('state', 'best', 'best_value', 'best_epoch', 'failed', 'done')
+HOST = ('best_value', 'best_epoch', 'failed')
+PARTS = ('state', 'best', 'done', *HOST)
 
 
 class WrongCheckpoint(ValueError):
@@ -76,9 +79,15 @@ def restore(folder, identity: dict, model, key, data, hyper):
     tree = {part: getattr(shapes, part) for part in PARTS}
     args = ocp.args.Composite(tree=ocp.args.StandardRestore(tree))
     tree = manager.restore(step, args=args).tree
+  host = {name: np.asarray(tree.pop(name)) for name in HOST}
   # A copy that XLA owns: the loop donates the state.
-  tree = jax.tree.map(jax.numpy.copy, tree)
+  tree = _copied(tree) | host
   return loop.Progress(stage=about['stage'], epoch=about['epoch'], **tree)
+
+
+@jax.jit
+def _copied(tree):
+  return jax.tree.map(jnp.copy, tree)
 
 
 def _check_identity(folder, saved, wanted):

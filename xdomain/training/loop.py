@@ -1,12 +1,13 @@
-"""One loop for every method, for one setting or a stack of them.
+"""One loop for every method, for one run or the W members of a sweep.
 
 `fit` compiles one epoch of each stage, a `lax.scan` of steps, and loops over
-epochs in Python. Leaves of `hyper` are scalars, or `[W]` for a sweep of W runs
-that share keys and batches, so that a difference is the hyper-parameter's; or
-each has a key and data of its own, as runs of several seeds have.
+epochs in Python. Leaves of `hyper` are scalars, or `[W]` for members that share
+keys and batches, so that a difference is due to the hyper-parameter; or each
+member has its own key and data, as runs of several seeds do.
 
-Keys are folded from (stage, epoch): any epoch can be run again, and a run that
-goes on from a `Progress` ends as the unbroken one would have.
+Keys are folded from (stage, epoch): any epoch can be repeated, and a run that
+resumes from a `Progress` ends as the uninterrupted one would have. What decides
+the course of a run (best values, epochs, failures) is kept on the host.
 """
 
 import functools
@@ -23,28 +24,25 @@ from xdomain.training import placement
 
 
 class Progress(NamedTuple):
-  """Where a run stands after an epoch: all that it needs to go on.
-
-  Leaves that differ between the members of a sweep lead with `[W]`.
-  """
+  """All that a run needs to resume after an epoch; a sweep's leaves lead with `[W]`."""
 
   stage: int
-  epoch: int  # epochs of this stage that are done
+  epoch: int  # completed epochs of this stage
   state: base.Tree
   best: base.Tree  # the state at the best validation so far
-  best_value: base.Array  # [] or [W]
-  best_epoch: base.Array  # [] or [W]
-  failed: base.Array  # [] or [W], diverged
-  done: tuple  # the states the stages before ended in
+  best_value: np.ndarray  # [] or [W]
+  best_epoch: np.ndarray  # [] or [W], 0 before the first validation
+  failed: np.ndarray  # [] or [W] bool, diverged
+  done: tuple  # final states of the stages before
 
 
 class Report(NamedTuple):
-  """What an epoch came to, on the host."""
+  """Metrics of an epoch, on the host."""
 
   stage: str
   epoch: int
   epochs: int
-  metrics: dict[str, np.ndarray]  # [] or [W]; means, but all `ratings`
+  metrics: dict[str, np.ndarray]  # [] or [W]; means, but the sum of `ratings`
   value: np.ndarray | None  # validation error of this epoch, [] or [W]
   best_value: np.ndarray
   best_epoch: np.ndarray
@@ -77,29 +75,29 @@ def fit(
 
   Args:
     model: what to train.
-    key: a random key, which members of a sweep share; or `[W]` of them, and
-      then data, valid and shown lead with `[W]` as well (`arrays.stack`).
+    key: a random key, shared by the members of a sweep; or `[W]` keys, where
+      data, valid and shown lead with `[W]` too (`data.device.stack`).
     data: the training data.
     hyper: the model's `Hyper`; leaves `[]`, or `[W]` for a sweep.
-    epochs: at most so many, for every stage or for each.
+    epochs: the limit of every stage, or one for each.
     valid: queries as `.source` and `.target`; without, last epochs are kept.
-    shown: what predictions may look at when they are validated, where that is
-      not the training data.
+    shown: the data that validated predictions read; the training data by default.
     measure: `(score, data, queries) -> []`, lower is better. The evaluated
       domain is always `data.target`: a stage that is validated on the source
       is measured on the mirrored pair.
-    patience: a member stops after so many epochs without a better value; at
-      least `every`.
-    every: validate after every so many epochs, and after the last.
-    progress: where to go on from; its arrays are used up.
+    patience: epochs without a better value after which a member stops; at least
+      `every`.
+    every: epochs between validations; the last epoch is always validated.
+    progress: where to resume; its arrays are donated.
     watch: called after every epoch, and with None when a stage begins. The
-      arrays of its `Progress` are gone when the next epoch ends.
+      arrays of its `Progress` are deleted when the next epoch ends.
 
   Returns:
-    Where the last stage ended; its `best` is what `model.predict` takes.
+    The progress at the end of the last stage; `model.predict` takes its `best`.
 
   Raises:
-    Diverged: the loss is not finite. Members of a sweep are marked instead.
+    Diverged: the loss of a single run is not finite. Members of a sweep are
+      marked as `failed` instead.
   """
   if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
     raise TypeError(f'key is {key.dtype}; jax.random.key makes one')
@@ -117,9 +115,8 @@ def fit(
     )
   hyper = _alike(hyper)
   limits = _per_stage(epochs, model.stages)
-  apart = key.ndim > 0
   key, data, valid, shown = placement.place(
-    _each_has(key, hyper), (key, data, valid, shown), apart
+    _members(key, hyper), (key, data, valid, shown), key.ndim > 0
   )
   shown = data if shown is None else shown
   if progress is None:
@@ -127,19 +124,27 @@ def fit(
     watch(None, progress)
   while True:
     stage, limit = model.stages[progress.stage], limits[progress.stage]
-    selects = _selects(stage, valid)
+    validated = selects(stage, valid)
     while progress.epoch < limit and not _all_stopped(progress, patience):
       started = time.perf_counter()
       progress, metrics = _train(stage, progress, key, data, hyper, patience)
       if stage.inspect is not None:
-        metrics |= _inspect(stage, progress, apart, data)
+        metrics |= _inspect(stage, _over(progress, key), key, progress.state, data)
       value = None
-      if selects and (progress.epoch % every == 0 or progress.epoch == limit):
-        progress, value = _select(
-          stage, measure, progress, apart, shown, valid, patience
-        )
-      watch(_report(stage, limit, progress, metrics, value, started), progress)
-    if not selects:
+      if validated and (progress.epoch % every == 0 or progress.epoch == limit):
+        progress, value = _select(stage, measure, progress, key, shown, valid, patience)
+      report = Report(
+        stage.name,
+        progress.epoch,
+        limit,
+        jax.device_get(metrics),
+        value,
+        progress.best_value,
+        progress.best_epoch,
+        time.perf_counter() - started,
+      )
+      watch(report, progress)
+    if not validated:
       progress = progress._replace(best=stage.keep(progress.state))
     if progress.stage + 1 == len(model.stages):
       return progress
@@ -149,36 +154,39 @@ def fit(
     watch(None, progress)
 
 
-def begin(model, key, data, hyper, stage, done) -> Progress:
+def begin(model, key, data, hyper, stage: int, done: tuple) -> Progress:
   """The progress of a stage before its first epoch."""
-  every = _each_has(key, hyper)
-  across = placement.across(every, done, key.ndim > 0)
-  shape = placement.shape(every)
-  state = _init(model.stages[stage], across, _fold(key, stage, 0), data, hyper, done)
+  members = _members(key, hyper)
+  over = placement.over(members, done, key)
+  state, best = _init(
+    model.stages[stage], over, _fold(key, stage, 0), data, hyper, done
+  )
+  shape = placement.shape(members)
   return Progress(
     stage,
     0,
     state,
-    jax.tree.map(jnp.copy, model.stages[stage].keep(state)),
-    jnp.full(shape, jnp.inf),
-    jnp.zeros(shape, jnp.int32),
-    jnp.zeros(shape, bool),
+    best,
+    np.full(shape, np.inf, np.float32),
+    np.zeros(shape, np.int32),
+    np.zeros(shape, bool),
     done,
   )
 
 
 def _alike(hyper):
-  """Arrays of one shape: what is the same for all members is repeated."""
+  """Arrays of one shape: a value that all members share is repeated."""
   leaves, tree = jax.tree.flatten(hyper)
-  return tree.unflatten(jnp.broadcast_arrays(*leaves))
+  leaves = [np.asarray(leaf, jnp.result_type(leaf)) for leaf in leaves]
+  return tree.unflatten(np.broadcast_arrays(*leaves))
 
 
-def _each_has(key, hyper):
-  """What there is one of for each member."""
+def _members(key, hyper):
+  """A tree whose leaves are `[]` for one run and `[W]` for a sweep."""
   return key if key.ndim else hyper
 
 
-def abstract(model, key, data, hyper, stage) -> Progress:
+def abstract(model, key, data, hyper, stage: int) -> Progress:
   """Shapes and dtypes of a stage's progress, to restore a checkpoint into."""
   done = ()
   for index in range(stage):
@@ -189,65 +197,17 @@ def abstract(model, key, data, hyper, stage) -> Progress:
     return progress._replace(stage=None, epoch=None)
 
   shapes = jax.eval_shape(arrays, key, data, hyper, done)
-  sharding = placement.sharding(_each_has(key, hyper))
+  sharding = placement.sharding(_members(key, hyper))
   shapes = jax.tree.map(lambda leaf: leaf.update(sharding=sharding), shapes)
   return shapes._replace(stage=stage, epoch=0)
 
 
-def width(
-  model, key, data, hyper, valid=None, measure=None, *, own=None, free=None
-) -> int:
-  """How many members of a sweep to train at once, on all devices together.
-
-  One on each device where that is faster (`members.at_once`), else as many as
-  fit. A member takes its state, its best state, those that earlier stages ended
-  in, a gradient, the largest array that an epoch or a validation makes on its
-  way, and its own data.
-
-  Args:
-    model, key, data, hyper, valid, measure: as given to `fit` of one member.
-    own: the data that each has of its own; None where they share all of it.
-    free: bytes that may be taken on each device; by default half the free ones.
-
-  Returns:
-    At least 1 for each device.
-  """
-  free = placement.free() if free is None else free
-  stands = [
-    abstract(model, key, data, hyper, index) for index in range(len(model.stages))
-  ]
-  devices = jax.local_device_count()
-  sizes = [placement.size(each.state) for each in stands]
-  if not all(placement.at_once(size, own is not None) for size in sizes):
-    return devices
-  most = max(
-    _bytes(stage, progress, key, data, hyper, valid, measure)
-    for stage, progress in zip(model.stages, stands)
-  )
-  return max(1, free // (most + placement.size(own))) * devices
+def _over(progress, key):
+  return placement.over(progress.failed, progress.state, key)
 
 
-def _bytes(stage, progress, key, data, hyper, valid, measure):
-  """What a member takes in a stage."""
-  state = progress.state
-
-  def epoch(state, data, hyper):
-    return run_epoch(stage, 'single', state, key, data, hyper, True)
-
-  def validation(state, data, valid):
-    return _validate(stage, 'single', False, measure, state, data, valid)
-
-  programs = [jax.make_jaxpr(epoch)(state, data, hyper)]
-  if _selects(stage, valid):
-    programs.append(jax.make_jaxpr(validation)(state, data, valid))
-  gradient = getattr(state, 'params', state)
-  kept = state, progress.best, progress.done, gradient
-  on_the_way = max(placement.largest(program.jaxpr) for program in programs)
-  return placement.size(kept) + on_the_way
-
-
-def _selects(stage, valid):
-  """Whether there is validation data of the stage's domain, and a use of it."""
+def selects(stage, valid):
+  """Whether the stage predicts a domain that has validation data."""
   return (
     stage.predict is not None
     and valid is not None
@@ -256,13 +216,17 @@ def _selects(stage, valid):
 
 
 def _train(stage, progress, key, data, hyper, patience):
-  """One epoch: the progress after it, and its mean metrics on the host."""
+  """The progress after one more epoch, and its metrics on the host."""
   epoch = progress.epoch + 1
-  key = _fold(key, progress.stage, epoch)
   running = ~(_stopped(progress, patience) | progress.failed)
-  across = placement.across(progress.failed, progress.state, key.ndim > 0)
   state, metrics, broken = run_epoch(
-    stage, across, progress.state, key, data, hyper, running
+    stage,
+    progress.state,
+    _fold(key, progress.stage, epoch),
+    data,
+    hyper,
+    running,
+    over=_over(progress, key),
   )
   metrics, broken = jax.device_get((metrics, broken))
   failed = progress.failed | (running & (broken >= 0))
@@ -275,53 +239,29 @@ def _train(stage, progress, key, data, hyper, patience):
   return progress._replace(epoch=epoch, state=state, failed=failed), metrics
 
 
-def _fold(key, *numbers):
-  """The key, or each of them, of something numbered."""
-  fold = jax.random.fold_in
-  for number in numbers:
-    key = jax.vmap(fold, (0, None))(key, number) if key.ndim else fold(key, number)
-  return key
-
-
-def _inspect(stage, progress, apart, data):
-  across = placement.across(progress.failed, progress.state, apart)
-  return jax.device_get(_inspected(stage, across, apart, progress.state, data))
-
-
-def _select(stage, measure, progress, apart, shown, valid, patience):
-  """Validates, and keeps the state where it is the best so far."""
-  across = placement.across(progress.failed, progress.state, apart)
-  value = _validate(stage, across, apart, measure, progress.state, shown, valid)
-  # The epoch that has just ended is not counted as waiting.
+def _select(stage, measure, progress, key, shown, valid, patience):
+  """Validates, and keeps the states that are the best so far."""
+  value = validate(
+    stage, measure, _over(progress, key), key, progress.state, shown, valid
+  )
+  value = jax.device_get(value)
+  # The epoch that has just ended does not count as waiting.
   before = progress._replace(epoch=progress.epoch - 1)
   running = ~_stopped(before, patience) & ~progress.failed
   better = (value < progress.best_value) & running
   if np.any(better):
     progress = progress._replace(
       best=_choose(better, stage.keep(progress.state), progress.best),
-      best_value=jnp.where(better, value, progress.best_value),
-      best_epoch=jnp.where(better, progress.epoch, progress.best_epoch),
+      best_value=np.where(better, value, progress.best_value),
+      best_epoch=np.where(better, np.int32(progress.epoch), progress.best_epoch),
     )
-  return progress, np.asarray(value)
-
-
-def _report(stage, limit, progress, metrics, value, started):
-  return Report(
-    stage.name,
-    progress.epoch,
-    limit,
-    metrics,
-    value,
-    np.asarray(progress.best_value),
-    np.asarray(progress.best_epoch),
-    time.perf_counter() - started,
-  )
+  return progress, value
 
 
 def _stopped(progress, patience):
-  """Which members have waited too long for a value better than their best."""
+  """Whether each member has waited `patience` epochs since its best value."""
   if patience is None:
-    return jnp.zeros_like(progress.failed)
+    return np.zeros_like(progress.failed)
   waited = progress.epoch - progress.best_epoch
   return (progress.best_epoch > 0) & (waited >= patience)
 
@@ -341,30 +281,49 @@ def _per_stage(epochs, stages):
   return epochs
 
 
-def _each(function, across, apart, own, given):
-  """`function(*own, *given)` of each member; given is its own where `apart`."""
-  if apart:
-    return placement.each(function, across, (*own, *given), ())
-  return placement.each(function, across, own, given)
+@jax.jit
+def _fold(key, stage, epoch):
+  """The key, or each of `[W]` keys, of an epoch."""
+
+  def fold(key):
+    return jax.random.fold_in(jax.random.fold_in(key, stage), epoch)
+
+  return jax.vmap(fold)(key) if key.ndim else fold(key)
 
 
-@functools.partial(jax.jit, static_argnames=('stage', 'across'))
+@functools.partial(jax.jit, static_argnames=('stage', 'over'))
 @precision.full
-def _init(stage, across, key, data, hyper, done):
+def _init(stage, over, key, data, hyper, done):
+  """The first state of a stage, and a copy of what it keeps."""
+
   def init(hyper, done, key, data):
     return stage.init(key, data, hyper, done)
 
-  return _each(init, across, key.ndim > 0, (hyper, done), (key, data))
+  own, shared = (
+    ((hyper, done, key, data), ()) if key.ndim else ((hyper, done), (key, data))
+  )
+  state = placement.each(init, over, own, shared)
+  return state, jax.tree.map(jnp.copy, stage.keep(state))
 
 
-@functools.partial(
-  jax.jit, static_argnames=('stage', 'across'), donate_argnames='state'
-)
+@functools.partial(jax.jit, static_argnames=('stage', 'over'), donate_argnames='state')
 @precision.full
-def run_epoch(stage, across, state, key, data, hyper, running):
+def run_epoch(stage, state, key, data, hyper, running, *, over=placement.alone):
   """All steps of one epoch: state, metrics, first broken step or -1.
 
-  Members that are mapped one by one and do not run any more are passed over.
+  Args:
+    stage: to train.
+    state: of one run or of W members; donated.
+    key: of the epoch; `[W]` where each member has its own, and its own data.
+    data: training data.
+    hyper: of the model.
+    running: `[]` or `[W]` bool; members that are mapped in turn and have stopped
+      are skipped.
+    over: how members are mapped, as from `placement.over`.
+
+  Returns:
+    The state, the metrics, and the number of the first step whose loss is not
+    finite, or -1.
   """
 
   def plan(key, data):
@@ -394,7 +353,7 @@ def run_epoch(stage, across, state, key, data, hyper, running):
     return jax.lax.cond(running, epoch, lambda *_: stopped, *of_epoch)
 
   def member(running, *of_epoch):
-    if across == 'map':
+    if over is placement.in_turn:
       return unless_stopped(running, *of_epoch)
     return epoch(*of_epoch)
 
@@ -403,25 +362,31 @@ def run_epoch(stage, across, state, key, data, hyper, running):
 
   own = running, state, hyper
   if key.ndim:
-    return placement.each(planned, across, (*own, key, data), ())
-  return placement.each(member, across, own, (data, *plan(key, data)))
+    return placement.each(planned, over, (*own, key, data), ())
+  return placement.each(member, over, own, (data, *plan(key, data)))
 
 
-@functools.partial(jax.jit, static_argnames=('stage', 'across', 'apart'))
+@functools.partial(jax.jit, static_argnames=('stage', 'over'))
 @precision.full
-def _inspected(stage, across, apart, state, data):
-  return _each(stage.inspect, across, apart, (state,), (data,))
+def _inspect(stage, over, key, state, data):
+  return _of_state(stage.inspect, over, key, state, (data,))
 
 
-@functools.partial(jax.jit, static_argnames=('stage', 'across', 'apart', 'measure'))
+@functools.partial(jax.jit, static_argnames=('stage', 'measure', 'over'))
 @precision.full
-def _validate(stage, across, apart, measure, state, data, valid):
+def validate(stage, measure, over, key, state, data, valid):
   def value(state, data, queries):
     facing = data.mirrored() if stage.domain == 'source' else data
     return measure(stage.predict(state, data), facing, queries)
 
   queries = getattr(valid, stage.domain)
-  return _each(value, across, apart, (state,), (data, queries))
+  return _of_state(value, over, key, state, (data, queries))
+
+
+def _of_state(function, over, key, state, given):
+  """`function(state, *given)` of each member; given is its own where keys are."""
+  own, shared = ((state, *given), ()) if key.ndim else ((state,), given)
+  return placement.each(function, over, own, shared)
 
 
 @functools.partial(jax.jit, donate_argnames='otherwise')

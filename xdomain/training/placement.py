@@ -1,108 +1,102 @@
-"""How the members of a sweep are run: in which form, and on which devices.
+"""How the members of a sweep are run, and on which devices.
 
-Trees of a sweep have leaves `[W, ...]`, a row a member; a single run's have
-none. Where there are several devices, the members are spread over as many of
-them as divide W, and each device runs its own.
+Trees of a sweep have leaves `[W, ...]`, a row for each member; those of a single
+run have no such axis. With several devices, members are spread over as many of
+them as divide W, and each device trains its own.
 """
 
 import math
-import pathlib
-import re
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from xdomain.base import Array, Tree
+
 EACH, ALL = PartitionSpec('runs'), PartitionSpec()
+SMALL = 2**21  # bytes of a member's state
 
 
-def shape(tree):
-  """`[]` or `[W]`, of leaves that are so shaped; `[]` of no leaves."""
-  leaves = jax.tree.leaves(tree)
+def shape(members: Tree) -> tuple[int, ...]:
+  """`()` or `(W,)`, from leaves of that shape; `()` without leaves."""
+  leaves = jax.tree.leaves(members)
   return jnp.shape(leaves[0]) if leaves else ()
 
 
-def size(tree) -> int:
+def size(tree: Tree) -> int:
   """The bytes of a tree of arrays, or of their shapes."""
   leaves = jax.tree.leaves(tree)
   return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
-def largest(jaxpr) -> int:
-  """The bytes of the largest array that a program makes."""
-  arrays = [v.aval for equation in jaxpr.eqns for v in equation.outvars]
-  inner = map(largest, core.subjaxprs(jaxpr))
-  return max((*map(size, arrays), *inner), default=0)
+def at_once(size: int, own_data: bool) -> bool:
+  """Whether members train faster together than in turn.
 
-
-SMALL = 2**21  # bytes
-
-
-def at_once(size: int, apart: bool) -> bool:
-  """Whether members are faster together than in turn.
-
-  They are on accelerators. On two CPU cores 16 runs that share batches took .12
-  to .67 of the time by vmap where a member has up to 1.5 MB, 1.20 to 1.29 from
-  5 MB on, and runs of other seeds .53 to 1.79 (results/benchmarks/sweep.md);
-  vmap goes on with those that have stopped early.
+  They do on accelerators. On two CPU cores 16 runs that share batches took .12 to
+  .67 of the time by vmap where a member has up to 1.5 MB, 1.20 to 1.29 from 5 MB
+  on, and runs of several seeds .53 to 1.79 (results/benchmarks/sweep.md); vmap
+  also continues members that have stopped early.
 
   Args:
     size: bytes of a member's state.
-    apart: whether each has a key and data of its own.
+    own_data: whether each member has its own key and data.
   """
-  return jax.default_backend() != 'cpu' or (size <= SMALL and not apart)
+  return jax.default_backend() != 'cpu' or (size <= SMALL and not own_data)
 
 
-def across(members, state, apart=False):
-  """How members are run, a tree of `[]` or `[W]`: 'single', 'vmap' or 'map'.
+def alone(function: Callable) -> Callable:
+  """The function itself, for a run without a member axis."""
+  return function
+
+
+def in_turn(function: Callable) -> Callable:
+  """The function mapped over members, one after another."""
+  return lambda members: jax.lax.map(function, members)
+
+
+def over(members: Tree, state: Tree, key: Array) -> Callable:
+  """How a function of one member is applied: `alone`, `jax.vmap` or `in_turn`.
 
   Args:
-    members: their hyper-parameters, or anything there is one of for each.
-    state: of all of them.
-    apart: as of `at_once`.
+    members: a tree of leaves `[]` or `[W]`.
+    state: of all members.
+    key: one for all members, or `[W]` where each has its own data too.
   """
   if shape(members) == ():
-    return 'single'
+    return alone
   of_one = size(state) // shape(members)[0]
-  return 'vmap' if at_once(of_one, apart) else 'map'
+  return jax.vmap if at_once(of_one, key.ndim > 0) else in_turn
 
 
-def each(function, across, mapped, shared):
-  """`function(*mapped, *shared)`, or that for each member of a sweep.
+def each(function: Callable, over: Callable, own: tuple, shared: tuple) -> Tree:
+  """`function(*own, *shared)` of each member.
 
   Args:
     function: of one member; on several devices it may close over no array.
-    across: 'single', 'vmap' or 'map'.
-    mapped: trees whose leaves lead with `[W]`, unless `across` is 'single'.
-    shared: trees that are the same for all.
+    over: as from the function `over`.
+    own: trees whose leaves lead with `[W]`, unless `over` is `alone`.
+    shared: trees that are the same for all members.
   """
-  if across == 'single':
-    return function(*mapped, *shared)
 
-  def together(mapped, shared):
-    def one(member):
-      return function(*member, *shared)
+  def mapped(own, shared):
+    return over(lambda member: function(*member, *shared))(own)
 
-    if across == 'vmap':
-      return jax.vmap(one)(mapped)
-    return jax.lax.map(one, mapped)
-
-  mesh = _mesh(shape(mapped)[:1])
+  mesh = None if over is alone else _mesh(shape(own)[:1])
   if mesh is not None:
-    together = jax.shard_map(
-      together,
+    mapped = jax.shard_map(
+      mapped,
       mesh=mesh,
       in_specs=(EACH, ALL),
       out_specs=EACH,
       check_vma=False,
     )
-  return together(mapped, shared)
+  return mapped(own, shared)
 
 
 def _mesh(shape):
   """The devices that `[]` or `[W]` members are spread over; None for one."""
-  n = _spread(shape)
+  n = spread(shape)
   if n == 1:
     return None
   return jax.make_mesh(
@@ -113,66 +107,29 @@ def _mesh(shape):
   )
 
 
-def _spread(shape):
-  """Over how many devices `[]` or `[W]` members are spread."""
+def spread(shape: tuple[int, ...]) -> int:
+  """The number of devices that `[]` or `[W]` members are spread over."""
   devices, width = len(jax.local_devices()), math.prod(shape)
   return max(n for n in range(1, devices + 1) if width % n == 0)
 
 
-def place(members, tree, apart=False):
-  """The tree, where the members are.
+def place(members: Tree, tree: Tree, own: bool) -> Tree:
+  """The tree on the devices of the members.
 
   Args:
-    members: as of `across`.
-    tree: what all of them see.
-    apart: whether it leads with `[W]` instead, a row a member.
+    members: a tree of leaves `[]` or `[W]`.
+    tree: read by all members.
+    own: whether the tree leads with `[W]`, a row for each member, instead.
   """
   mesh = _mesh(shape(members))
   if mesh is None:
-    return jax.device_put(tree) if apart else tree
-  return jax.device_put(tree, NamedSharding(mesh, EACH if apart else ALL))
+    return jax.device_put(tree) if own else tree
+  return jax.device_put(tree, NamedSharding(mesh, EACH if own else ALL))
 
 
-def sharding(members):
-  """Where what leads with `[W]` is kept."""
+def sharding(members: Tree) -> jax.sharding.Sharding:
+  """The sharding of arrays that lead with `[W]`."""
   mesh = _mesh(shape(members))
   if mesh is None:
     return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   return NamedSharding(mesh, EACH)
-
-
-def fits(count: int, width: int) -> bool:
-  """Whether no device holds more than its share of `width` members."""
-  return count * jax.local_device_count() <= width * _spread((count,))
-
-
-def chunks(count, width) -> list[slice]:
-  """Members in turns of at most `width`, each spread over all devices it can.
-
-  A turn is a multiple of the devices, or smaller than their number: so no
-  device holds more than its share of `width`.
-  """
-  devices, begin, turns = jax.local_device_count(), 0, []
-  while begin < count:
-    take = min(width, count - begin)
-    take -= take % devices if take > devices else 0
-    turns.append(slice(begin, begin + take))
-    begin += take
-  return turns
-
-
-def free() -> int:
-  """The bytes that a sweep may take on each device: half of what is free."""
-  devices = jax.local_devices()
-  memory = devices[0].memory_stats()
-  if memory and 'bytes_limit' in memory:
-    return (memory['bytes_limit'] - memory['bytes_in_use']) // 2
-  return _host_memory() // 2 // len(devices)
-
-
-def _host_memory():
-  try:
-    text = pathlib.Path('/proc/meminfo').read_text()
-  except OSError:
-    return 8 * 2**30  # A guess: only Linux says.
-  return 1024 * int(re.search(r'MemAvailable: +(\d+)', text)[1])
