@@ -170,3 +170,22 @@ def test_resampled_sums_do_not_depend_on_the_size_of_a_block(monkeypatch):
   whole = significance.resampled_sums(values, 50)
   monkeypatch.setattr(significance, 'CELLS', 1)
   np.testing.assert_allclose(significance.resampled_sums(values, 50), whole)
+
+
+def test_an_interval_of_a_constant_difference_is_that_difference():
+  queries = np.array([1, 2, 0, 4])
+  totals = np.stack([3.0 * queries, 2.0 * queries], axis=-1)
+  limits = significance.difference_interval(totals, queries)
+  np.testing.assert_allclose(limits, [1, 1], rtol=1e-6)
+  limits = significance.difference_interval(totals**2, queries**2, root=True)
+  np.testing.assert_allclose(limits, [3 - 2, 3 - 2], rtol=1e-6)
+
+
+def test_an_interval_of_differences_is_that_of_their_mean():
+  rng = np.random.default_rng(0)
+  one, other = rng.normal(size=(2, 400)) + [[1.0], [0.8]]
+  totals = np.stack([one, other], axis=-1)
+  low, high = significance.difference_interval(totals, np.ones(400))
+  half = 1.96 * np.std(one - other) / 20
+  assert low == pytest.approx(np.mean(one - other) - half, abs=0.02)
+  assert high == pytest.approx(np.mean(one - other) + half, abs=0.02)

@@ -104,8 +104,9 @@ def difference_interval(
   block = min(resamples, max(1, CELLS // len(columns)))
   blocks = range(-(-resamples // block))
   sums = [_resampled(rng, len(columns), block) @ columns for _ in blocks]
-  first, second, count = np.concatenate(sums)[:resamples].T.astype(float)
-  means = np.stack([first, second]) / np.maximum(count, 1)
+  drawn = np.concatenate(sums)[:resamples].astype(float)
+  first, second, count = drawn[drawn[:, 2] > 0].T  # Some draw no user at all.
+  means = np.stack([first, second]) / count
   one, other = np.sqrt(means) if root else means
   low, high = np.quantile(one - other, (0.025, 0.975)).tolist()
   return low, high

@@ -30,15 +30,13 @@ class Task(NamedTuple):
   name: str
   valid: str  # the field of a record with the best validation value
   measures: tuple[str, ...]  # of a summary; the first decides comparisons
-  known: tuple[str, ...]  # all measures of a test
 
 
-RATING = Task('rating', 'valid_rmse', ERRORS, ERRORS)
+RATING = Task('rating', 'valid_rmse', ERRORS)
 RANKING = Task(
   'ranking',
   'valid_ndcg@10',
   ('sampled ndcg@10', 'sampled hr@10', 'full ndcg@10', 'full hr@10'),
-  RANKED,
 )
 TASKS = (RATING, RANKING)
 DAMAGE = (OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile, zlib.error)
