@@ -76,3 +76,14 @@ def test_no_matrix_of_all_pairs_is_built():
   users_times_items = 4 * small.sizes.users * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes
   assert memory < users_times_items / 4
+
+
+def test_users_score_alike_one_by_one_and_together(monkeypatch):
+  small = helpers.implicit()
+  model, hyper = item_knn.model(small.sizes, neighbours=5), item_knn.Hyper()
+  end = loop.fit(model, jax.random.key(0), small.data, hyper, epochs=1).best
+  users = jnp.array([3, 0, 17, 3])
+  one_by_one = model.predict_all(end, small.data)(users)
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  together = model.predict_all(end, small.data)(users)
+  np.testing.assert_allclose(one_by_one, together, atol=1e-5)

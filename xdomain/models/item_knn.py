@@ -73,7 +73,22 @@ def model(
       scores = jnp.zeros(sizes.target)
       return jax.lax.fori_loop(rows.start[user], rows.start[user + 1], add, scores)
 
-    return lambda users: jax.lax.map(of, users)
+    def of_all(users):
+      start, end = rows.start[users], rows.start[users + 1]
+      row = jnp.arange(users.size)[:, None]
+
+      def add(k, scores):
+        item = rows.column.at[start + k].get(mode='clip')
+        similarity = jnp.where((start + k < end)[:, None], state.similarity[item], 0)
+        return scores.at[row, state.item[item]].add(similarity)
+
+      longest = int(rows.lengths.falling.max(initial=0))
+      scores = jnp.zeros((users.size, sizes.target))
+      return jax.lax.fori_loop(0, longest, add, scores)
+
+    if jax.default_backend() == 'cpu':  # Each user costs its own items only.
+      return lambda users: jax.lax.map(of, users)
+    return of_all
 
   def predict(state, data):
     return least_squares.chosen(predict_all(state, data))
