@@ -375,7 +375,8 @@ def plain(data: bytes, separator: str) -> list[tuple[str, str]] | None:
   if any(len(record) != len(names) for record in records):
     return [('', '')]  # Ragged: reading it is wrong.
   places = names.index('user'), names.index('item')
-  return [tuple(_id(record[place]) for place in places) for record in records]
+  user, item = places
+  return [(_id(record[user]), _id(record[item])) for record in records]
 
 
 def _id(field):

@@ -1,7 +1,7 @@
 """Two tables -> a dataset: users matched by raw id, under one numbering."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -264,7 +264,7 @@ def _aligned_users(source, target, users):
     pl.DataFrame({'id': _series(table.users)}).with_row_index(domain)
     for domain, table in (('source', source), ('target', target))
   )
-  how = {'both': 'inner', 'source': 'left', 'either': 'full'}[users]
+  how: Any = {'both': 'inner', 'source': 'left', 'either': 'full'}[users]
   joined = left.join(right, on='id', how=how, coalesce=True)
   users_s, users_t = (
     joined[domain].cast(pl.Int64).fill_null(-1).to_numpy()
@@ -351,15 +351,15 @@ def _pick(ids, places):
 
 def _check_scale(table, scale):
   ratings = table.ratings
-  low, high = np.float32(scale)
+  low, high = map(np.float32, scale)
   off = ~((ratings.value >= low) & (ratings.value <= high))
   if off.any():
     k = int(np.argmax(off))
     raise DataError(
       f'{table.origin}: {off.sum():,} of {off.size:,} ratings are not between '
       f'{scale[0]} and {scale[1]}, for example {ratings.value[k]:g} of user '
-      f'{table.users[ratings.user[k]]!r} for item '
-      f'{table.items[ratings.item[k]]!r}; give the scale that they have, scale=...'
+      f'{table.users[int(ratings.user[k])]!r} for item '
+      f'{table.items[int(ratings.item[k])]!r}; give the scale that they have, scale=...'
     )
 
 

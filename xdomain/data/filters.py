@@ -53,7 +53,8 @@ def at_least_in_total(dataset: Dataset, ratings: int) -> Dataset:
   The other reading of DARec's "at least 5 ratings" (section 4.1 leaves open which
   is meant).
   """
-  total = sum(views.per_user(part) for part in dataset.pair[:2])
+  pair = dataset.pair
+  total = views.per_user(pair.source) + views.per_user(pair.target)
   keep = total >= ratings
   step = f'users with at least {ratings} ratings in total'
   if not keep.any():
@@ -74,6 +75,7 @@ def core(dataset: Dataset, users: int, items: int) -> Dataset:
   """
   source, target = dataset.pair.source, dataset.pair.target
   left, before = source.user.size + target.user.size, None
+  enough = np.ones(dataset.pair.target.n_users, bool)
   while left != before:
     enough = (views.per_user(source) >= users) & (views.per_user(target) >= users)
     source, target = (

@@ -159,10 +159,10 @@ def partial(
   # Rounded first, for shares as written: 0.29 of 50 is 14.5.
   quota = np.floor(np.round(shown * rest, 6) + 0.5)
   seen = (group == 0) | ((turn > 0) & (turn <= quota))
-  held = ((turn == 0) & (group == k) for k in (1, 2))
+  valid, test = ((turn == 0) & (group == k) for k in (1, 2))
   return Split(
     whole._replace(target=views.take(target, group == 0)),
-    *_to_rank(draws, target, *held, negatives),
+    *_to_rank(draws, target, valid, test, negatives),
     shown=whole._replace(target=views.take(target, seen)),
     dataset=dataset,
     how=How('partial', seed, dict(shown=shown, users=users, negatives=negatives)),
@@ -272,15 +272,18 @@ def _groups(rng, pair, share):
   return group
 
 
-def _to_rank(draws, ratings, valid, test, n):
-  """Both sets of held-out events `[E]`, each event with `n` negatives."""
+def _to_rank(draws, ratings, valid, test, n) -> tuple[PerDomain, PerDomain]:
+  """The validation and the test set of interactions `[E]`, with `n` negatives each."""
   if n < 1:
     raise ValueError(f'negatives={n} is below 1')
   order = _by_user(ratings)
-  for rng, chosen in zip(draws, (valid, test)):
+
+  def held_out(rng, chosen):
     held = _held_out(ratings, order[chosen[order]])
     drawn = _negatives(rng, ratings, held.user, n)
-    yield PerDomain(None, held._replace(negatives=drawn))
+    return PerDomain(None, held._replace(negatives=drawn))
+
+  return held_out(draws[0], valid), held_out(draws[1], test)
 
 
 def _negatives(rng, ratings, user, n):

@@ -4,7 +4,6 @@ E interactions of a domain, U users, Q held-out interactions, N negatives of eac
 numbers of an auxiliary vector.
 """
 
-from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ class DataError(ValueError):
   """
 
 
-def texts(ids: Iterable[str]) -> np.ndarray:
+def texts(ids: Any) -> np.ndarray:
   """Raw ids as an array of strings of any length, each of which takes its own room."""
   listed = ids.to_list() if hasattr(ids, 'to_list') else [str(each) for each in ids]
   return np.array(listed, np.dtypes.StringDType())
@@ -49,8 +48,8 @@ class Table(NamedTuple):
   """
 
   ratings: Ratings
-  users: Sequence[str]  # [n_users], a polars Series where a reader made it
-  items: Sequence[str]  # [n_items]
+  users: Any  # [n_users] of str: a polars Series from a reader, or a sequence
+  items: Any  # [n_items] the same
   origin: str  # the file or archive it came from, for messages
   duplicates: int = 0
 

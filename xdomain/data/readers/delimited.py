@@ -244,9 +244,7 @@ class _Misread(Exception):
 
 
 def _thorough(text, columns, header, number, quote) -> Fields:
-  dialects = [dict(doublequote=True)]
-  if b'\\"' in text.data:
-    dialects.append(dict(doublequote=True, escapechar='\\'))
+  dialects = [{}, {'escapechar': '\\'}] if b'\\"' in text.data else [{}]
   errors = []
   for dialect in dialects:
     try:
@@ -355,11 +353,11 @@ def _first(text) -> list[str]:
     return line.split(text.separator)
   quote = None if text.separator == '\t' else '"'
   try:
-    return next(_records(text, quote, dict(doublequote=True)))[1]
+    return next(_records(text, quote, {}))[1]
   except _Misread as error:
     first = error
   try:
-    return next(_records(text, quote, dict(doublequote=True, escapechar='\\')))[1]
+    return next(_records(text, quote, {'escapechar': '\\'}))[1]
   except _Misread:
     line, sentence = first.args
     raise DataError(f'{text.path}, line {line}: {sentence}') from first

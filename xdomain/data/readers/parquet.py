@@ -5,7 +5,7 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xdomain.data.readers import contents
 from xdomain.data.types import DataError
@@ -14,15 +14,13 @@ if TYPE_CHECKING:
   import polars as pl
 
 
-def read(
-  path: pathlib.Path, choose: Callable[[Sequence[str]], Sequence[int | None]]
-) -> 'pl.DataFrame':
-  """The columns of a file that are chosen by their names, under their positions.
+def read(path: pathlib.Path, choose: Callable[[Sequence[str]], Any]) -> 'pl.DataFrame':
+  """The columns of a file that `choose` picks, under the names that it gives.
 
   Args:
     path: of the file.
-    choose: from the names of all columns to the positions of those to read, under
-      names as a NamedTuple has them; None is passed over.
+    choose: maps the names of all columns to a NamedTuple: the positions of those to
+      read, under its names; None is passed over.
   """
   import polars as pl
 

@@ -79,7 +79,7 @@ def _frame(path, header, separator):
 def _check_once(path, users: 'pl.Series', where):
   repeated = ~users.is_first_distinct()
   if repeated.any():
-    row = repeated.arg_max()
+    row = repeated.to_list().index(True)
     raise DataError(
       f'{path}, {where(row)}: the user {users[row]!r} has a row already; give each user'
       ' one'

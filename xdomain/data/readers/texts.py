@@ -11,6 +11,7 @@ import itertools
 import operator
 import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def user_vectors(
   vectors = np.zeros((n_users, dimensions), np.float32)
   vectors[: len(model.dv)] = model.dv.vectors
   _fit_new(model, late, vectors)
-  heard = np.zeros(n_users, bool)
+  heard = np.zeros(n_users, np.bool_)
   for document in itertools.chain(old, late):
     heard[document.tags] |= any(word in model.wv for word in document.words)
   return _standardised(vectors, heard, heard & ~is_new)
@@ -171,7 +172,7 @@ def _fit_new(model, reviews, vectors):
 
 def _frozen_step(model):
   """gensim's step on one document, which changes no word."""
-  options = dict(learn_words=False, learn_hidden=False)
+  options: dict[str, Any] = dict(learn_words=False, learn_hidden=False)
   options['doctags_lockf'] = np.ones(1, np.float32)
   # A buffer that gensim allocates here itself is freed before it is used.
   options['work'] = np.zeros(model.vector_size, np.float32)
