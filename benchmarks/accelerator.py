@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -163,31 +163,27 @@ def positives(users, source, target, n, seed=0):
 # --- Timing ------------------------------------------------------------------
 
 
-def timed(cases: list[Case]) -> list[Timed | Exception]:
-  """Compiles all cases at once, then runs each of them for a few epochs."""
+def timed(cases: list[Case]) -> Iterator[tuple[Case, Timed | Exception]]:
+  """Compiles all cases at once and runs each for a few epochs, as it is ready."""
   import jax
 
   from xdomain.training import loop
 
   key = jax.random.key(0)
 
-  def lowered(case):
+  def compiled(case):
+    started = time.perf_counter()
     with jax.default_matmul_precision(case.precision or None):
       state = jax.jit(case.stage.init)(key, case.data, case.hyper, ())
       rest = key, case.data, case.hyper, True
-      return state, rest, loop.run_epoch.lower(case.stage, state, *rest)
+      program = loop.run_epoch.lower(case.stage, state, *rest).compile()
+    return program, state, rest, time.perf_counter() - started
 
-  def compiled(program):
-    started = time.perf_counter()
-    return program.compile(), time.perf_counter() - started
-
-  made = [lowered(case) for case in cases]
-  results = []
   with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-    futures = [pool.submit(compiled, program) for _, _, program in made]
-    for (state, rest, _), future in zip(made, futures):
+    futures = {pool.submit(compiled, case): case for case in cases}
+    for future in concurrent.futures.as_completed(futures):
       try:
-        program, seconds = future.result()
+        program, state, rest, seconds = future.result()
         fastest, metrics = np.inf, None
         for _ in range(EPOCHS.value + 1):
           started = time.perf_counter()
@@ -196,19 +192,18 @@ def timed(cases: list[Case]) -> list[Timed | Exception]:
           fastest = min(fastest, took)
         memory = program.memory_analysis()
         mib = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**20
-        results.append(Timed(state, metrics, fastest, seconds, mib))
+        yield futures[future], Timed(state, metrics, fastest, seconds, mib)
       except Exception as error:  # One that does not fit is no reason to end.
-        results.append(error)
-  return results
+        yield futures[future], error
 
 
-def report(cases: list[Case], results) -> None:
-  """Prints a row of each case."""
+def report(cases: list[Case]) -> None:
+  """Prints a row of each case, in the order in which their programs are ready."""
   head('case', 's an epoch', 'units/s', 'GB/s (of copy)', 'TFLOP/s (of full)', 'MiB')
   ceiling = ceilings()
-  for case, result in zip(cases, results):
+  for case, result in timed(cases):
     if isinstance(result, Exception):
-      row(case.name, f'failed: {str(result)[:120]}')
+      row(case.name, f'failed: {str(result)[:400]}')
       continue
     bandwidth = case.moved / result.seconds / 1e9
     rate = case.operations / result.seconds / 1e12
@@ -483,11 +478,12 @@ def part_autorec():
       for batch in (128, 1024)
       for form in forms
     ]
-    cases += [
-      autorec_case(name, pair, forms[0], 'user', 1024, precision)
-      for precision in ('tensorfloat32', 'bfloat16')
-    ]
-    report(cases, timed(cases))
+    if chosen:
+      cases += [
+        autorec_case(name, pair, forms[0], 'user', 1024, precision)
+        for precision in ('tensorfloat32', 'bfloat16')
+      ]
+    report(cases)
 
 
 def part_darec():
@@ -516,7 +512,7 @@ def part_darec():
     Case(f'darec I-, {name}', stage, form, hyper, units=entries)
     for name, form in (('matrix', matrices(data)), ('entries', entries_only(data)))
   ]
-  report(cases, timed(cases))
+  report(cases)
 
 
 def ials_case(name, pair, solver, factors=64):
@@ -543,13 +539,10 @@ def ials_case(name, pair, solver, factors=64):
 
 def part_ials():
   """Implicit ALS: Cholesky and conjugate gradients."""
-  small = positives(*toy((5081, 300, 2257, 700_000), (200, 40, 90, 4000)))
-  cases = [ials_case('movielens', small, solver) for solver in ('cholesky', 'cg')]
-  report(cases, timed(cases))
   large = positives(*toy((200_000, 1000, 1_000_000, 4_200_000), (400, 40, 900, 9000)))
-  for solver in ('cg', 'cholesky'):
-    cases = [ials_case('200 k x 1 M', large, solver)]
-    report(cases, timed(cases))
+  report([ials_case('200 k x 1 M', large, solver) for solver in ('cg', 'cholesky')])
+  small = positives(*toy((5081, 300, 2257, 700_000), (200, 40, 90, 4000)))
+  report([ials_case('movielens', small, solver) for solver in ('cholesky', 'cg')])
 
 
 def part_bpr():
@@ -574,7 +567,7 @@ def part_bpr():
       operations=n * 64 * 20,
     )
     cases.append(case)
-  report(cases, timed(cases))
+  report(cases)
 
 
 def shared_vae_case(name, pair, settings):
@@ -610,7 +603,7 @@ def part_shared_vae():
     shared_vae_case('movielens', small, dict(hidden=(256,), latent=128, batch=32)),
     shared_vae_case('amazon', amazon(), dict(hidden=(512, 256), latent=128, batch=128)),
   ]
-  report(cases, timed(cases))
+  report(cases)
 
 
 def part_sweep():
@@ -799,7 +792,7 @@ def part_small_steps():
   pair = pair1()
   data = entries_only(device.put(pair))
   cases = [autorec_case('pair1', pair, data, 'item', 128)]
-  report(cases, timed(cases))
+  report(cases)
 
 
 # --- The command -------------------------------------------------------------
