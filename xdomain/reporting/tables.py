@@ -48,7 +48,9 @@ class Estimate(NamedTuple):
     return str(self) if self.half is None else f'{self.mean:.4f} ± {self.half:.4f}'
 
 
-def estimate(values: Iterable[float], bounds=UNBOUNDED) -> Estimate:
+def estimate(
+  values: Iterable[float], bounds: tuple[float, float] = UNBOUNDED
+) -> Estimate:
   """The mean of one value a seed, and its t-interval within `bounds`."""
   from scipy import stats  # Takes a second to import, so it is imported late.
 
