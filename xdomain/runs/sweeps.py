@@ -4,7 +4,6 @@ Settings are trained one after another, since each compiles another program. See
 and hyper-parameters are trained at once, as many as fit on the device.
 """
 
-import json
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -91,12 +90,13 @@ def parts(
 
 
 def _alone(parts, config, several, folder):
-  """The parts of each seed."""
+  """The parts of each seed on its own."""
   alone = zip(specs.by_seed(config), several)
   return [part for one, of in alone for part in parts(one, [of], folder)]
 
 
 def _by_setting(config):
+  """The spec of each combination of swept settings."""
   blank = dict.fromkeys(config.sweep.model, ())
   return [
     specs.replaced(config, model=setting, sweep=dict(model=blank))
@@ -105,6 +105,7 @@ def _by_setting(config):
 
 
 def _chunks(config, several, folder):
+  """The runs of one setting, by as many members as fit."""
   every = specs.members(config)
   if len(every) * len(several) == 1:
     return [(config, several)]
@@ -132,7 +133,10 @@ def _width(config, prepared, folder):
   of_any = specs.replaced(config, seed=0, sweep=dict(seed=(0, 1) if apart else ()))
   file = folder and store.folder_of(of_any, folder, 'width') / 'members.json'
   if file and file.exists():
-    return json.loads(file.read_text('utf-8'))
+    kept = files.read_json(file)
+    if not isinstance(kept, int) or kept < 1:
+      raise files.DamagedFile(f'{file} is not a number of members; delete it')
+    return kept
   prepared = prepare.seen_by(config, prepared)
   method = methods.of(config, prepared.sizes)
   width = sweep.width(
