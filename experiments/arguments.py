@@ -63,6 +63,7 @@ def program():
     specs.SpecError,
     types.DataError,
     loop.Diverged,
+    checkpoint.NotSaved,
     checkpoint.WrongCheckpoint,
     files.DamagedFile,
     records.RecordError,

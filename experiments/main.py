@@ -28,8 +28,12 @@ def main(argv):
   # Imported here, so that --help and a wrong flag answer at once.
   with arguments.program():
     from xdomain.reporting import terminal
+    from xdomain.training import compiling
 
-    _run_all(CONFIG.value, terminal.Terminal())
+    display = terminal.Terminal()
+    with compiling.watch() as compiled:
+      _run_all(CONFIG.value, display)
+    display.say(str(compiled))
 
 
 def _run_all(config, display):
@@ -57,8 +61,6 @@ def _run_all(config, display):
 
   for turn, several in sweeps.turns(config, prepared_for, workdir):
     runs += _run_turn(turn, beside, several, workdir, display, len(runs), seeds)
-    if seeds > len(several):
-      jax.clear_caches()  # Each turn has programs of its own.
   if sweeps.swept(config) or len(config.sweep.seed) > 1:
     records = [record for each in runs for record in each.records]
     sweeps.report(config, records, WORKDIR.value, display)

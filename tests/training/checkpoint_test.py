@@ -1,6 +1,9 @@
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from tests import helpers
@@ -89,4 +92,43 @@ def test_half_a_checkpoint_is_passed_over(tmp_path):
   checkpoint.save(tmp_path / 'c', kept[0], IDENTITY)
   # What a kill leaves: a folder that was never renamed.
   (tmp_path / 'c' / '2.orbax-checkpoint-tmp-1').mkdir()
+  same(checkpoint.restore(tmp_path / 'c', IDENTITY, *arguments()), kept[0])
+
+
+def _files(folder):
+  return sorted(path for path in folder.rglob('*') if path.is_file())
+
+
+@pytest.mark.parametrize('harm', ['truncated', 'missing', 'emptied'])
+def test_a_damaged_checkpoint_is_refused_by_one_line_that_names_it(tmp_path, harm):
+  kept, _ = stands()
+  folder = tmp_path / 'c'
+  checkpoint.save(folder, kept[0], IDENTITY)
+  step = next(path for path in folder.iterdir() if path.name.isdigit())
+  if harm == 'missing':
+    shutil.rmtree(step / 'tree')
+  for path in _files(step):
+    if path.name != '_CHECKPOINT_METADATA':
+      size = 0 if harm == 'emptied' else path.stat().st_size // 2
+      path.write_bytes(path.read_bytes()[:size])
+  with pytest.raises(checkpoint.DamagedCheckpoint) as error:
+    checkpoint.restore(folder, IDENTITY, *arguments())
+  assert str(folder) in str(error.value) and 'delete it' in str(error.value)
+  assert '\n' not in str(error.value)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_last_one_stays(
+  tmp_path, monkeypatch
+):
+  kept, _ = stands()
+  checkpoint.save(tmp_path / 'c', kept[0], IDENTITY)
+
+  def full(*args, **kwargs):
+    raise OSError(28, 'No space left on device')
+
+  with monkeypatch.context() as context:
+    context.setattr(ocp.CheckpointManager, 'save', full)
+    with pytest.raises(checkpoint.NotSaved, match='No space left') as error:
+      checkpoint.save(tmp_path / 'c', kept[1], IDENTITY)
+  assert '\n' not in str(error.value)
   same(checkpoint.restore(tmp_path / 'c', IDENTITY, *arguments()), kept[0])

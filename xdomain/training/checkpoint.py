@@ -1,9 +1,10 @@
-"""Saves where a run stands, and takes it up again (orbax).
+"""Saves the progress of a run and restores it (orbax).
 
-A checkpoint is written beside and renamed; the one before is deleted after.
-So a run that is killed at any moment leaves a whole checkpoint or none.
+A checkpoint is written beside the last one and renamed, and the last one is deleted
+after that. So a run that is killed at any moment leaves a whole checkpoint or none.
 """
 
+import contextlib
 import json
 import pathlib
 
@@ -18,7 +19,15 @@ PARTS = ('state', 'best', 'done', *HOST)
 
 
 class WrongCheckpoint(ValueError):
-  """A checkpoint that belongs to another configuration."""
+  """A checkpoint of another configuration."""
+
+
+class DamagedCheckpoint(WrongCheckpoint):
+  """A checkpoint that cannot be read."""
+
+
+class NotSaved(RuntimeError):
+  """A checkpoint that cannot be written."""
 
 
 def _manager(folder):
@@ -35,9 +44,12 @@ def save(folder, progress: loop.Progress, identity: dict) -> None:
   """Replaces the checkpoint in a folder.
 
   Args:
-    folder: of the checkpoints; made if need be.
-    progress: last state and best state, and what they need to go on.
-    identity: plain values by name that a run must share to load this.
+    folder: of the checkpoints; created if it is missing.
+    progress: as given to the `watch` of `loop.fit`, or returned by it.
+    identity: plain values by name; a run can only restore a checkpoint with its own.
+
+  Raises:
+    NotSaved: the disk is full or not writable; the last checkpoint stays.
   """
   import orbax.checkpoint as ocp
 
@@ -47,42 +59,60 @@ def save(folder, progress: loop.Progress, identity: dict) -> None:
     'epoch': progress.epoch,
     'identity': identity,
   }
-  with _manager(folder) as manager:
-    manager.save(
-      (manager.latest_step() or 0) + 1,
-      args=ocp.args.Composite(
-        tree=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(about)
-      ),
-    )
+  args = ocp.args.Composite(
+    tree=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(about)
+  )
+  message = (
+    f'the checkpoint in {folder} cannot be written ({{}}); make room, and the same'
+    ' command resumes from the last one'
+  )
+  with _one_line(NotSaved, message), _manager(folder) as manager:
+    manager.save((manager.latest_step() or 0) + 1, args=args)
 
 
-def restore(folder, identity: dict, model, key, data, hyper):
-  """The `Progress` in a folder, or None where there is none.
+def restore(folder, identity: dict, model, key, data, hyper) -> loop.Progress | None:
+  """The `Progress` in a folder; None where there is no checkpoint.
 
   Args:
     folder: of the checkpoints.
-    identity: as it was saved; otherwise `WrongCheckpoint` names what differs.
-    model, key, data, hyper: as given to `train.fit`.
+    identity: as it was saved.
+    model, key, data, hyper: as for `loop.fit`.
+
+  Raises:
+    WrongCheckpoint: the identity differs; the message names the fields.
+    DamagedCheckpoint: files are missing or damaged.
   """
   import orbax.checkpoint as ocp
 
   if not pathlib.Path(folder).is_dir():
     return None
-  with _manager(folder) as manager:
+  damaged = f'{folder} holds a damaged checkpoint ({{}}); delete it to begin again'
+  with _one_line(DamagedCheckpoint, damaged), _manager(folder) as manager:
     step = manager.latest_step()
     if step is None:
       return None
     args = ocp.args.Composite(about=ocp.args.JsonRestore())
     about = manager.restore(step, args=args).about
-    _check_identity(folder, about['identity'], identity)
-    shapes = loop.abstract(model, key, data, hyper, about['stage'])
-    tree = {part: getattr(shapes, part) for part in PARTS}
+    saved, stage, epoch = (about[name] for name in ('identity', 'stage', 'epoch'))
+  _check_identity(folder, saved, identity)
+  shapes = loop.abstract(model, key, data, hyper, stage)
+  tree = {part: getattr(shapes, part) for part in PARTS}
+  with _one_line(DamagedCheckpoint, damaged), _manager(folder) as manager:
     args = ocp.args.Composite(tree=ocp.args.StandardRestore(tree))
     tree = manager.restore(step, args=args).tree
   host = {name: np.asarray(tree.pop(name)) for name in HOST}
   # A copy that XLA owns: the loop donates the state.
-  tree = _copied(tree) | host
-  return loop.Progress(stage=about['stage'], epoch=about['epoch'], **tree)
+  return loop.Progress(stage=stage, epoch=epoch, **_copied(tree), **host)
+
+
+@contextlib.contextmanager
+def _one_line(kind, message):
+  """Replaces the errors of orbax, hundreds of lines long, by one line."""
+  try:
+    yield
+  except Exception as error:
+    cause = str(error).strip().split('\n')[0][:200]
+    raise kind(message.format(f'{type(error).__name__}: {cause}')) from None
 
 
 @jax.jit
