@@ -109,7 +109,7 @@ def test_popularity_as_steep_as_it_gets_still_ends():
 
 @pytest.mark.parametrize('n', [59, 3001])
 def test_ratings_that_do_not_fit_are_an_error_with_counts(n):
-  with pytest.raises(DataError, match=f'60 to 3000 ratings .* {n} were asked'):
+  with pytest.raises(DataError, match=f'60 to 3000 ratings .* not for {n}'):
     synthetic.pair(0, target_ratings=n)
 
 

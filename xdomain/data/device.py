@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,7 @@ def rows(
 
 
 def domain(ratings: types.Ratings) -> base.Domain:
-  """One domain's events, readable by user and by item."""
+  """One domain's interactions, as sparse rows by user and by item."""
   user, item, value = ratings.user, ratings.item, ratings.value
   users, items = ratings.n_users, ratings.n_items
   return base.Domain(
@@ -80,10 +81,9 @@ def put(pair: types.Pair, border: int = 0) -> base.Arrays:
     border: where another domain's items begin in the target, if they do.
   """
   side = None if pair.side is None else jnp.asarray(pair.side, jnp.float32)
+  source: Any = tuple(map(domain, _sources(pair)))
   if isinstance(pair.source, types.Ratings):
-    source = domain(pair.source)
-  else:
-    source = tuple(map(domain, pair.source))
+    (source,) = source
   target = domain(pair.target)
   by_user = dataclasses.replace(
     target.by_user, border=border, shared=_shared_users(pair)
@@ -91,17 +91,19 @@ def put(pair: types.Pair, border: int = 0) -> base.Arrays:
   return base.Arrays(source, target._replace(by_user=by_user), side)
 
 
+def _sources(pair) -> tuple[types.Ratings, ...]:
+  return (pair.source,) if isinstance(pair.source, types.Ratings) else pair.source
+
+
 def _shared_users(pair) -> int:
   """At least the users with interactions in both domains, rounded up."""
-  several = not isinstance(pair.source, types.Ratings)
-  sources = pair.source if several else (pair.source,)
-  seen = np.isin(pair.target.user, np.concatenate([s.user for s in sources]))
+  seen = np.isin(pair.target.user, np.concatenate([s.user for s in _sources(pair)]))
   count = np.unique(pair.target.user[seen]).size
   return min(sampling.round_up(count, 4), pair.target.n_users)
 
 
 def stack(every: Sequence[base.Tree]) -> base.Tree:
-  """What several splits have of a kind as one, on the host.
+  """Stacks the same tree of several splits, on the host.
 
   Args:
     every: `Arrays`, `Queries`, or trees of them, one for each of `W` members.
@@ -130,21 +132,19 @@ def stack(every: Sequence[base.Tree]) -> base.Tree:
 
 
 def alike(every: Sequence[base.Tree]) -> bool:
-  """Whether splits can be one program's: all arrays have the same sizes."""
+  """Whether one program can take all splits: their arrays have the same shapes."""
   extents = [[leaf.shape for leaf in jax.tree.leaves(each)] for each in every]
   return all(extent == extents[0] for extent in extents)
 
 
 def sizes(pair: types.Pair) -> base.Sizes:
-  """What a model needs to know of a pair before it sees it."""
-  several = not isinstance(pair.source, types.Ratings)
-  sources = pair.source if several else (pair.source,)
-  source = sum(each.n_items for each in sources)
+  """Returns the numbers of users and items, which set a model's shapes."""
+  source = sum(each.n_items for each in _sources(pair))
   return base.Sizes(pair.target.n_users, source, pair.target.n_items)
 
 
 def rating_queries(held: types.HeldOut) -> base.Queries:
-  """One candidate a query: what would this user rate this item?"""
+  """One candidate for each query: the held-out item, with its rating as the gain."""
   return base.Queries(
     user=jnp.asarray(held.user, jnp.int32),
     item=jnp.asarray(held.item, jnp.int32)[:, None],
@@ -154,8 +154,9 @@ def rating_queries(held: types.HeldOut) -> base.Queries:
 
 
 def ranking_queries(held: types.HeldOut) -> base.Queries:
-  """The held-out item, worth 1, and the negatives it is to be ranked among."""
-  item = np.concatenate([held.item[:, None], held.negatives], axis=1)
+  """The held-out item, of gain 1, and the negatives to rank it among."""
+  negatives: Any = held.negatives
+  item = np.concatenate([held.item[:, None], negatives], axis=1)
   gain = np.zeros(item.shape, np.float32)
   gain[:, 0] = 1
   return base.Queries(

@@ -1,4 +1,4 @@
-"""Pairs with a planted taste, for tests, quick runs and benchmarks."""
+"""Pairs with planted tastes, for tests, first tries and benchmarks."""
 
 import numpy as np
 
@@ -20,35 +20,35 @@ def pair(
   scale: tuple[float, float] = (1, 5),
   integers: bool = True,
 ) -> Dataset:
-  """A pair whose people have one taste in both domains.
+  """Returns a pair whose users have the same taste in both domains.
 
-  A rating is the middle of the scale plus biases of user and item, plus the
-  product of the user's taste with the item's, plus noise, clipped to the scale.
-  Who rates what follows activity and popularity only. Every user rates in both
-  domains, and every item is rated where there are enough ratings.
+  A rating is the middle of the scale plus biases of user and item, plus the product of
+  the user's taste with the item's, plus noise, clipped to the scale. The rated cells
+  depend on the activity of users and the popularity of items only. Every user rates in
+  both domains, and every item is rated if there are enough ratings.
 
   Args:
-    seed: decides everything.
-    users: people, the same in both domains.
+    seed: of all random numbers.
+    users: users, the same in both domains.
     source: items of the source.
     target: items of the target.
-    source_ratings: distinct (user, item) events of the source, exactly.
+    source_ratings: distinct (user, item) interactions of the source, exactly.
     target_ratings: the same for the target.
     taste: factors of a user's taste.
     noise: standard deviation, in quarters of the scale: stars if it is 1 to 5.
-    zipf: popularity of an item falls as rank to this power.
+    zipf: the popularity of an item falls with its rank to this power.
     scale: lowest and highest rating.
     integers: whether ratings are rounded.
 
   Raises:
     DataError: more ratings than cells, or fewer than users.
   """
-  people = _people(seed, users, taste)
+  tastes = _tastes(seed, users, taste)
 
   def domain(k, items, n):
     rng = np.random.default_rng([seed, k])
     user, item = _events(rng, users, items, n, zipf)
-    stars = _opinions(rng, people, items, user, item)
+    stars = _opinions(rng, tastes, items, user, item)
     value = _on_scale(stars + noise * rng.normal(size=n), scale, integers)
     return Ratings(user, item, value, np.arange(n), users, items)
 
@@ -70,22 +70,22 @@ def implicit(
   at_least: int = 3,
   noise: float = 0.5,
 ) -> Dataset:
-  """What the people of a `pair` like, and a noisy view of their taste.
+  """Returns the positives of a `pair`, with noisy tastes as auxiliary vectors.
 
-  Positives are ratings of 4 and 5 out of 5. Since one taste decides in both
-  domains, what somebody likes in the source, and what the auxiliary vectors
-  `[U, taste]` say, tells what they like in the target.
+  Positives are ratings of 4 and 5 out of 5. Since a user has the same taste in both
+  domains, positives of the source and the auxiliary vectors `[U, taste]` predict
+  positives of the target.
 
   Args:
-    seed: decides everything.
-    users: people, of whom those with few positives go.
+    seed: of all random numbers.
+    users: users, of whom those with few positives are removed.
     source: items of the source.
     target: items of the target.
     source_ratings: of the pair; about a third of them are positives.
     target_ratings: the same for the target.
     taste: factors of a user's taste.
     at_least: positives that a user has in each domain.
-    noise: standard deviation of what is added to a taste of spread 1.
+    noise: standard deviation of the noise on a taste of standard deviation 1.
   """
   rated = pair(
     seed,
@@ -96,7 +96,7 @@ def implicit(
     target_ratings=target_ratings,
     taste=taste,
   )
-  likes, _ = _people(seed, users, taste)
+  likes, _ = _tastes(seed, users, taste)
   rng = np.random.default_rng([seed, 3])
   seen = likes + noise * rng.normal(size=likes.shape)
   liked = filters.positives(rated._replace(name='synthetic_implicit'))
@@ -104,18 +104,18 @@ def implicit(
   return filters.with_side(liked, rated.ids.users.tolist(), seen)
 
 
-def _people(seed, users, taste):
-  """`[U, taste]` what each likes, and `[U]` how kindly each rates."""
+def _tastes(seed, users, taste):
+  """Tastes `[U, taste]` of the users, and their biases `[U]`."""
   rng = np.random.default_rng([seed, 0])
   return rng.normal(size=(users, taste)), rng.normal(size=users)
 
 
 def _events(rng, users, items, n, zipf):
-  """`n` distinct (user, item), more of the active and of the popular."""
+  """`n` distinct (user, item), more of active users and of popular items."""
   if not users <= n <= users * items:
     raise DataError(
       f'{users} users and {items} items have room for {users} to '
-      f'{users * items} ratings in which everybody rates; {n} were asked for.'
+      f'{users * items} ratings of which every user has one, not for {n}'
     )
   activity = rng.lognormal(sigma=0.8, size=users)
   popularity = rng.permutation(np.arange(1.0, items + 1) ** -zipf)
@@ -157,9 +157,9 @@ def _draw_until(rng, activity, popularity, cells, n):
   return cells
 
 
-def _opinions(rng, people, items, user, item):
-  """`[E]` what users think of items, about 0, with a spread of about 1."""
-  taste, kindness = people
+def _opinions(rng, tastes, items, user, item):
+  """`[E]` opinions of users on items, of mean about 0 and deviation about 1."""
+  taste, kindness = tastes
   appeal = rng.normal(size=(items, taste.shape[1]))
   quality = rng.normal(size=items)
   match = np.einsum('ez,ez->e', taste[user], appeal[item])

@@ -1,10 +1,9 @@
 """Amazon ratings and reviews, the 2014 release -> `Table` and texts.
 
-McAuley et al. 2015; He and McAuley 2016. DARec's pairs 1 to 4 are made of
-eight of its categories; `PAIRS` holds the counts that the paper's Table 1
-prints for them, `MOVIES_BOOKS` those of SharedVAE's Table 2. The publisher
-names no digests, so the digest of a first download is kept beside the file and
-checked whenever the file is read.
+McAuley et al. 2015; He and McAuley 2016. DARec's pairs 1 to 4 are made of eight of its
+categories; `PAIRS` holds their counts in the paper's Table 1, `MOVIES_BOOKS` those in
+SharedVAE's Table 2. The publisher names no digests, so the digest of the first download
+is kept beside the file and checked whenever the file is read.
 """
 
 import ast
@@ -15,7 +14,7 @@ import pathlib
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -52,7 +51,7 @@ CATEGORIES = {
   'Automotive': 'Automotive',
   'Books': 'Books',
 }
-# What a review calls its user, item, rating and time.
+# The fields of a review: user, item, rating and time.
 FIELDS = ('reviewerID', 'asin', 'overall', 'unixReviewTime')
 BATCH = 1 << 26  # Characters of review lines parsed at once.
 
@@ -106,7 +105,7 @@ MOVIES_BOOKS = PrintedPair(
 def obtain(
   pair: int, folder=None, say: Callable = download.to_stderr
 ) -> tuple[pathlib.Path, pathlib.Path]:
-  """The files of one of `PAIRS`, 1 to 4: see `obtain_both`."""
+  """Returns the files of one of `PAIRS`, 1 to 4, as `obtain_both` does."""
   if pair not in PAIRS:
     raise types.DataError(f'there is no pair {pair}; the pairs are 1 to 4')
   return obtain_both(f'pair {pair}', PAIRS[pair], folder, say)
@@ -115,17 +114,17 @@ def obtain(
 def obtain_both(
   what: str, pair: PrintedPair, folder=None, say: Callable = download.to_stderr
 ) -> tuple[pathlib.Path, pathlib.Path]:
-  """The files of a source and a target, fetched if need be.
+  """Returns the files of a source and a target, fetched if they are missing.
 
   Args:
     what: the pair's name, for messages.
     pair: of two of `CATEGORIES`.
     folder: where they are or go; by default `amazon` in the cache.
-    say: is told which files are used and what is fetched.
+    say: called with the files that are used and fetched.
 
   Raises:
-    DataError: if files are neither there nor reachable: which, where
-      to get them and where to put them.
+    DataError: files are neither there nor reachable; the message names them, where to
+      get them and where to put them.
   """
   folder = pathlib.Path(folder or download.cache_dir() / 'amazon')
   names = [printed.category for printed in pair[:2]]
@@ -143,20 +142,22 @@ def obtain_both(
       f'into {folder} and run the same command again; reviews_<category>'
       '.json.gz will do as well.'
     )
-  return paths[0], paths[1]
+  source, target = paths
+  assert source is not None and target is not None
+  return source, target
 
 
 def find(category: str, folder) -> pathlib.Path | None:
-  """The best file of a category (as files name it) in a folder, if any."""
+  """Returns the best file of a category (as files name it) in a folder, or None."""
   paths = (pathlib.Path(folder) / form.format(category) for form in FORMS)
   return next((path for path in paths if path.exists()), None)
 
 
 def find_reviews(category: str, folder=None) -> pathlib.Path:
-  """The file of a category (as the paper names it) that holds review texts.
+  """Returns the file of review texts of a category (as the paper names it).
 
   Raises:
-    DataError: if there is none: where to get it and where to put it.
+    DataError: there is none; the message names where to get it and put it.
   """
   folder = pathlib.Path(folder or download.cache_dir() / 'amazon')
   forms = [f.format(CATEGORIES[category]) for f in FORMS if 'reviews' in f]
@@ -267,7 +268,7 @@ def _parse(lines, path) -> 'pl.DataFrame':
 
   text = ''.join(text for _, text in lines)
   if not _nested(lines):
-    schema = dict(zip(FIELDS, (pl.String, pl.String, pl.Float64, pl.Int64)))
+    schema: Any = dict(zip(FIELDS, (pl.String, pl.String, pl.Float64, pl.Int64)))
     with contextlib.suppress(types.DataError), parquet.polars_errors('JSON'):
       frame = pl.read_ndjson(io.BytesIO(text.encode()), schema=schema)
       if frame.height == len(lines) and not any(frame.null_count().row(0)):

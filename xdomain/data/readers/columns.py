@@ -104,7 +104,7 @@ def ratings(column: 'pl.Series', scale) -> tuple['pl.Series', Fault | None]:
   value, given, fault = _numbers('rating', column)
   if scale is None or value.dtype != pl.Float64:
     return value.cast(pl.Float32, strict=False), fault
-  low, high = map(np.float32, scale)
+  low, high = (float(np.float32(end)) for end in scale)
   value32 = value.cast(pl.Float32, strict=False)
   off = (value.is_finite() & ~value32.is_between(low, high)).fill_null(False)
   outside = _at(off, lambda row: _off(given[row], scale, value))

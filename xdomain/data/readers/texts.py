@@ -1,9 +1,9 @@
 """Review texts -> auxiliary user vectors, by Doc2Vec (Le and Mikolov 2014).
 
-A review tells what its writer rated and how it was liked, so nobody reads the
-reviews that a split keeps back: they are left out before anything is counted.
-Doc2Vec is gensim's, with its defaults: 5 noise words, no word seen less than 5
-times, frequent words thinned at 1e-3, a rate that falls from 0.025 to 1e-4.
+A review reveals which item its writer rated and how much the writer liked it, so the
+reviews of held-out interactions are left out before anything is counted. Doc2Vec is
+gensim's, with its defaults: 5 noise words, words that occur at least 5 times, frequent
+words thinned at 1e-3, a learning rate that falls from 0.025 to 1e-4.
 """
 
 import functools
@@ -17,13 +17,13 @@ import numpy as np
 
 from xdomain.data.types import DataError, Split
 
-Text = tuple[int, int, str]  # user, item and what the one wrote of the other
+Text = tuple[int, int, str]  # user, item and the user's review of the item
 
-LONGEST = 10_000  # gensim skips what a document has beyond so many words.
+LONGEST = 10_000  # gensim ignores the words of a document after so many.
 
 
 def numbered(texts: Iterable, users: Sequence, items: Sequence) -> list[Text]:
-  """Texts of raw users and items under a domain's numbers; others go.
+  """Returns the texts under a domain's numbers of users and items, without others.
 
   Args:
     texts: of one domain, as a reader gives them: raw user, raw item, text.
@@ -42,11 +42,11 @@ def numbered(texts: Iterable, users: Sequence, items: Sequence) -> list[Text]:
 def kept_back(
   texts: Collection[Text], split: Split, domain='target'
 ) -> set[tuple[int, int]]:
-  """`(user, item)` of the texts that the models of a split must not read.
+  """Returns `(user, item)` of the texts that models of a split must not read.
 
-  That is more than the reviews of held-out items: whatever predictions may not
-  look at. Of a new user these are also the items that are not shown, and the
-  ones rated too low to be a positive.
+  These are the reviews of all interactions that predictions may not look at: held-out
+  ones and, of cold-start users, also those of items that are not shown or were rated
+  too low to be a positive.
   """
   seen = getattr(split.shown or split.train, domain)
   seen = set(zip(seen.user.tolist(), seen.item.tolist()))
@@ -54,7 +54,7 @@ def kept_back(
 
 
 def words(text: str) -> list[str]:
-  """Its runs of letters and digits, in lower case."""
+  """Returns the runs of letters and digits of a text, in lower case."""
   return re.findall(r'[^\W_]+', text.lower())
 
 
@@ -69,17 +69,17 @@ def user_vectors(
   epochs: int = 10,
   dm: int = 0,
 ) -> np.ndarray:
-  """`[U, A]` a vector for what each user wrote in one domain.
+  """Returns `[U, A]`, a vector of each user's reviews in one domain.
 
-  Dimensions are standardised over the users who are not new. Users without a
-  word that the vocabulary holds have zeros.
+  Dimensions are standardised over the users that are not new. Users without a word of
+  the vocabulary have zeros.
 
   Args:
     texts: user, item and review.
-    held_out: `(user, item)` of the reviews that are not read.
+    held_out: `(user, item)` of the reviews to leave out.
     n_users: U.
-    new: users whose reviews are read last, for their own vectors alone: the
-      vocabulary, the words and the scale are those of the others.
+    new: users whose reviews only shape their own vectors: the vocabulary, the word
+      vectors and the scale are those of the other users.
     dimensions: A.
     seed: decides the vectors; they are the same in every process.
     epochs: passes over the reviews.
@@ -106,16 +106,16 @@ def user_vectors(
 def readable(
   texts: Iterable[Text], held_out: Collection[tuple[int, int]]
 ) -> list[tuple[int, str]]:
-  """User and review, user by user, without those of `held_out`."""
+  """Returns user and review, sorted by user, without those in `held_out`."""
   held_out = set(held_out)
   read = [(u, text) for u, item, text in texts if (u, item) not in held_out]
   return sorted(read, key=operator.itemgetter(0))
 
 
 class _Reviews:
-  """The documents of Doc2Vec, as often as it asks: words, and who wrote them.
+  """An iterable of Doc2Vec's documents: words, tagged by their user.
 
-  Documents of one writer share a vector, so no text is too long to be read.
+  Documents of one user share a vector, so a long text becomes several documents.
   """
 
   def __init__(self, texts: list[tuple[int, str]]):
@@ -139,7 +139,7 @@ def _doc2vec():
 
 
 def _trained(reviews, dimensions, seed, epochs, dm):
-  """The model of some users' reviews; one thread, so that the seed decides."""
+  """Returns a model of some users' reviews, on one thread, so that it is repeatable."""
   model = _doc2vec().Doc2Vec(
     vector_size=dimensions, seed=seed, epochs=epochs, dm=dm, workers=1
   )
@@ -154,7 +154,7 @@ def _trained(reviews, dimensions, seed, epochs, dm):
 
 
 def _fit_new(model, reviews, vectors):
-  """Fits rows of `vectors` `[U, A]` in place; all else is frozen.
+  """Fits rows of `vectors` `[U, A]` in place, with all other parameters frozen.
 
   This is gensim's `infer_vector`, but for several documents a user, and from a
   start that does not come from `hash`, which differs between processes.
@@ -171,7 +171,7 @@ def _fit_new(model, reviews, vectors):
 
 
 def _frozen_step(model):
-  """gensim's step on one document, which changes no word."""
+  """gensim's step on one document, without changing the word vectors."""
   options: dict[str, Any] = dict(learn_words=False, learn_hidden=False)
   options['doctags_lockf'] = np.ones(1, np.float32)
   # A buffer that gensim allocates here itself is freed before it is used.
@@ -183,7 +183,7 @@ def _frozen_step(model):
 
 
 def _standardised(vectors, heard, trained):
-  """Mean 0 and variance 1 over `trained` `[U]`; 0 for who was not heard."""
+  """Scales to mean 0, variance 1 over `trained` `[U]`; 0 for users without words."""
   deviation = vectors[trained].std(axis=0)
   scaled = vectors - vectors[trained].mean(axis=0)
   scaled /= np.where(deviation > 0, deviation, 1)
