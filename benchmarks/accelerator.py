@@ -45,7 +45,7 @@ PARTS = flags.DEFINE_list(
     'main',
     'chaos',
   ],
-  'What to run, in this order; also: tests, first_command, flags.',
+  'What to run, in this order; also: tests, first_command, compiling, flags.',
 )
 LIMIT = flags.DEFINE_integer('limit', 60, 'Seconds that a part may take.')
 OUT = flags.DEFINE_string(
@@ -188,8 +188,7 @@ def timed(cases: list[Case]) -> Iterator[tuple[Case, Timed | Exception]]:
         for _ in range(EPOCHS.value + 1):
           started = time.perf_counter()
           state, metrics, _ = jax.block_until_ready(program(state, *rest))
-          took = time.perf_counter() - started
-          fastest = min(fastest, took)
+          fastest = min(fastest, time.perf_counter() - started)
         memory = program.memory_analysis()
         mib = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**20
         yield futures[future], Timed(state, metrics, fastest, seconds, mib)
@@ -299,7 +298,7 @@ def first_epochs() -> list[Case]:
     0, users=300, source=60, target=90, source_ratings=3000, target_ratings=4000
   ).pair
   liked = positives(300, 60, 90, 4000)
-  data, sizes = device.put(rated), device.sizes(rated)
+  data, sizes = entries_only(device.put(rated)), device.sizes(rated)
   likes, liked_sizes = device.put(liked), device.sizes(liked)
   small = dict(hidden=(32,), latent=16, batch=32)
   models = {
@@ -467,23 +466,23 @@ def part_autorec():
   """AutoRec on the entries and on a resident matrix."""
   from xdomain.data import device
 
-  for name, pair in (('movielens', movielens()), ('pair1', pair1())):
+  for name, pair, settings in (
+    ('movielens', movielens(), (('item', 128), ('user', 128), ('user', 1024))),
+    ('pair1', pair1(), (('user', 128), ('item', 128))),
+  ):
     data = device.put(pair)
     chosen = data.target.by_user.code is not None
     print(f'\n{name}: the package chooses {"the matrix" if chosen else "entries"}')
     forms = matrices(data), entries_only(data)
-    cases = [
-      autorec_case(name, pair, form, axis, batch)
-      for axis in ('user', 'item')
-      for batch in (128, 1024)
-      for form in forms
-    ]
-    if chosen:
-      cases += [
-        autorec_case(name, pair, forms[0], 'user', 1024, precision)
-        for precision in ('tensorfloat32', 'bfloat16')
+    report(
+      [
+        autorec_case(name, pair, form, axis, batch)
+        for axis, batch in settings
+        for form in forms
       ]
-    report(cases)
+    )
+  data = matrices(device.put(movielens()))
+  report([autorec_case('movielens', movielens(), data, 'user', 1024, 'tensorfloat32')])
 
 
 def part_darec():
@@ -615,7 +614,7 @@ def part_sweep():
   pair = movielens()
   model, data = darec.model(device.sizes(pair), axis='item'), device.put(pair)
   hyper = darec.Hyper()
-  stage, state = sweep.last_stage(model, data, hyper, 40)
+  stage, state = sweep.last_stage(model, data, hyper, 10)
   head('members', 's', 'of one', 'compile s')
   single, compiled = sweep.compiled(stage, 'single', state, data, hyper)
   alone = min(sweep.epoch(single, state) for _ in range(3))
@@ -767,32 +766,102 @@ def part_chaos():
 XLA_CHOICES = (
   '',
   '--xla_gpu_autotune_level=0',
-  '--xla_gpu_graph_min_graph_size=1'
-  ' --xla_gpu_enable_command_buffer=FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,WHILE',
+  '--xla_gpu_enable_triton_gemm=false',
+  '--xla_gpu_enable_command_buffer=FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,WHILE',
 )
 
 
 def part_flags():
-  """AutoRec's smallest steps under other settings of the compiler."""
+  """One AutoRec epoch, compiled under other settings of the compiler."""
   for choice in XLA_CHOICES:
     given = os.environ.get('XLA_FLAGS', '')
     command(
       'benchmarks.accelerator',
-      '--only=small_steps',
+      '--only=one_program',
       *(['--toy'] if TOY.value else []),
       XLA_FLAGS=f'{given} {choice}'.strip(),
+      JAX_ENABLE_COMPILATION_CACHE='false',
     )
 
 
-def part_small_steps():
-  """One program whose steps are a few microseconds of work each."""
+def part_one_program():
+  """One program, with its compile seconds."""
   from xdomain.data import device
 
   print(os.environ.get('XLA_FLAGS', ''))
-  pair = pair1()
-  data = entries_only(device.put(pair))
-  cases = [autorec_case('pair1', pair, data, 'item', 128)]
-  report(cases)
+  pair = movielens()
+  data = matrices(device.put(pair))
+  report([autorec_case('movielens', pair, data, 'item', 128)])
+
+
+def part_compiling():
+  """Seconds to compile the pieces that an epoch is made of, one after another."""
+  import jax
+  import jax.numpy as jnp
+
+  from xdomain.data import device
+  from xdomain.ops import sparse
+
+  data = device.put(movielens())
+  rows = entries_only(data).target.by_item
+  matrix = matrices(data).target.by_item
+  key, ids = jax.random.key(0), jnp.arange(128)
+  hidden = jnp.ones((128, 500))
+  table, bias = jnp.ones((rows.n_columns, 500)), jnp.ones(rows.n_columns)
+
+  def error(hidden, table, bias, batch):
+    return sparse.squared_error(hidden, table, bias, batch)
+
+  def full(function):
+    def traced(*arguments):
+      with jax.default_matmul_precision('highest'):
+        return function(*arguments)
+
+    return traced
+
+  gradient = jax.grad(error, argnums=(0, 1, 2))
+  few = jnp.ones((128, rows.n_columns), jnp.float32)
+  pieces = {
+    'batches: permutation of strata': (lambda key, r: r.batches(key, 128), key, rows),
+    'entries of a batch': (lambda ids, r: r.entries(ids), ids, rows),
+    'entries to cells': (
+      lambda ids, r: sparse.cells(r.entries(ids), 128, r.n_columns),
+      ids,
+      rows,
+    ),
+    'cells of the matrix': (lambda ids, r: r.observed(ids), ids, matrix),
+    'one product, full float32': (full(jnp.dot), few, table),
+    'one product, rounded': (jnp.dot, few, table),
+    'gradient on the matrix': (
+      full(lambda *args: gradient(*args[:3], args[4].observed(args[3]))),
+      hidden,
+      table,
+      bias,
+      ids,
+      matrix,
+    ),
+    'gradient on the entries': (
+      full(lambda *args: gradient(*args[:3], args[4].entries(args[3]))),
+      hidden,
+      table,
+      bias,
+      ids,
+      rows,
+    ),
+    'triples of BPR': (
+      lambda key, r: r.negatives(key, r.row),
+      key,
+      entries_only(data).target.by_user,
+    ),
+    'events in random order': (lambda key, r: r.shuffled(key, 1024), key, rows),
+  }
+  jax.config.update('jax_enable_compilation_cache', False)
+  head('piece', 'compile s')
+  for name, (function, *arguments) in pieces.items():
+    lowered = jax.jit(function).lower(*arguments)
+    started = time.perf_counter()
+    lowered.compile()
+    row(name, f'{time.perf_counter() - started:.2f}')
 
 
 # --- The command -------------------------------------------------------------

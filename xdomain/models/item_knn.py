@@ -82,7 +82,7 @@ def model(
         similarity = jnp.where((start + k < end)[:, None], state.similarity[item], 0)
         return scores.at[row, state.item[item]].add(similarity)
 
-      longest = int(rows.lengths.falling.max(initial=0))
+      longest = rows.longest
       scores = jnp.zeros((users.size, sizes.target))
       return jax.lax.fori_loop(0, longest, add, scores)
 
