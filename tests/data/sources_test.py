@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from configs import common
+from experiments import arguments
 from tests.data import toys
 from xdomain.data import cache, sources, types, views
 from xdomain.data.readers import amazon, download, movielens
@@ -394,6 +395,43 @@ def test_every_data_block_of_the_configs_holds_every_option_of_its_kind():
     for word in (*common.DATA, 'quick'):
       block = choose(common.parse_arg(word, **fields))
       assert block.keys() == sources.defaults(block['kind']).keys()
+
+
+OLD = {  # As a record of version 0.1 holds it.
+  'kind': 'tables',
+  'source': 'movies.inter',
+  'target': 'books.inter',
+  'people': 'both',
+  'header': True,
+  'scale': [1.0, 5.0],
+}
+
+
+@pytest.mark.parametrize(
+  ('changes', 'agree'),
+  [
+    ({}, True),
+    (dict(header=True, scale=(1.0, 5.0)), True),
+    (dict(scale=(1.0, 10.0)), False),
+    (dict(users='source'), False),
+    (dict(source='films.inter'), False),
+    (dict(kind='tables_implicit'), False),
+  ],
+)
+def test_a_record_agrees_with_options_that_it_lacks_or_that_are_found_out(
+  changes, agree
+):
+  wanted = dict(kind='tables', source='movies.inter', target='books.inter') | changes
+  assert sources.agrees(OLD, wanted) == agree
+  assert not sources.agrees(OLD, dict(kind='movielens'))
+
+
+def test_commands_write_options_of_messages_as_flags():
+  message = "f.csv, line 2: give scale=(1.0, 10.0), or separator=';'; at_least= is not"
+  assert arguments.with_flags(message) == (
+    'f.csv, line 2: give --config.data.scale=(1.0, 10.0), or'
+    " --config.data.separator=';'; at_least= is not"
+  )
 
 
 @pytest.mark.slow

@@ -274,7 +274,8 @@ def _position(path, column, names, place, hint, optional) -> int | None:
     hint = f'; did you mean {near[0]!r}?' if near else hint
     if any(map(columns.is_number, names)):
       hint = '; if the file has no header, give header=False and positions, from 0'
-  some = ', '.join(names[:20]) + ', ...' * (len(names) > 20)
+  some = ', '.join(' '.join(name.split()) for name in names[:20])
+  some += ', ...' * (len(names) > 20)
   raise types.DataError(
     f'{path}, {place}: there is no column {column!r}; the columns are {some}{hint}'
   )
