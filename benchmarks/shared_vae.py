@@ -65,21 +65,31 @@ def plain_loss(params, x_s, x_t, weight, key, hyper):
   from xdomain.models import shared_vae
   from xdomain.ops import mmd, variational
 
+  def affine(layer, x):
+    return x @ layer['kernel'] + layer['bias']
+
+  def through(tree, x):
+    for name in sorted(name for name in tree if name.startswith('hidden')):
+      x = jnp.tanh(affine(tree[name], x))
+    return x
+
   def encode(encoder, x):
-    h = jnp.tanh(x @ encoder.table + encoder.bias)
-    h = nets.through(encoder.hidden, h)
-    return encoder.mean(h), encoder.logvar(h)
+    h = jnp.tanh(x @ encoder['bag']['table'] + encoder['bag']['bias'])
+    h = through(encoder, h)
+    return affine(encoder['mean'], h), affine(encoder['logvar'], h)
 
   def reconstruction(decoder, z, x):
-    hidden = nets.through(decoder.hidden, z)
-    p = jax.nn.sigmoid(hidden @ decoder.table.T + decoder.bias)
+    hidden = through(decoder, z)
+    output = decoder['output']
+    p = jax.nn.sigmoid(hidden @ output['table'].T + output['bias'])
     p = jnp.clip(p, 1e-7, 1 - 1e-7)
     log_p, log_q = jnp.log(p), jnp.log(1 - p)
     entropy = (1 + hyper.beta) * x * log_p + (1 - x) * log_q
     return -weight @ jnp.sum(entropy, axis=1) / jnp.sum(weight)
 
   keys = jax.random.split(key)
-  gaussians = encode(params.encode_s[0], x_s), encode(params.encode_t, x_t)
+  source, target = params['source_0'], params['target']
+  gaussians = encode(source['encoder'], x_s), encode(target['encoder'], x_t)
   z_s, z_t = (
     weight[:, None] * nets.sample(k, *gaussian) for k, gaussian in zip(keys, gaussians)
   )
@@ -87,8 +97,8 @@ def plain_loss(params, x_s, x_t, weight, key, hyper):
   kl = sum(variational.kl_to_standard_normal(*each) for each in gaussians)
   squares = jax.tree.map(lambda p: jnp.sum(p**2), shared_vae.regularised(params))
   return (
-    reconstruction(params.decode_s[0], z_s, x_s)
-    + reconstruction(params.decode_t, both, x_t)
+    reconstruction(source['decoder'], z_s, x_s)
+    + reconstruction(target['decoder'], both, x_t)
     + hyper.kl * (weight @ kl) / jnp.sum(weight)
     + hyper.align * mmd.biased(z_s, z_t, weight)
     + hyper.l2 * sum(jax.tree.leaves(squares))

@@ -147,6 +147,16 @@ def golden(name):
   return json.loads(path.read_text())
 
 
+def copied(tree):
+  """A tree with containers of its own, whose leaves a test may replace."""
+  return jax.tree.map(lambda leaf: leaf, tree)
+
+
+def count(tree) -> int:
+  """How many numbers a tree of arrays or shapes holds."""
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
 def wave(shape, seed, scale=0.3, shift=0.0):
   """The parameters of the golden numbers: no random generator is shared."""
   n = np.arange(np.prod(shape, dtype=int))

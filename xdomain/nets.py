@@ -1,21 +1,33 @@
-"""Networks that several models are made of, as trees of arrays and functions.
+"""Flax modules that several methods are made of, applied as pure functions.
 
-The first layer of an encoder and the last of a decoder are tables with a row
-for each item, so that sparse rows gather what they need.
+`module.init(key, ...)['params']` is a tree of names, and
+`module.apply({'params': params}, ...)` computes with one. The first layer of an
+encoder and the last of a decoder are tables with a row for each column of the
+sparse data: a batch gathers the rows of its entries, and nothing of size rows x
+columns is built.
 """
 
-import itertools
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import chex
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from xdomain import base
 from xdomain.base import Array
-from xdomain.ops import sparse
+from xdomain.ops import sparse, variational
 
+Initializer = nn.initializers.Initializer
+Activation = Callable[[Array], Array]
+
+zeros = nn.initializers.zeros
 glorot = nn.initializers.glorot_uniform()
+small = nn.initializers.normal(0.01)
+he = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
+
+
+# --- Layers -----------------------------------------------------------------
 
 
 class EmbeddingBag(nn.Module):
@@ -26,12 +38,12 @@ class EmbeddingBag(nn.Module):
   Attributes:
     columns: the number of columns of the sparse rows.
     width: units, H.
-    init: initialises the table; the bias starts at 0.
+    kernel_init: initialises the table; the bias starts at 0.
   """
 
   columns: int
   width: int
-  init: nn.initializers.Initializer = glorot
+  kernel_init: Initializer = glorot
 
   @nn.compact
   def __call__(self, entries: sparse.Entries, n_rows: int) -> Array:
@@ -41,8 +53,8 @@ class EmbeddingBag(nn.Module):
       entries: the observed entries of the batch, weighted by their values.
       n_rows: the number of rows of the batch, static.
     """
-    table = self.param('table', self.init, (self.columns, self.width))
-    bias = self.param('bias', nn.initializers.zeros, (self.width,))
+    table = self.param('table', self.kernel_init, (self.columns, self.width))
+    bias = self.param('bias', zeros, (self.width,))
     return sparse.gather_sum(table, entries, n_rows) + bias
 
 
@@ -55,16 +67,16 @@ class OutputTable(nn.Module):
   Attributes:
     columns: the number of outputs.
     width: units of the layer below, H.
-    init: initialises the table; the bias starts at 0.
+    kernel_init: initialises the table; the bias starts at 0.
   """
 
   columns: int
   width: int
-  init: nn.initializers.Initializer = glorot
+  kernel_init: Initializer = glorot
 
   def setup(self):
-    self.table = self.param('table', self.init, (self.columns, self.width))
-    self.bias = self.param('bias', nn.initializers.zeros, (self.columns,))
+    self.table = self.param('table', self.kernel_init, (self.columns, self.width))
+    self.bias = self.param('bias', zeros, (self.columns,))
 
   def __call__(self, hidden: Array) -> Array:
     """`[B, columns]` outputs of hidden units `[B, H]`."""
@@ -76,7 +88,9 @@ class OutputTable(nn.Module):
     chex.assert_axis_dimension(hidden, -1, self.width)
     return jnp.sum(hidden * self.table[columns], axis=-1) + self.bias[columns]
 
-  def squared_error(self, hidden: Array, entries: sparse.Entries, level: Array):
+  def squared_error(
+    self, hidden: Array, entries: sparse.Entries, level: Array
+  ) -> Array:
     """The sum over entries of `(level + output - value)^2`, a scalar.
 
     Args:
@@ -84,7 +98,340 @@ class OutputTable(nn.Module):
       entries: the observed entries of the batch.
       level: what every output is relative to, a scalar.
     """
+    chex.assert_shape(hidden, (None, self.width))
     return sparse.squared_error(hidden, self.table, level + self.bias, entries)
+
+  def cross_entropy(
+    self,
+    hidden: Array,
+    entries: sparse.Entries,
+    beta: Array,
+    weight: Array,
+    chunk: int | None,
+  ) -> Array:
+    """The weighted cross entropy of all columns, `variational.reconstruction`."""
+    chex.assert_shape(hidden, (None, self.width))
+    return variational.reconstruction(
+      hidden, self.table, self.bias, entries, beta, weight, chunk=chunk
+    )
+
+
+def hidden_layers(widths: Sequence[int], init: Initializer = glorot) -> list[nn.Dense]:
+  """Dense layers of these widths, with zero biases, for a module's `setup`."""
+  return [nn.Dense(width, kernel_init=init) for width in widths]
+
+
+def through(
+  layers: Sequence[nn.Module], x: Array, activation: Activation = nn.tanh
+) -> Array:
+  """`x` through layers, each followed by the activation."""
+  for layer in layers:
+    x = activation(layer(x))
+  return x
+
+
+class MLP(nn.Module):
+  """Hidden layers `hidden_0`, `hidden_1`, ... and a linear layer `output`.
+
+  Attributes:
+    widths: of the hidden layers.
+    outputs: the number of outputs.
+    activation: of the hidden layers.
+    kernel_init: initialises the kernels; biases start at 0.
+  """
+
+  widths: tuple[int, ...]
+  outputs: int
+  activation: Activation = nn.tanh
+  kernel_init: Initializer = glorot
+
+  def setup(self):
+    self.hidden = hidden_layers(self.widths, self.kernel_init)
+    self.output = nn.Dense(self.outputs, kernel_init=self.kernel_init)
+
+  def __call__(self, x: Array) -> Array:
+    """`[..., outputs]` of inputs `[..., n]`."""
+    return self.output(through(self.hidden, x, self.activation))
+
+
+# --- Autoencoders -----------------------------------------------------------
+
+
+class Encoder(nn.Module):
+  """From a user's interactions to a Gaussian over Z latents.
+
+  `bag` is the first layer, `hidden_0, ...` are the others, `mean` and `logvar`
+  the two heads. With an auxiliary vector, its own layers `side_0, ...` join the
+  last hidden layer below the heads. All hidden layers are tanh.
+
+  Attributes:
+    items: the number of items.
+    widths: of the hidden layers, the bag's first.
+    latent: latents, Z.
+    side_widths: of the layers of the auxiliary vector; empty without one.
+  """
+
+  items: int
+  widths: tuple[int, ...]
+  latent: int
+  side_widths: tuple[int, ...] = ()
+
+  def setup(self):
+    self.bag = EmbeddingBag(self.items, self.widths[0])
+    self.hidden = hidden_layers(self.widths[1:])
+    self.side = hidden_layers(self.side_widths)
+    self.mean, self.logvar = hidden_layers((self.latent, self.latent))
+
+  def __call__(
+    self, entries: sparse.Entries, n_rows: int, side: Array | None = None
+  ) -> tuple[Array, Array]:
+    """Means and log variances of a batch of users, `[n_rows, Z]` each.
+
+    Args:
+      entries: the interactions of the users, weighted by their values.
+      n_rows: the number of users, static.
+      side: `[n_rows, A]` auxiliary vectors; read only by `side` layers.
+    """
+    h = through(self.hidden, nn.tanh(self.bag(entries, n_rows)))
+    if self.side:
+      chex.assert_shape(side, (n_rows, None))
+      h = jnp.concatenate([h, through(self.side, side)], axis=1)
+    return self.mean(h), self.logvar(h)
+
+
+class Decoder(nn.Module):
+  """From latents to a logit for every column.
+
+  `hidden_0, ...` are the hidden layers, `output` is the table of the last.
+
+  Attributes:
+    columns: the number of outputs.
+    widths: of the hidden layers.
+    activation: of the hidden layers.
+    kernel_init: initialises kernels and the table; biases start at 0.
+  """
+
+  columns: int
+  widths: tuple[int, ...]
+  activation: Activation = nn.tanh
+  kernel_init: Initializer = glorot
+
+  def setup(self):
+    self.hidden = hidden_layers(self.widths, self.kernel_init)
+    self.output = OutputTable(self.columns, self.widths[-1], self.kernel_init)
+
+  def __call__(self, x: Array) -> Array:
+    """`[B, columns]` logits of latents `[B, Z]`."""
+    return self.output(self.units(x))
+
+  def units(self, x: Array) -> Array:
+    """`[B, H]` the last hidden layer, which the output table multiplies."""
+    return through(self.hidden, x, self.activation)
+
+
+class Autoencoder(nn.Module):
+  """The `encoder` of one domain, and the `decoder` that mirrors its widths.
+
+  Attributes: as of `Encoder`.
+  """
+
+  items: int
+  widths: tuple[int, ...]
+  latent: int
+  side_widths: tuple[int, ...] = ()
+
+  def setup(self):
+    self.encoder = Encoder(self.items, self.widths, self.latent, self.side_widths)
+    self.decoder = Decoder(self.items, self.widths[::-1])
+
+  def __call__(self, entries, n_rows, side=None) -> Array:
+    """`[n_rows, items]` logits of the posterior means; initialises the module."""
+    mean, _ = self.encode(entries, n_rows, side)
+    return self.decoder(mean)
+
+  def encode(self, entries, n_rows, side=None) -> tuple[Array, Array]:
+    """Means and log variances, as `Encoder`."""
+    return self.encoder(entries, n_rows, side)
+
+  def units(self, z: Array) -> Array:
+    """`[B, H]` the decoder's last hidden layer, of what it reads `[B, ...]`."""
+    return self.decoder.units(z)
+
+  def cross_entropy(self, z, entries, beta, weight, chunk) -> Array:
+    """The reconstruction of users by what the decoder reads, a scalar."""
+    units = self.decoder.units(z)
+    return self.decoder.output.cross_entropy(units, entries, beta, weight, chunk)
+
+  def logits(self, units: Array) -> Array:
+    """`[B, items]` of the decoder's last hidden layer `[B, H]`."""
+    return self.decoder.output(units)
+
+  def logits_at(self, units: Array, items: Array) -> Array:
+    """`[...]` of the last hidden layer `[..., H]` at items `[...]`."""
+    return self.decoder.output.at(units, items)
+
+
+def regularised(params: base.Tree) -> base.Tree:
+  """The parameters of an autoencoder but for its output layer."""
+  decoder = {name: p for name, p in params['decoder'].items() if name != 'output'}
+  return params['encoder'], decoder
+
+
+def sample(key: Array, mean: Array, logvar: Array) -> Array:
+  """`[B, Z]` reparametrised draws from Gaussians `[B, Z]`."""
+  chex.assert_equal_shape([mean, logvar])
+  return mean + jnp.exp(logvar / 2) * jax.random.normal(key, mean.shape)
+
+
+def scores(network: Autoencoder, params: base.Tree, units: Array) -> base.Score:
+  """The score of users by the decoder's last hidden layer `[U, H]`."""
+
+  def score(users, items):
+    hidden = units[users][:, None]  # [B, 1, H]
+    return network.apply({'params': params}, hidden, items, method='logits_at')
+
+  return score
+
+
+def all_scores(
+  network: Autoencoder, params: base.Tree, units: Array
+) -> Callable[[Array], Array]:
+  """The same of all items, `users [B] -> [B, items]`."""
+  return lambda users: network.apply({'params': params}, units[users], method='logits')
+
+
+# --- Towers -----------------------------------------------------------------
+
+
+class PairDense(nn.Module):
+  """A dense layer on two vectors side by side: `[p ; q] W + b`.
+
+  Attributes:
+    inputs: the length of both vectors together, even.
+    width: units, H.
+    kernel_init: initialises the kernel `[inputs, H]`; the bias starts at 0.
+  """
+
+  inputs: int
+  width: int
+  kernel_init: Initializer
+
+  def setup(self):
+    self.kernel = self.param('kernel', self.kernel_init, (self.inputs, self.width))
+    self.bias = self.param('bias', zeros, (self.width,))
+
+  def __call__(self, x: Array) -> Array:
+    """`[..., H]` of joined vectors `[..., inputs]`."""
+    return x @ self.kernel + self.bias
+
+  def halves(self) -> tuple[Array, Array]:
+    """The kernels of both vectors, `[inputs / 2, H]` each."""
+    return jnp.split(self.kernel, 2)
+
+
+class Tower(nn.Module):
+  """Relu layers on a user's and an item's embedding side by side.
+
+  Parameters: `item [items, embed]`, the layers `hidden_0, ...` and `output`.
+  The table of users stands outside, because towers may share it. The first
+  layer is `p_u W_p + q_i W_q`, so that a user's half serves all items.
+
+  Attributes:
+    items: the number of items.
+    embed: the length of an embedding.
+    widths: of the hidden layers.
+    outputs: the number of outputs.
+    kernel_init: initialises the hidden kernels; biases start at 0.
+    output_init: initialises the output's kernel.
+  """
+
+  items: int
+  embed: int
+  widths: tuple[int, ...]
+  outputs: int
+  kernel_init: Initializer
+  output_init: Initializer
+
+  def setup(self):
+    self.item = self.param('item', small, (self.items, self.embed))
+    self.hidden = [
+      PairDense(2 * self.embed, self.widths[0], self.kernel_init),
+      *hidden_layers(self.widths[1:], self.kernel_init),
+    ]
+    self.output = nn.Dense(self.outputs, kernel_init=self.output_init)
+
+  def __call__(self, user: Array, users: Array, items: Array) -> Array:
+    """`[B, K, outputs]` of users `[B]` of a table `[U, embed]`, items `[B, K]`."""
+    chex.assert_axis_dimension(user, 1, self.embed)
+    chex.assert_rank([users, items], [1, 2])
+    of_user, of_item = self.hidden[0].halves()
+    p = _rows_times(user, of_user, users)
+    q = _rows_times(self.item, of_item, items.reshape(-1))
+    return self.of_halves(p[:, None], q.reshape(*items.shape, -1))
+
+  def halves(self, user: Array) -> tuple[Array, Array]:
+    """The first layer of every user `[U, H]` and of every item `[items, H]`."""
+    of_user, of_item = self.hidden[0].halves()
+    return user @ of_user, self.item @ of_item
+
+  def of_halves(self, p: Array, q: Array) -> Array:
+    """`[..., outputs]` of both halves of the first layer, which broadcast."""
+    z = p + q + self.hidden[0].bias  # [..., H]
+    # Flat: a CPU's gradient of a kernel takes three times as long over two axes.
+    a = nn.relu(z.reshape(-1, z.shape[-1]))
+    outputs = self.output(through(self.hidden[1:], a, nn.relu))
+    return outputs.reshape(*z.shape[:-1], -1)
+
+
+def _rows_times(table, kernel, ids):
+  """`table[ids] @ kernel`, of whichever has fewer rows."""
+  if ids.size < table.shape[0]:
+    return table[ids] @ kernel
+  return (table @ kernel)[ids]
+
+
+def only(outputs: Array) -> Array:
+  """`[...]` of a network with one output, `[..., 1]`."""
+  chex.assert_axis_dimension(outputs, -1, 1)
+  return outputs[..., 0]
+
+
+def tower_scores(
+  tower: Tower, params: base.Tree, user: Array, read: Activation
+) -> base.Score:
+  """The score by a tower, for all users' rows `[U, embed]`.
+
+  Args:
+    tower: the module.
+    params: of the tower.
+    user: the table of users.
+    read: turns outputs `[..., outputs]` into scores `[...]`.
+  """
+  p, q = tower.apply({'params': params}, user, method='halves')
+
+  def score(users, items):
+    halves = p[users][:, None], q[items]
+    return read(tower.apply({'params': params}, *halves, method='of_halves'))
+
+  return score
+
+
+def all_tower_scores(
+  tower: Tower, params: base.Tree, user: Array, read: Activation, batch: int = 16
+) -> Callable[[Array], Array]:
+  """The same of all items, `users [B] -> [B, items]`.
+
+  `batch` is how many users' hidden layers of all items are held at a time.
+  """
+  p, q = tower.apply({'params': params}, user, method='halves')
+
+  def of_user(one):
+    return read(tower.apply({'params': params}, p[one], q, method='of_halves'))
+
+  return lambda users: jax.lax.map(of_user, users, batch_size=batch)
+
+
+# --- Batches ----------------------------------------------------------------
 
 
 def no_entries() -> sparse.Entries:
@@ -93,125 +440,18 @@ def no_entries() -> sparse.Entries:
   return sparse.Entries(zero, zero, jnp.zeros(1), jnp.zeros(1))
 
 
-class Dense(NamedTuple):
-  kernel: Array  # [inputs, outputs]
-  bias: Array  # [outputs]
-
-  def __call__(self, x):
-    return x @ self.kernel + self.bias
+def indicators(entries: sparse.Entries) -> sparse.Entries:
+  """The entries with 1 for every value: a 0/1 row of what was interacted with."""
+  return entries._replace(value=entries.weight)
 
 
-class Encoder(NamedTuple):
-  """Items, and what else is known of a user -> a Gaussian over latents."""
-
-  table: Array  # [items, H], the first layer
-  bias: Array  # [H]
-  hidden: tuple[Dense, ...]
-  side: tuple[Dense, ...]  # of the auxiliary vector; empty without
-  mean: Dense
-  logvar: Dense
-
-
-class Decoder(NamedTuple):
-  """Latents -> a logit for each item."""
-
-  hidden: tuple[Dense, ...]
-  table: Array  # [items, H], the output layer
-  bias: Array  # [items]
-
-
-def dense(key, inputs: int, outputs: int) -> Dense:
-  """Glorot-uniform kernel, zero bias."""
-  return Dense(glorot(key, (inputs, outputs)), jnp.zeros(outputs))
-
-
-def stack(key, *widths: int) -> tuple[Dense, ...]:
-  """Layers from each width to the next."""
-  pairs = itertools.pairwise(widths)
-  keys = jax.random.split(key, max(1, len(widths) - 1))
-  return tuple(dense(k, *pair) for k, pair in zip(keys, pairs))
-
-
-def through(layers, x):
-  """`x` through tanh layers."""
-  for layer in layers:
-    x = jnp.tanh(layer(x))
-  return x
-
-
-def encoder(key, items: int, hidden, latent: int, side=()) -> Encoder:
-  """A fresh encoder.
-
-  Args:
-    key: a random key.
-    items: of the domain.
-    hidden: widths of the hidden layers.
-    latent: latents, Z.
-    side: width of the auxiliary vector, then of its layers; or empty.
-  """
-  keys = jax.random.split(key, 5)
-  width = hidden[-1] + (side[-1] if side else 0)
-  return Encoder(
-    glorot(keys[0], (items, hidden[0])),
-    jnp.zeros(hidden[0]),
-    stack(keys[1], *hidden),
-    stack(keys[2], *side),
-    dense(keys[3], width, latent),
-    dense(keys[4], width, latent),
-  )
-
-
-def encode(params: Encoder, entries, n_rows: int, side=None):
-  """Means and log variances, `[n_rows, Z]` each.
-
-  Args:
-    params: of the encoder.
-    entries: of the users' rows; that there is one counts, not its value.
-    n_rows: how many users.
-    side: `[n_rows, A]` auxiliary vectors, for an encoder that takes them.
-  """
-  there = entries._replace(value=entries.weight)
-  h = jnp.tanh(sparse.gather_sum(params.table, there, n_rows) + params.bias)
-  h = through(params.hidden, h)
-  if params.side:
-    h = jnp.concatenate([h, through(params.side, side)], axis=1)
-  return params.mean(h), params.logvar(h)
-
-
-def decoder(key, inputs: int, hidden, items: int) -> Decoder:
-  """A fresh decoder; `hidden` as of the encoder it mirrors."""
-  widths = tuple(reversed(hidden))
-  key_hidden, key_out = jax.random.split(key)
-  return Decoder(
-    stack(key_hidden, inputs, *widths),
-    glorot(key_out, (items, widths[-1])),
-    jnp.zeros(items),
-  )
-
-
-def sample(key, mean, logvar):
-  """Latents from their Gaussians, reparametrised."""
-  return mean + jnp.exp(logvar / 2) * jax.random.normal(key, mean.shape)
-
-
-def scores(decoder: Decoder, hidden):
-  """The score of users by the decoder's last hidden layer `[U, H]`."""
-
-  def score(users, items):
-    rows = decoder.table[items]  # [B, K, H]
-    return jnp.einsum('bh,bkh->bk', hidden[users], rows) + decoder.bias[items]
-
-  return score
-
-
-def all_scores(decoder: Decoder, hidden):
-  """The same of all items, `users [B] -> [B, items]`."""
-  return lambda users: hidden[users] @ decoder.table.T + decoder.bias
-
-
-def present(entries, n_rows: int):
+def present(entries: sparse.Entries, n_rows: int) -> Array:
   """`[n_rows]` float32, 1 for the rows that have any entries."""
-  counts = jax.ops.segment_sum(
+  return (counts(entries, n_rows) > 0).astype(entries.weight.dtype)
+
+
+def counts(entries: sparse.Entries, n_rows: int) -> Array:
+  """`[n_rows]` how many entries each row has, as floats."""
+  return jax.ops.segment_sum(
     entries.weight, entries.segment, n_rows, indices_are_sorted=True
   )
-  return (counts > 0).astype(entries.weight.dtype)

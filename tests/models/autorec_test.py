@@ -189,8 +189,7 @@ def test_parameters_are_counted_as_in_the_paper(axis):
   columns = {'user': small.sizes.target, 'item': small.sizes.users}[axis]
   (stage,) = autorec.model(small.sizes, axis=axis, embed=8).stages
   state = stage.init(jax.random.key(0), small.data, autorec.Hyper(), ())
-  sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
-  assert sum(sizes) == 2 * columns * 8 + 8 + columns
+  assert helpers.count(state.params) == 2 * columns * 8 + 8 + columns
   chex.assert_shape(state.params['encoder']['table'], (columns, 8))
 
 

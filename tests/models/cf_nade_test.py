@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,20 +26,24 @@ def golden():
   return helpers.golden('golden_rating')['CF-NADE-S']
 
 
+NETWORK = cf_nade.CFNADE(columns=6, levels=5, width=3)
+
+
 def golden_params():
   """The parameters that the golden numbers were computed with."""
-  return cf_nade.Params(
-    encode=jnp.asarray(helpers.wave((6, 5, 3), 71, scale=0.4)),
-    hidden=jnp.asarray(helpers.wave((3,), 72)),
-    decode=jnp.asarray(helpers.wave((6, 5, 3), 73, scale=0.4)),
-    output=jnp.asarray(helpers.wave((6, 5), 74)),
-  )
+  wave = helpers.wave
+  tree = {
+    'encoder': {'table': wave((6, 5, 3), 71, scale=0.4), 'bias': wave((3,), 72)},
+    'decoder': {'table': wave((6, 5, 3), 73, scale=0.4), 'bias': wave((6, 5), 74)},
+  }
+  return jax.tree.map(jnp.asarray, tree)
 
 
 def with_q(params):
   """The golden Q adds rating times Q: the same as Q added to every level."""
   q = jnp.asarray(helpers.wave((6, 3), 75, scale=0.2))
-  return params._replace(encode=params.encode + q[:, None, :])
+  params['encoder']['table'] += q[:, None, :]
+  return params
 
 
 def first_user(padding=0):
@@ -57,8 +62,8 @@ def golden_loss(params, kind, d, order=COLUMNS, padding=0):
   drawn = cf_nade.Drawn(given, (entries.weight - given) * 3 / (3 - d))
   hyper = cf_nade.Hyper(regular=COSTS[kind][0], ordinal=COSTS[kind][1])
   level = SCALE.level(entries.value)
-  loss, _ = cf_nade.cost(params, entries, level, drawn, 1, hyper)
-  return loss
+  scores = NETWORK.apply({'params': params}, entries, level, given, 1)
+  return cf_nade.cost(scores, level, drawn, hyper)
 
 
 @pytest.mark.parametrize('kind', COSTS)
@@ -79,9 +84,11 @@ def test_every_gradient_is_that_of_another_implementation(kind, padding):
     params = golden_params()
     params = with_q(params) if kind == 'hybrid_Q' else params
     gradients = jax.grad(golden_loss)(params, kind, 1, padding=padding)
-  ours = dict(zip('WcVb', gradients))
+  encoder, decoder = gradients['encoder'], gradients['decoder']
+  ours = {'W': encoder['table'], 'c': encoder['bias']}
+  ours |= {'V': decoder['table'], 'b': decoder['bias']}
   if kind == 'hybrid_Q':
-    ours['Q'] = np.asarray(gradients.encode).sum(axis=1)
+    ours['Q'] = np.asarray(encoder['table']).sum(axis=1)
   for name, gradient in ours.items():
     expected = golden()[f'grad/{kind}/d=1/{name}']
     np.testing.assert_allclose(gradient, expected, atol=1e-9)
@@ -109,9 +116,9 @@ def test_predictions_are_those_of_another_implementation():
 
 def test_biases_begin_as_those_of_another_implementation():
   _, data, _ = helpers.golden_arrays()
-  params = cf_nade.start(jax.random.key(0), data.target.by_user, 3, SCALE)
+  params = cf_nade.start(jax.random.key(0), NETWORK, data.target.by_user, SCALE)
   expected = golden()['bias_init_smoothed(a=5)']
-  np.testing.assert_allclose(params.output, expected, atol=1e-6)
+  np.testing.assert_allclose(params['decoder']['bias'], expected, atol=1e-6)
 
 
 def chain_by_choices(scores, chain):
@@ -190,17 +197,18 @@ def test_the_average_predicts_and_not_the_latest():
   small = helpers.small()
   model = cf_nade.model(small.sizes, hidden=4, batch=8)
   hyper = cf_nade.Hyper(lr=0.1, polyak=0.75)
-  average = begun(model, small, hyper).params.decode
+  average = begun(model, small, hyper).params['decoder']['table']
   for state in steps(model, small, hyper):
-    average = 0.75 * average + 0.25 * state.latest.params.decode
-    np.testing.assert_allclose(state.params.decode, average, atol=1e-6)
+    average = 0.75 * average + 0.25 * state.latest.params['decoder']['table']
+    np.testing.assert_allclose(state.params['decoder']['table'], average, atol=1e-6)
   kept = model.stages[0].keep(state)
   users, items = jnp.arange(3), jnp.tile(jnp.arange(5), (3, 1))
   np.testing.assert_array_equal(
     model.predict(kept, small.data)(users, items),
     model.predict(state, small.data)(users, items),
   )
-  assert np.any(state.params.decode != state.latest.params.decode)
+  tables = [each['decoder']['table'] for each in (state.params, state.latest.params)]
+  assert np.any(tables[0] != tables[1])
 
 
 def test_decay_pulls_the_weights_and_not_the_biases():
@@ -210,23 +218,32 @@ def test_decay_pulls_the_weights_and_not_the_biases():
   hyper = cf_nade.Hyper(lr=0.0, decay=3.0, regular=0.0, ordinal=0.0)
   state = next(steps(model, small, hyper))
   slope = jax.tree.map(lambda m: m / 0.1, state.latest.moments.mu)
-  for name in ('encode', 'decode'):
-    np.testing.assert_allclose(
-      getattr(slope, name), 6 * getattr(state.params, name), rtol=1e-4
-    )
-  assert not np.any(slope.output) and not np.any(slope.hidden)
+  for name, layer in slope.items():
+    table = state.params[name]['table']
+    np.testing.assert_allclose(layer['table'], 6 * table, rtol=1e-4)
+    assert not np.any(layer['bias'])
 
 
 def test_item_cf_nade_is_user_cf_nade_of_the_transpose():
   small = helpers.small()
   turned = base.Domain(small.data.target.by_item, small.data.target.by_user)
   data = small.data._replace(target=turned)
+  users, _, target = small.sizes
+  sizes = small.sizes._replace(users=target, target=users)
   ends = []
-  for axis, its_data in (('user', small.data), ('item', data)):
-    model = cf_nade.model(small.sizes, axis=axis, hidden=8)
-    ends.append(loop.fit(model, jax.random.key(0), its_data, cf_nade.Hyper(), epochs=2))
-  for one, two in zip(*(jax.tree.leaves(end.best) for end in ends)):
-    np.testing.assert_array_equal(one, two)
+  for axis, *pair in (('user', small.sizes, small.data), ('item', sizes, data)):
+    model = cf_nade.model(pair[0], axis=axis, hidden=8)
+    hyper = cf_nade.Hyper()
+    ends.append(loop.fit(model, jax.random.key(0), pair[1], hyper, epochs=2))
+  chex.assert_trees_all_equal(*(end.best for end in ends))
+
+
+def test_parameters_are_counted_as_in_the_paper():
+  # W and V hold a vector of H for each column and level, b a number, c one of H.
+  small = helpers.small()
+  model = cf_nade.model(small.sizes, axis='user', hidden=7)
+  params = begun(model, small, cf_nade.Hyper()).params
+  assert helpers.count(params) == small.sizes.target * 5 * (2 * 7 + 1) + 7
 
 
 def test_ratings_on_another_scale_train_the_same_model():
@@ -248,13 +265,14 @@ def test_ratings_on_another_scale_train_the_same_model():
 def test_a_column_without_ratings_predicts_the_level_of_all():
   small = helpers.small()
   rows = small.data.target.by_user
-  params = cf_nade.start(jax.random.key(0), rows, 4, levels.Scale())
+  network = cf_nade.CFNADE(rows.n_columns, 5, 4)
+  params = cf_nade.start(jax.random.key(0), network, rows, levels.Scale())
   log = levels.smoothed_log_frequencies(
     rows.column, SCALE.level(rows.value), (rows.n_columns + 1, 5)
   )
   mean = SCALE.expected(log[-1])
   assert abs(mean - rows.mean()) < 0.02
-  assert params.output.shape == (rows.n_columns, 5)
+  chex.assert_shape(params['decoder']['bias'], (rows.n_columns, 5))
 
 
 def test_training_costs_entries_and_not_users_times_items():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import stages
+from xdomain import base, nets, stages
 from xdomain.data import device, types, views
-from xdomain.models import conet_rating
+from xdomain.models import conet, conet_rating
 from xdomain.training import loop
 
 SETTINGS = dict(embed=2, layers=(3, 2), cross_layers=1)
@@ -26,31 +26,35 @@ def toy():
   return device.sizes(pair), device.put(pair)
 
 
+NETWORK = conet.CoNet(base.Sizes(5, 3, 6), 2, (3, 2), 1, 1, nets.he)
+
+
 def golden_tower(items, table, layers, output, level):
   """A tower by the seeds of the golden numbers."""
   wave = helpers.wave
-  shapes = enumerate([(4, 3), (3, 2)], start=1)
-  return conet_rating.Tower(
-    wave((items, 2), table, 0.9),
-    tuple(
-      conet_rating.Layer(
-        wave(shape, layers + 0.1 * depth, 0.8),
-        wave(shape[1:], layers + 0.5 + 0.1 * depth, 0.3, 0.5),
-      )
-      for depth, shape in shapes
-    ),
-    conet_rating.Layer(wave((2,), output, 0.9), np.float64(level)),
-  )
+
+  def layer(depth, shape):
+    return {
+      'kernel': wave(shape, layers + 0.1 * depth, 0.8),
+      'bias': wave(shape[1:], layers + 0.5 + 0.1 * depth, 0.3, 0.5),
+    }
+
+  return {
+    'item': wave((items, 2), table, 0.9),
+    'hidden_0': layer(1, (4, 3)),
+    'hidden_1': layer(2, (3, 2)),
+    'output': {'kernel': wave((2, 1), output, 0.9), 'bias': np.full(1, level)},
+  }
 
 
 def golden_params():
   """The parameters that the golden numbers were computed with."""
-  towers = conet_rating.Both(
-    golden_tower(3, 112, 114, 118, 3.5), golden_tower(6, 113, 116, 119, 3.4)
-  )
-  cross = (helpers.wave((4, 3), 120, 0.6),)
-  user = helpers.wave((5, 2), 111, 0.9)
-  params = conet_rating.Params(user, towers, cross)
+  params = {
+    'user': helpers.wave((5, 2), 111, 0.9),
+    'source': golden_tower(3, 112, 114, 118, 3.5),
+    'target': golden_tower(6, 113, 116, 119, 3.4),
+    'cross_0': helpers.wave((4, 3), 120, 0.6),
+  }
   return jax.tree.map(jnp.asarray, params)
 
 
@@ -58,9 +62,9 @@ def golden_visit(data, padding=0):
   """All target ratings, beside each user's source rating of lowest item id."""
   rows = data.target.by_user
   first = data.source.by_user.start[rows.row]
-  ids = conet_rating.Both(first, jnp.arange(rows.n_entries))
+  ids = types.PerDomain(first, jnp.arange(rows.n_entries))
   empty = data.source.by_user.n_entries, rows.n_entries
-  return conet_rating.Both(
+  return types.PerDomain(
     *(jnp.pad(x, (0, padding), constant_values=e) for x, e in zip(ids, empty))
   )
 
@@ -82,12 +86,15 @@ def one_step(sizes, data, params, visit, hyper, **settings):
 
 def by_golden_name(params):
   """The gradients by the names of the golden numbers."""
-  named = {'P': params.user, 'X1': params.cross[0]}
-  for letter, tower in zip('ST', params.towers):
-    named[f'Q{letter}'] = tower.item
-    named[f'H{letter}'], named[f'b{letter}'] = tower.output
-    for depth, layer in enumerate(tower.layers, start=1):
-      named[f'W{letter}{depth}'], named[f'b{letter}{depth}'] = layer
+  named = {'P': params['user'], 'X1': params['cross_0']}
+  for letter, tower in (('S', params['source']), ('T', params['target'])):
+    named[f'Q{letter}'] = tower['item']
+    for layer, weight, bias in (
+      ('output', f'H{letter}', f'b{letter}'),
+      ('hidden_0', f'W{letter}1', f'b{letter}1'),
+      ('hidden_1', f'W{letter}2', f'b{letter}2'),
+    ):
+      named[weight], named[bias] = tower[layer]['kernel'], tower[layer]['bias']
   return named
 
 
@@ -120,11 +127,13 @@ def test_joint_predictions_are_those_of_another_implementation():
     params = golden_params()
     rows = data.target.by_user
     beside = np.array(EXPECTED['paired_source_items'])
-    inputs = conet_rating.Both(
-      conet_rating.joined(params, 'source', rows.row, beside),
-      conet_rating.joined(params, 'target', rows.row, rows.column),
+    inputs = types.PerDomain(
+      conet.joined(params, 'source', rows.row, beside),
+      conet.joined(params, 'target', rows.row, rows.column),
     )
-    source, target = conet_rating.together(params, inputs, jnp.ones(rows.n_entries))
+    open = jnp.ones(rows.n_entries)
+    source, target = NETWORK.apply({'params': params}, inputs, open)
+  source, target = source[:, 0], target[:, 0]
   np.testing.assert_allclose(source, EXPECTED['pred_source_joint'], rtol=1e-9)
   np.testing.assert_allclose(target, EXPECTED['pred_target_joint'], rtol=1e-9)
 
@@ -134,7 +143,7 @@ def test_the_tower_alone_predicts_as_another_implementation():
   with jax.enable_x64(True):
     sizes, data = toy()
     model = conet_rating.model(sizes, pairing='random', **SETTINGS)
-    levels = conet_rating.Both(0.0, 0.0)
+    levels = types.PerDomain(0.0, 0.0)
     score = model.predict(stages.GradientState(golden_params(), levels, ()), data)
     ours = score(user, item[:, None])[:, 0]
   seen = item != 5  # Theirs asks the row of an item that nobody has rated.
@@ -145,9 +154,9 @@ def test_the_tower_alone_predicts_as_another_implementation():
 def forward(tower, user, item):
   """What a tower alone makes of two rows, in NumPy."""
   a = np.concatenate([user, item])
-  for layer in tower.layers:
-    a = np.maximum(a @ layer.kernel + layer.bias, 0)
-  return a @ tower.output.kernel + tower.output.bias
+  for layer in (tower['hidden_0'], tower['hidden_1']):
+    a = np.maximum(a @ layer['kernel'] + layer['bias'], 0)
+  return a @ tower['output']['kernel'] + tower['output']['bias']
 
 
 @pytest.mark.parametrize(('user', 'item'), [(0, 5), (4, 0), (4, 5)])
@@ -155,13 +164,13 @@ def test_an_id_that_training_never_visits_has_a_zero_row(user, item):
   sizes, data = toy()  # User 4 has no target rating, and item 5 none at all.
   model = conet_rating.model(sizes, **SETTINGS)
   params = golden_params()
-  levels = conet_rating.Both(0.0, 2.0)
+  levels = types.PerDomain(0.0, 2.0)
   score = model.predict(stages.GradientState(params, levels, ()), data)
   ours = score(np.array([user]), np.array([[item]]))
-  tower = params.towers.target
-  row = np.where(user == 4, 0, params.user[user])
-  column = np.where(item == 5, 0, tower.item[item])
-  np.testing.assert_allclose(ours, 2 + forward(tower, row, column), rtol=1e-5)
+  tower = params['target']
+  row = np.where(user == 4, 0, params['user'][user])
+  column = np.where(item == 5, 0, tower['item'][item])
+  np.testing.assert_allclose(ours[0], 2 + forward(tower, row, column), rtol=1e-5)
 
 
 def lonely(keep_source=lambda user: user % 3 > 0):
@@ -175,7 +184,7 @@ def lonely(keep_source=lambda user: user % 3 > 0):
 def test_a_target_rating_is_joined_by_a_source_rating_of_the_same_user():
   _, data = lonely()
   source, target = data.source.by_user, data.target.by_user
-  ids = conet_rating.same_user(jax.random.key(0), source, target, 100)
+  ids = conet.same_user(jax.random.key(0), source, target, 100)
   np.testing.assert_array_equal(
     np.sort(np.ravel(ids.target))[: target.n_entries],
     np.arange(target.n_entries),
@@ -190,7 +199,7 @@ def test_the_source_rating_is_drawn_uniformly_and_anew():
   _, data = lonely()
   source, target = data.source.by_user, data.target.by_user
   keys = jax.random.split(jax.random.key(0), 400)
-  ids = jax.vmap(lambda key: conet_rating.same_user(key, source, target, 100))(keys)
+  ids = jax.vmap(lambda key: conet.same_user(key, source, target, 100))(keys)
   drawn = np.bincount(np.ravel(ids.source), minlength=source.n_entries + 1)
   # Each of a user's entries, in his target ratings' share of the draws.
   share = target.length[source.row] / source.length[source.row]
@@ -203,7 +212,7 @@ def test_the_source_rating_is_drawn_uniformly_and_anew():
 def test_pairs_at_random_see_each_rating_once_and_the_surplus_first():
   _, data = lonely()
   source, target = data.source.by_user, data.target.by_user
-  ids = conet_rating.independent(jax.random.key(0), source, target, 100)
+  ids = conet.independent(jax.random.key(0), source, target, 100)
   for x, rows in zip(ids, (source, target)):
     seen = np.bincount(np.ravel(x), minlength=rows.n_entries + 1)
     np.testing.assert_array_equal(seen[:-1], 1)
@@ -215,25 +224,23 @@ def test_pairs_at_random_see_each_rating_once_and_the_surplus_first():
 
 
 def gradients_of_a_step(data, sizes, hyper, visit):
-  params = conet_rating.init_params(
-    jax.random.key(1), sizes, (4, *SETTINGS['layers']), 1
-  )
+  params = conet.start(NETWORK.clone(sizes=sizes), jax.random.key(1))
   return one_step(sizes, data, params, visit, hyper, **SETTINGS)[1]
 
 
 @pytest.mark.parametrize('alone', ['source', 'target'])
 def test_a_surplus_batch_trains_one_tower_and_leaves_the_other(alone):
   small = helpers.small()
-  domains = conet_rating.Both(small.data.source, small.data.target)
-  nothing = conet_rating.Both(
+  domains = types.PerDomain(small.data.source, small.data.target)
+  nothing = types.PerDomain(
     *(jnp.full(50, domain.by_user.n_entries) for domain in domains)
   )
   visit = nothing._replace(**{alone: jnp.arange(50)})
   hyper = conet_rating.Hyper(l1=0.3, l2=0.3)
   gradients = gradients_of_a_step(small.data, small.sizes, hyper, visit)
-  towers = gradients.towers._asdict()
-  assert all(map(np.any, jax.tree.leaves(towers.pop(alone))))
-  for leaf in jax.tree.leaves((towers, gradients.cross)):
+  assert all(map(np.any, jax.tree.leaves(gradients.pop(alone))))
+  del gradients['user']
+  for leaf in jax.tree.leaves(gradients):  # Of the other tower and between them.
     np.testing.assert_array_equal(leaf, 0)
 
 
@@ -241,59 +248,59 @@ def test_the_towers_of_a_user_without_source_ratings_are_not_connected():
   sizes, data = lonely(lambda user: user < 0)
   assert data.source.by_user.n_entries == 0
   rows = data.target.by_user
-  ids = conet_rating.same_user(jax.random.key(0), data.source.by_user, rows, 50)
+  ids = conet.same_user(jax.random.key(0), data.source.by_user, rows, 50)
   visit = jax.tree.map(lambda x: x[0], ids)
   hyper = conet_rating.Hyper(l1=0.0, l2=0.0, drop_cross=0.0)
   gradients = gradients_of_a_step(data, sizes, hyper, visit)
-  for leaf in jax.tree.leaves((gradients.cross, gradients.towers.source)):
+  for leaf in jax.tree.leaves((gradients['cross_0'], gradients['source'])):
     np.testing.assert_array_equal(leaf, 0)
-  assert np.any(gradients.towers.target.item)
+  assert np.any(gradients['target']['item'])
 
 
 @pytest.mark.parametrize(('drop_cross', 'moves'), [(0.0, True), (1.0, False)])
 def test_cross_matrices_learn_in_batches_that_use_them(drop_cross, moves):
   small = helpers.small()
-  visit = conet_rating.Both(jnp.arange(50), jnp.arange(50))
+  visit = types.PerDomain(jnp.arange(50), jnp.arange(50))
   hyper = conet_rating.Hyper(l1=0.0, l2=0.0, drop_cross=drop_cross)
   gradients = gradients_of_a_step(small.data, small.sizes, hyper, visit)
-  assert np.any(gradients.cross[0]) == moves
-  assert np.any(gradients.towers.source.item)
-  assert np.any(gradients.towers.target.item)
+  assert np.any(gradients['cross_0']) == moves
+  assert np.any(gradients['source']['item'])
+  assert np.any(gradients['target']['item'])
 
 
 def test_the_lasso_pulls_every_entry_of_a_cross_matrix_alike():
   small = helpers.small()
-  visit = conet_rating.Both(jnp.arange(50), jnp.arange(50))
+  visit = types.PerDomain(jnp.arange(50), jnp.arange(50))
   hyper = conet_rating.Hyper(l1=0.3, l2=0.0, drop_cross=1.0)
-  (pull,) = gradients_of_a_step(small.data, small.sizes, hyper, visit).cross
+  pull = gradients_of_a_step(small.data, small.sizes, hyper, visit)['cross_0']
   np.testing.assert_allclose(np.abs(pull), 0.3, rtol=1e-5)
 
 
 def test_joint_inference_shows_the_source_tower_the_users_mean_item():
   sizes, data = toy()
   model = conet_rating.model(sizes, pairing='random', inference='joint', **SETTINGS)
-  params, levels = golden_params(), conet_rating.Both(0.0, 2.0)
+  params, levels = golden_params(), types.PerDomain(0.0, 2.0)
   score = model.predict(stages.GradientState(params, levels, ()), data)
   users, items = jnp.array([0, 3]), jnp.array([[0, 2, 3], [1, 3, 0]])
-  item = params.towers.source.item
+  item = params['source']['item']
   # The source items of users 0 and 3.
   means = (item[0] + item[2]) / 2, (item[0] + item[1]) / 2
   for row, (user, mean) in enumerate(zip(users, means)):
     for k, column in enumerate(items[row]):
-      inputs = conet_rating.Both(
-        jnp.concatenate([params.user[user], mean]),
-        conet_rating.joined(params, 'target', user, column),
+      inputs = types.PerDomain(
+        jnp.concatenate([params['user'][user], mean])[None],
+        conet.joined(params, 'target', user, column)[None],
       )
-      _, expected = conet_rating.together(params, inputs, jnp.float32(1))
+      _, expected = NETWORK.apply({'params': params}, inputs, jnp.ones(1))
       ours = score(users, items)[row, k]
-      np.testing.assert_allclose(ours, 2 + expected, rtol=1e-5)
+      np.testing.assert_allclose(ours, 2 + expected[0, 0], rtol=1e-5)
 
 
 def test_joint_inference_of_a_user_without_source_ratings_is_the_towers():
   sizes, data = lonely()
-  params = conet_rating.init_params(jax.random.key(0), sizes, (4, 3, 2), 1)
+  params = conet.start(NETWORK.clone(sizes=sizes), jax.random.key(0))
   params = jax.tree.map(lambda x: 30 * x, params)
-  state = stages.GradientState(params, conet_rating.Both(3.0, 3.0), ())
+  state = stages.GradientState(params, types.PerDomain(3.0, 3.0), ())
   users = jnp.arange(6)
   items = jnp.tile(jnp.arange(sizes.target), (6, 1))
   tower, joint = (

@@ -10,6 +10,7 @@ import pytest
 
 from tests import helpers
 from xdomain import base, stages
+from xdomain.data import types
 from xdomain.models import darec
 from xdomain.training import loop
 
@@ -34,28 +35,47 @@ def autorec_params(axis, domain):
   return jax.tree.map(jnp.asarray, tree)
 
 
-def golden_params(axis, columns):
+def golden_params(columns):
   """The second network that the golden numbers were computed with."""
+  wave = helpers.wave
 
-  def layer(rows, width, seed, scale, bias_scale=0.3, bias_shift=0.37):
+  def layer(rows, width, seed, scale=0.8, bias_shift=0.37):
+    bias = wave((width,), seed + 1, 0.3, bias_shift)
+    return {'kernel': wave((rows, width), seed, scale), 'bias': bias}
+
+  def head(columns, seed):
+    table = wave((columns, 3), seed + 4, 0.8)
     return {
-      'kernel': jnp.asarray(helpers.wave((rows, width), seed, scale)),
-      'bias': jnp.asarray(helpers.wave((width,), seed + 1, bias_scale, bias_shift)),
+      'hidden_0': layer(3, 4, seed),
+      'hidden_1': layer(4, 3, seed + 2),
+      'output': {'table': table, 'bias': wave((columns,), seed + 5, 1.0, 3.0)},
     }
 
-  network = {
-    'extract': layer(3, 3, 10, 0.8, bias_shift=0.2),
-    'classify_0': layer(3, 2, 24, 2.0, bias_shift=0.0),
-    'classify_1': layer(2, 1, 26, 2.0, bias_shift=0.0),
+  tree = {
+    'extractor': layer(3, 3, 10, bias_shift=0.2),
+    'source': head(columns[0], 12),
+    'target': head(columns[1], 18),
+    'classifier': {
+      'hidden_0': layer(3, 2, 24, 2.0, bias_shift=0.0),
+      'output': layer(2, 1, 26, 2.0, bias_shift=0.0),
+    },
   }
-  output = {}
-  for domain, seed in (('source', 12), ('target', 18)):
-    network[f'{domain}_0'] = layer(3, 4, seed, 0.8)
-    network[f'{domain}_1'] = layer(4, 3, seed + 2, 0.8)
-    last = layer(columns[domain], 3, seed + 4, 0.8)
-    bias = helpers.wave((columns[domain],), seed + 5, 1.0, 3.0)
-    output[domain] = darec.Output(last['kernel'], jnp.asarray(bias))
-  return darec.Params({'params': network}, darec.Both(**output))
+  return jax.tree.map(jnp.asarray, tree)
+
+
+def named_as_golden(tree):
+  """A tree of the network's parameters under the names of the golden numbers."""
+  layers = {'We': tree['extractor']}
+  for letter, head in (('S', tree['source']), ('T', tree['target'])):
+    parts = head['hidden_0'], head['hidden_1'], head['output']
+    layers |= {f'{letter}{depth}': part for depth, part in enumerate(parts, 1)}
+  parts = tree['classifier']['hidden_0'], tree['classifier']['output']
+  layers |= {f'C{depth}': part for depth, part in enumerate(parts, 1)}
+  named = {}
+  for name, layer in layers.items():
+    bias = 'be' if name == 'We' else name.lower()
+    named |= {name: layer.get('kernel', layer.get('table')), bias: layer['bias']}
+  return named
 
 
 def _roomy(domain):
@@ -70,9 +90,9 @@ def one_step(axis):
   data = data._replace(source=_roomy(data.source), target=_roomy(data.target))
   domains = np.array(expected['batch_domain'])
   ids = np.array(expected['batch_rows'])
-  visit = darec.Both(*(jnp.asarray(ids[domains == d]) for d in (0, 1)))
-  rows = darec.Both(*(getattr(data, d).along(axis) for d in DOMAINS))
-  counts = darec.Both(*(r.expected(i) for r, i in zip(rows, visit)))
+  visit = types.PerDomain(*(jnp.asarray(ids[domains == d]) for d in (0, 1)))
+  rows = types.PerDomain(*(getattr(data, d).along(axis) for d in DOMAINS))
+  counts = types.PerDomain(*(r.expected(i) for r, i in zip(rows, visit)))
   hyper = darec.Hyper(
     beta=1.0 * counts.source,
     target=0.5 * counts.target,
@@ -88,9 +108,8 @@ def one_step(axis):
     stages.GradientState(autorec_params(axis, domain), 0.0, ()) for domain in DOMAINS
   )
   state = stage.init(jax.random.key(0), data, hyper, previous)
-  columns = {d: r.n_columns for d, r in zip(DOMAINS, rows)}
-  params = golden_params(axis, columns)
-  assert jax.tree.structure(params) == jax.tree.structure(state.params)
+  params = golden_params([r.n_columns for r in rows])
+  chex.assert_trees_all_equal_shapes(params, state.params)
   zeros = jax.tree.map(jnp.zeros_like, params)
   moments = state.moments._replace(mu=zeros, nu=zeros)
   state = state._replace(params=params, moments=moments)
@@ -122,26 +141,9 @@ def test_every_gradient_is_that_of_another_implementation(axis):
   expected = golden(axis)
   with jax.enable_x64(True):
     _, _, gradients, _ = one_step(axis)
-  layers = gradients.network['params']
-  names = {
-    'extract': 'e',
-    'source_0': 'S1',
-    'source_1': 'S2',
-    'target_0': 'T1',
-    'target_1': 'T2',
-    'classify_0': 'C1',
-    'classify_1': 'C2',
-  }
-  for ours, theirs in names.items():
-    weight, bias = ('We', 'be') if theirs == 'e' else (theirs, theirs.lower())
-    for part, name in (('kernel', weight), ('bias', bias)):
-      np.testing.assert_allclose(
-        layers[ours][part], expected[f'grad/{name}'], atol=1e-6
-      )
-  for output, name in zip(gradients.output, 'ST'):
-    np.testing.assert_allclose(output.table, expected[f'grad/{name}3'], atol=1e-6)
+  for name, gradient in named_as_golden(gradients).items():
     np.testing.assert_allclose(
-      output.bias, expected[f'grad/{name.lower()}3'], atol=1e-6
+      gradient, expected[f'grad/{name}'], atol=1e-6, err_msg=name
     )
 
 
@@ -150,9 +152,9 @@ def test_user_darec_reverses_the_classifier_and_item_darec_does_not():
     expected = golden(axis)
     with jax.enable_x64(True):
       state, _, gradients, _ = one_step(axis)
-      kernel = state.params.network['params']['extract']['kernel']
+      kernel = state.params['extractor']['kernel']
     np.testing.assert_allclose(
-      gradients.network['params']['extract']['kernel'],
+      gradients['extractor']['kernel'],
       np.array(expected['grad_pred_only/We'])
       + sign * 0.7 * np.array(expected['grad_dom_only/We'])
       + 2 * 0.001 * kernel,
@@ -177,11 +179,9 @@ def test_source_ratings_do_not_train_the_target_head():
   hyper = darec.Hyper(lam=0.0, target=0.0)
   end = loop.fit(model, jax.random.key(0), small.data, hyper, epochs=1)
   start = loop.begin(model, jax.random.key(0), small.data, hyper, 2, end.done).state
-  layers, before = (s.params.network['params'] for s in (end.best, start))
-  np.testing.assert_array_equal(
-    layers['target_0']['kernel'], before['target_0']['kernel']
-  )
-  assert np.any(layers['source_0']['kernel'] != before['source_0']['kernel'])
+  chex.assert_trees_all_equal(end.best.params['target'], start.params['target'])
+  kernels = [s.params['source']['hidden_0']['kernel'] for s in (end.best, start)]
+  assert np.any(kernels[0] != kernels[1])
 
 
 @AXES
@@ -198,10 +198,8 @@ def test_each_domain_is_scored_by_its_own_head_and_embeddings(axis):
 
     before = ask(end.best)
     for changed in DOMAINS:
-      output, given = end.best.params.output, end.best.frozen
-      bias = getattr(output, changed).bias + 1
-      louder = getattr(output, changed)._replace(bias=bias)
-      params = end.best.params._replace(output=output._replace(**{changed: louder}))
+      params, given = helpers.copied(end.best.params), end.best.frozen
+      params[changed]['output']['bias'] += 1
       moved = ask(end.best._replace(params=params)) - before
       np.testing.assert_allclose(moved, float(changed == domain), atol=1e-5)
       embedding = getattr(given, changed).embedding * 0 + 5.0
@@ -232,29 +230,26 @@ def test_the_source_has_a_penalty_of_its_own(axis):
 
 
 def inspected(change):
-  """What is logged of a network whose layers `change` has rewritten."""
+  """The logged metrics of a network after `change(params)`."""
   small = helpers.small()
   model = darec.model(small.sizes, axis='user', embed=8)
   state = loop.fit(model, jax.random.key(0), small.data, darec.Hyper(), epochs=1).best
-  layers = dict(state.params.network['params'])
-  change(layers)
-  params = state.params._replace(network={'params': layers})
-  stage = model.stages[-1]
-  return stage.inspect(state._replace(params=params), small.data)
+  params = helpers.copied(state.params)
+  change(params)
+  return model.stages[-1].inspect(state._replace(params=params), small.data)
 
 
 @pytest.mark.parametrize(('bias', 'dead'), [(-100.0, 1.0), (100.0, 0.0)])
 def test_units_that_never_fire_are_counted(bias, dead):
-  def change(layers):
-    shape = layers['extract']['bias'].shape
-    layers['extract'] = layers['extract'] | {'bias': jnp.full(shape, bias)}
+  def change(params):
+    params['extractor']['bias'] += bias
 
   assert inspected(change)['dead_units'] == dead
 
 
 def test_a_classifier_that_always_says_target_is_right_half_the_time():
-  def change(layers):
-    layers['classify_1'] = layers['classify_1'] | {'bias': jnp.array([1e3])}
+  def change(params):
+    params['classifier']['output']['bias'] += 1e3
 
   assert inspected(change)['domain_accuracy'] == 0.5
 
@@ -263,30 +258,29 @@ def test_a_classifier_that_knows_the_domains_is_always_right():
   small = helpers.small()
   model = darec.model(small.sizes, axis='user', embed=8)
   end = loop.fit(model, jax.random.key(0), small.data, darec.Hyper(), epochs=1)
-  params, given = end.best.params, end.best.frozen
-  layers = jax.tree.map(jnp.zeros_like, params.network['params'])
+  params = jax.tree.map(jnp.zeros_like, end.best.params)
   # One unit of each layer carries the sign of one coordinate of f.
-  layers['extract']['kernel'] = layers['extract']['kernel'].at[0, 0].set(1.0)
-  kernel = layers['classify_0']['kernel'].at[0, 0].set(100.0)
-  layers['classify_0'] |= {'kernel': kernel}
-  layers['classify_1'] |= {
-    'kernel': layers['classify_1']['kernel'].at[0, 0].set(2.0),
-    'bias': jnp.array([-1.5]),
-  }
-  given = darec.Both(
+  classifier = params['classifier']
+  for layer, value in (
+    (params['extractor'], 1.0),
+    (classifier['hidden_0'], 100.0),
+    (classifier['output'], 2.0),
+  ):
+    layer['kernel'] = layer['kernel'].at[0, 0].set(value)
+  classifier['output']['bias'] -= 1.5
+  given = types.PerDomain(
     *(
       g._replace(embedding=jnp.full_like(g.embedding, sign))
-      for g, sign in zip(given, (-1.0, 1.0))
+      for g, sign in zip(end.best.frozen, (-1.0, 1.0))
     )
   )
-  state = end.best._replace(
-    params=params._replace(network={'params': layers}), frozen=given
-  )
+  state = end.best._replace(params=params, frozen=given)
   inspect = model.stages[-1].inspect
   assert inspect(state, small.data)['domain_accuracy'] == 1.0
 
 
-def test_parameter_counts_are_those_of_the_layers():
+def test_parameters_are_counted_by_the_layers_of_the_paper():
+  # Extractor 8 -> 6; two heads 6 -> 5 -> 4 -> columns; classifier 6 -> 3 -> 1.
   small = helpers.small()
   model = darec.model(
     small.sizes, axis='user', embed=8, extractor=6, heads=(5, 4), classifier=3
@@ -299,6 +293,4 @@ def test_parameter_counts_are_those_of_the_layers():
   head = 6 * 5 + 5 + 5 * 4 + 4
   classifier = 6 * 3 + 3 + 3 + 1
   outputs = (source + target) * (4 + 1)
-  assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == (
-    8 * 6 + 6 + 2 * head + classifier + outputs
-  )
+  assert helpers.count(shapes) == (8 * 6 + 6 + 2 * head + classifier + outputs)

@@ -15,17 +15,15 @@ GOLDEN = helpers.golden('golden_ranking')['emcdr']
 SHAPE = dict(factors=8, hidden=16, batch=64)
 
 
-def fill(k, shape, scale=0.3):
-  """The parameters of the golden numbers."""
-  i = np.arange(np.prod(shape, dtype=int))
-  return jnp.asarray(scale * np.sin(0.5 + 1.3 * k + 0.7 * i).reshape(shape))
+MAPPING = nets.MLP((4,), 2)
 
 
-def golden_layers():
-  return (
-    nets.Dense(fill(1, (2, 4)), fill(2, 4)),
-    nets.Dense(fill(3, (4, 2)), fill(4, 2)),
-  )
+def golden_params():
+  fill = helpers.fill
+  return {
+    'hidden_0': {'kernel': fill(1, (2, 4)), 'bias': fill(2, 4)},
+    'output': {'kernel': fill(3, (4, 2)), 'bias': fill(4, 2)},
+  }
 
 
 def golden_frozen(mapped=(True, True, True)):
@@ -40,7 +38,7 @@ def golden_model(**settings):
 def golden_step(visit, penalty=0.0):
   """Metrics, and the gradients, of a step of the mapping."""
   step = golden_model().stages[2].step
-  before = stages.GradientState(golden_layers(), golden_frozen(), ())
+  before = stages.GradientState(golden_params(), golden_frozen(), ())
   hyper = emcdr.Hyper(lr=7.0, lr_mapping=1.0, penalty_mapping=penalty)
   after, metrics = step(before, jnp.array(visit), None, None, hyper)
   return metrics, jax.tree.map(jnp.subtract, before.params, after.params)
@@ -49,26 +47,30 @@ def golden_step(visit, penalty=0.0):
 @pytest.mark.parametrize('visit', [[0, 1, 2], [2, 0, 1, 3, 3]])
 def test_loss_and_gradients_are_those_of_another_implementation(visit):
   with jax.enable_x64(True):
-    metrics, (first, second) = golden_step(visit)
+    metrics, gradients = golden_step(visit)
   expected = GOLDEN['loss_mean_users_sum_dims']
   assert float(metrics['loss']) == pytest.approx(expected, rel=1e-12)
   assert float(metrics['ratings']) == 3
-  np.testing.assert_allclose(first.kernel, GOLDEN['grad_w1'], atol=1e-12)
-  np.testing.assert_allclose(second.bias, GOLDEN['grad_b2'], atol=1e-12)
+  for layer, part, name in (
+    ('hidden_0', 'kernel', 'grad_w1'),
+    ('output', 'bias', 'grad_b2'),
+  ):
+    np.testing.assert_allclose(gradients[layer][part], GOLDEN[name], atol=1e-12)
 
 
 def test_the_penalty_is_of_the_kernels():
   _, plain = golden_step([0, 1, 2])
   _, penalised = golden_step([0, 1, 2], penalty=0.1)
-  for layer, one, two in zip(golden_layers(), plain, penalised):
-    np.testing.assert_allclose(two.kernel - one.kernel, 0.2 * layer.kernel, atol=1e-6)
-    np.testing.assert_array_equal(two.bias, one.bias)
+  for name, layer in golden_params().items():
+    pull = jax.tree.map(jnp.subtract, penalised[name], plain[name])
+    np.testing.assert_allclose(pull['kernel'], 0.2 * layer['kernel'], atol=1e-6)
+    np.testing.assert_array_equal(pull['bias'], 0)
 
 
 def test_mapped_scores_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    state = stages.GradientState(golden_layers(), golden_frozen(), ())
-    mapped = emcdr.mapping(state.params, state.frozen.source)
+    state = stages.GradientState(golden_params(), golden_frozen(), ())
+    mapped = MAPPING.apply({'params': state.params}, state.frozen.source)
     scores = golden_model().predict_all(state, None)(jnp.arange(3))
   np.testing.assert_allclose(mapped, GOLDEN['mapped'], atol=1e-12)
   np.testing.assert_allclose(scores, GOLDEN['scores_mapped'], atol=1e-12)
@@ -76,7 +78,7 @@ def test_mapped_scores_are_those_of_another_implementation():
 
 def test_those_who_are_not_mapped_keep_their_vectors():
   frozen = golden_frozen(mapped=[False, True, False])
-  state = stages.GradientState(golden_layers(), frozen, ())
+  state = stages.GradientState(golden_params(), frozen, ())
   score = golden_model().predict_all(state, None)
   scores = score(jnp.arange(3))
   np.testing.assert_allclose(scores[1], GOLDEN['scores_mapped'][1], atol=1e-6)
@@ -144,7 +146,8 @@ def test_scores_of_somebody_new_come_from_the_source_alone(mapped):
   model, progress = fit(data, mapped=mapped)
   frozen = progress.best.frozen
   np.testing.assert_array_equal(frozen.target[3], 0)
-  expected = emcdr.mapping(progress.best.params, frozen.source)[3]
+  mapping, params = nets.MLP((SHAPE['hidden'],), SHAPE['factors']), progress.best.params
+  expected = mapping.apply({'params': params}, frozen.source)[3]
   scores = model.predict_all(progress.best, data)(jnp.array([3]))
   np.testing.assert_allclose(scores[0], frozen.item @ expected, atol=1e-6)
 
@@ -200,3 +203,14 @@ def test_a_batch_of_padding_moves_nothing():
   metrics, gradients = golden_step([3, 3])
   assert metrics['loss'] == 0 and metrics['ratings'] == 0
   assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradients))
+
+
+def test_the_mapping_has_as_many_parameters_as_in_the_paper():
+  # One hidden layer twice as wide as the K factors: K x 2K + 2K + 2K x K + K.
+  sizes = helpers.implicit().sizes
+  mapping = emcdr.model(sizes, factors=20, hidden=40).stages[2]
+  factors = jnp.zeros((sizes.users, 20))
+  bprs = [bpr.Params(factors, bpr.Items(factors, None))] * 2
+  data = helpers.implicit().data
+  state = mapping.init(jax.random.key(0), data, emcdr.Hyper(), bprs)
+  assert helpers.count(state.params) == 20 * 40 + 40 + 40 * 20 + 20

@@ -2,13 +2,13 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, nets
 from xdomain.data import device, views
 from xdomain.models import bpr, mlp
 from xdomain.training import loop
@@ -28,32 +28,45 @@ def fill(k, shape):
 
 
 def golden_params():
-  layers = (
-    nets.Dense(fill(2, (4, 3)), fill(3, 3)),
-    nets.Dense(fill(4, (3, 2)), fill(5, 2)),
-  )
-  output = nets.Dense(fill(6, 2), fill(7, ()))
-  return mlp.Params(fill(0, (3, 2)), fill(1, (4, 2)), layers, output)
+  def layer(k, inputs, outputs):
+    return {'kernel': fill(k, (inputs, outputs)), 'bias': fill(k + 1, outputs)}
+
+  tower = {
+    'item': fill(1, (4, 2)),
+    'hidden_0': layer(2, 4, 3),
+    'hidden_1': layer(4, 3, 2),
+    'output': layer(6, 2, 1),
+  }
+  return {'user': fill(0, (3, 2)), 'tower': tower}
+
+
+def logits(params, users, items):
+  """`[B, K]`, by a network of the sizes that the parameters have."""
+  tower = params['tower']
+  widths = tuple(tower[f'hidden_{n}']['bias'].size for n in range(len(tower) - 2))
+  network = mlp.MLP(len(params['user']), *tower['item'].shape, widths)
+  return network.apply({'params': params}, jnp.asarray(users), jnp.asarray(items))
 
 
 def golden_loss(params):
   users, items = np.array(GOLDEN['u']), np.array(GOLDEN['i'])[:, None]
-  logits = mlp.logits(params, users, items)
+  ours = logits(params, users, items)
   label = np.array(GOLDEN['y'])[:, None]
-  return mlp.cross_entropy(logits, label, np.ones_like(label)), logits[:, 0]
+  return mlp.cross_entropy(ours, label, np.ones_like(label)), ours[:, 0]
 
 
 def test_logits_and_loss_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    loss, logits = golden_loss(golden_params())
-  np.testing.assert_allclose(logits, GOLDEN['logits'], rtol=1e-9)
+    loss, ours = golden_loss(golden_params())
+  np.testing.assert_allclose(ours, GOLDEN['logits'], rtol=1e-9)
   assert float(loss) == pytest.approx(GOLDEN['loss_mean'], rel=1e-9)
 
 
 def test_gradients_are_those_of_another_implementation():
   with jax.enable_x64(True):
     gradient, _ = jax.grad(golden_loss, has_aux=True)(golden_params())
-  for ours, name in ((gradient.user, 'U'), (gradient.layers[0].kernel, 'w1')):
+  kernel = gradient['tower']['hidden_0']['kernel']
+  for ours, name in ((gradient['user'], 'U'), (kernel, 'w1')):
     np.testing.assert_allclose(ours, GOLDEN[f'grad_{name}'], rtol=1e-9, atol=1e-12)
 
 
@@ -61,8 +74,14 @@ def started(data, sizes, hyper=HYPER, **settings):
   """The stage, and its first state with tables that are not tiny."""
   (stage,) = mlp.model(sizes, **SHAPE, **settings).stages
   state = stage.init(jax.random.key(0), data, hyper, ())
-  loud = state.params._replace(user=50 * state.params.user, item=50 * state.params.item)
+  loud = helpers.copied(state.params)
+  loud['user'] *= 50
+  loud['tower']['item'] *= 50
   return stage, state._replace(params=loud)
+
+
+def tables(params):
+  return {'user': params['user'], 'item': params['tower']['item']}
 
 
 def test_a_step_follows_the_loss_of_its_positives_and_their_negatives():
@@ -76,28 +95,24 @@ def test_a_step_follows_the_loss_of_its_positives_and_their_negatives():
   items, _ = mlp.candidates(key, rows, events, 2, LIKE)
 
   def loss(params):
-    logits = mlp.logits(params, events.row, items)
     label = jnp.array([1.0, 0.0, 0.0])
-    return mlp.cross_entropy(logits, label, events.weight[:, None])
+    ours = logits(params, events.row, items)
+    return mlp.cross_entropy(ours, label, events.weight[:, None])
 
   expected, gradient = jax.value_and_grad(loss)(state.params)
   after, metrics = stage.step(state, visit, small.data, key, hyper)
   assert float(metrics['loss']) == pytest.approx(float(expected), rel=1e-6)
   assert metrics['ratings'] == np.sum(events.weight)
   moment = after.moments.mu
-  np.testing.assert_allclose(
-    moment.layers[0].kernel / LAST,
-    gradient.layers[0].kernel,
-    rtol=1e-4,
-    atol=1e-8,
+  kernels = [x['tower']['hidden_0']['kernel'] for x in (moment, gradient)]
+  np.testing.assert_allclose(kernels[0] / LAST, kernels[1], rtol=1e-4, atol=1e-8)
+  expected = jax.tree.map(
+    lambda slope, value: slope + 2 * 0.05 * value,
+    tables(gradient),
+    tables(state.params),
   )
-  for table in ('user', 'item'):
-    np.testing.assert_allclose(
-      getattr(moment, table) / LAST,
-      getattr(gradient, table) + 2 * 0.05 * getattr(state.params, table),
-      rtol=1e-4,
-      atol=1e-7,
-    )
+  ours = jax.tree.map(lambda m: m / LAST, tables(moment))
+  chex.assert_trees_all_close(ours, expected, rtol=1e-4, atol=1e-7)
 
 
 def test_negatives_can_be_of_the_domain_of_the_positive():
@@ -146,7 +161,7 @@ def test_padding_changes_nothing():
 
   def loss(n):
     return mlp.cross_entropy(
-      mlp.logits(state.params, events.row[:n], items[:n]),
+      logits(state.params, events.row[:n], items[:n]),
       jnp.arange(3) == 0,
       events.weight[:n, None],
     )
@@ -154,19 +169,33 @@ def test_padding_changes_nothing():
   assert float(loss(10)) == pytest.approx(float(loss(15)), rel=1e-6)
 
 
+def fresh():
+  network = mlp.MLP(900, 800, 32, (32, 16, 8))
+  first = jnp.zeros(1, int)
+  return network.init(jax.random.key(0), first, first[:, None])['params']
+
+
 def test_a_fresh_network_is_drawn_as_the_authors_draw_it():
-  params = mlp.init_params(jax.random.key(0), base.Sizes(900, 0, 800), 32, (32, 16, 8))
-  assert [x.kernel.shape for x in params.layers] == [
-    (64, 32),
-    (32, 16),
-    (16, 8),
-  ]
-  for table in (params.user, params.item):
+  params = fresh()
+  tower = params['tower']
+  layers = [tower[name] for name in ('hidden_0', 'hidden_1', 'hidden_2', 'output')]
+  shapes = [layer['kernel'].shape for layer in layers]
+  assert shapes == [(64, 32), (32, 16), (16, 8), (8, 1)]
+  for table in tables(params).values():
     np.testing.assert_allclose(np.std(table), 0.01, rtol=0.02)
+  for layer, (inputs, outputs) in zip(layers[:3], shapes):
+    bound = np.sqrt(6 / (inputs + outputs))
+    assert 0.9 * bound < np.max(np.abs(layer['kernel'])) <= bound
   bound = np.sqrt(3 / 8)
-  assert 0.5 * bound < np.max(np.abs(params.output.kernel)) <= bound
-  for layer in (*params.layers, params.output):
-    np.testing.assert_array_equal(layer.bias, 0)
+  assert 0.5 * bound < np.max(np.abs(layers[3]['kernel'])) <= bound
+  for layer in layers:
+    np.testing.assert_array_equal(layer['bias'], 0)
+
+
+def test_parameters_are_counted_as_in_the_paper():
+  # The tower 32 -> 16 -> 8 on two embeddings of 32, then one output.
+  layers = (64 * 32 + 32) + (32 * 16 + 16) + (16 * 8 + 8) + (8 + 1)
+  assert helpers.count(fresh()) == (900 + 800) * 32 + layers
 
 
 def test_both_ways_to_multiply_a_table_agree():
@@ -176,8 +205,8 @@ def test_both_ways_to_multiply_a_table_agree():
   items = jnp.broadcast_to(
     jnp.arange(small.sizes.target), (users.size, small.sizes.target)
   )
-  all_at_once = mlp.logits(state.params, users, items)
-  one = mlp.logits(state.params, users[5:6], items[5:6, 7:9])
+  all_at_once = logits(state.params, users, items)
+  one = logits(state.params, users[5:6], items[5:6, 7:9])
   np.testing.assert_allclose(all_at_once[5:6, 7:9], one, atol=1e-5)
 
 
@@ -190,8 +219,8 @@ def test_all_scores_are_the_scores_of_all_items():
   items = jnp.broadcast_to(jnp.arange(small.sizes.target), everything.shape)
   score = model.predict(state, small.data)
   np.testing.assert_allclose(score(users, items), everything, atol=1e-5)
-  logits = mlp.logits(state.params, users, items)
-  np.testing.assert_allclose(logits, everything, atol=1e-5)
+  ours = logits(state.params, users, items)
+  np.testing.assert_allclose(ours, everything, atol=1e-5)
 
 
 def test_a_planted_taste_is_found():
@@ -214,10 +243,13 @@ def test_merged_it_tells_people_apart_who_are_new_to_the_target():
   keep = pair.target.user >= 5
   merged = views.joint(pair._replace(target=views.take(pair.target, keep)))
   sizes, data = device.sizes(merged), device.put(merged)
-  model = mlp.model(sizes, embed=8, layers=(8, 4), batch=64)
+  model = mlp.model(sizes, embed=16, layers=(32, 16), batch=64)
   hyper = mlp.Hyper(lr=1e-2)
-  progress = loop.fit(model, jax.random.key(0), data, hyper, epochs=20)
-  new = model.predict_all(progress.best, data)(jnp.arange(5))
-  new = new[:, : pair.target.n_items]
-  taste = new - np.mean(new, axis=1, keepdims=True)
-  assert np.mean(np.std(taste, axis=0)) > 0.1
+  fresh = model.stages[0].init(jax.random.key(0), data, hyper, ())
+  trained = loop.fit(model, jax.random.key(0), data, hyper, epochs=20).best
+  spreads = []
+  for state in (fresh, trained):
+    new = model.predict_all(state, data)(jnp.arange(5))[:, : pair.target.n_items]
+    taste = new - np.mean(new, axis=1, keepdims=True)
+    spreads.append(np.mean(np.std(taste, axis=0)))
+  assert spreads[1] > max(0.1, 20 * spreads[0])

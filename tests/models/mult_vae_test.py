@@ -22,19 +22,20 @@ def fresh(small, hyper=STILL, batch=64):
   return stage, state, jnp.arange(small.sizes.users)
 
 
-def encoded(params, x):
+def affine(layer, x):
+  return x @ layer['kernel'] + layer['bias']
+
+
+def encoded(encoder, x):
   """Means and log variances of dense rows."""
   norm = np.sqrt(np.maximum(x.sum(axis=1, keepdims=True), 1))
-  h = np.tanh(x / norm @ params.table + params.bias)
-  for layer in params.hidden:
-    h = np.tanh(h @ layer.kernel + layer.bias)
-  return params.mean(h), params.logvar(h)
+  h = np.tanh(x / norm @ encoder['bag']['table'] + encoder['bag']['bias'])
+  return affine(encoder['mean'], h), affine(encoder['logvar'], h)
 
 
-def decoded(params, z):
-  for layer in params.hidden:
-    z = np.tanh(z @ layer.kernel + layer.bias)
-  return z @ params.table.T + params.bias
+def decoded(decoder, z):
+  h, output = np.tanh(affine(decoder['hidden_0'], z)), decoder['output']
+  return h @ output['table'].T + output['bias']
 
 
 @pytest.mark.parametrize(('padding', 'dense'), [(0, 0.0), (3, 2.0)])
@@ -47,8 +48,8 @@ def test_the_loss_is_that_of_the_paper(padding, dense, monkeypatch):
   x = helpers.dense(small.split.train.target)
   visit = jnp.pad(everybody, (0, padding), constant_values=small.sizes.users)
   _, metrics = jax.jit(stage.step)(state, visit, small.data, jax.random.key(0), STILL)
-  mean, logvar = encoded(state.params.encode, x)
-  logit = decoded(state.params.decode, mean)
+  mean, logvar = encoded(state.params['encoder'], x)
+  logit = decoded(state.params['decoder'], mean)
   chance = jax.nn.log_softmax(logit, axis=1)
   nll = -np.mean(np.sum(x * chance, axis=1))
   kl = 0.5 * np.mean(np.sum(mean**2 + np.exp(logvar) - 1 - logvar, axis=1))
@@ -82,10 +83,10 @@ def test_scores_are_those_of_posterior_means():
   _, state, everybody = fresh(small)
   model = mult_vae.model(small.sizes, batch=64, **SHAPE)
   x = helpers.dense(small.split.train.target)
-  mean, _ = encoded(state.params.encode, x)
+  mean, _ = encoded(state.params['encoder'], x)
   np.testing.assert_allclose(
     model.predict_all(state, small.data)(everybody),
-    decoded(state.params.decode, mean),
+    decoded(state.params['decoder'], mean),
     atol=1e-5,
   )
 
@@ -96,7 +97,7 @@ def test_there_are_as_many_parameters_as_in_the_paper():
   state = jax.eval_shape(
     lambda key: model.stages[0].init(key, None, STILL, ()), jax.random.key(0)
   )
-  count = sum(x.size for x in jax.tree.leaves(state.params))
+  count = helpers.count(state.params)
   assert count == 2 * 20_108 * 600 + 600 + 2 * 600 * 200 + 400 + (
     200 * 600 + 600 + 20_108
   )

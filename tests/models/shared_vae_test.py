@@ -1,7 +1,8 @@
-"""SharedVAE and its forms against the golden numbers."""
+"""SharedVAE and its forms against the golden numbers and the paper's counts."""
 
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,27 +29,40 @@ def golden_params(reads=4, side=0, mapped=False):
   k = itertools.count()
 
   def dense(inputs, outputs):
-    return nets.Dense(
-      helpers.fill(next(k), (inputs, outputs)), helpers.fill(next(k), outputs)
-    )
+    shape = inputs, outputs
+    return {
+      'kernel': helpers.fill(next(k), shape),
+      'bias': helpers.fill(next(k), outputs),
+    }
+
+  def table(layer, transposed=False):
+    kernel = layer['kernel']
+    return {'table': kernel.T if transposed else kernel, 'bias': layer['bias']}
 
   def encoder(items):
-    first, second = dense(items, 4), dense(4, 3)
-    heads = dense(3 + side, 2), dense(3 + side, 2)
-    return nets.Encoder(*first, (second,), (), *heads)
+    return {
+      'bag': table(dense(items, 4)),
+      'hidden_0': dense(4, 3),
+      'mean': dense(3 + side, 2),
+      'logvar': dense(3 + side, 2),
+    }
 
   def decoder(inputs, items):
-    hidden, (kernel, bias) = (dense(inputs, 3), dense(3, 4)), dense(4, items)
-    return nets.Decoder(hidden, kernel.T, bias)
+    return {
+      'hidden_0': dense(inputs, 3),
+      'hidden_1': dense(3, 4),
+      'output': table(dense(4, items), transposed=True),
+    }
 
-  encode_s, encode_t = encoder(5), encoder(4)
-  decode_s, decode_t = decoder(2, 5), decoder(reads, 4)
-  link = dense(2, 2) if mapped else ()
+  source, target = {'encoder': encoder(5)}, {'encoder': encoder(4)}
+  source['decoder'], target['decoder'] = decoder(2, 5), decoder(reads, 4)
+  params = {'source_0': source, 'target': target}
+  if mapped:
+    params['link'] = {'mapping': dense(2, 2)}
   if side:
-    encode_s, encode_t = (
-      each._replace(side=(dense(3, 3), dense(3, 2))) for each in (encode_s, encode_t)
-    )
-  return shared_vae.Params((encode_s,), encode_t, (decode_s,), decode_t, link)
+    for domain in (source, target):
+      domain['encoder'] |= {'side_0': dense(3, 3), 'side_1': dense(3, 2)}
+  return params
 
 
 @pytest.fixture
@@ -67,7 +81,7 @@ def one_step(module, hyper, params, data, **settings):
   """Metrics with the total, and gradients, of a step over all users."""
   stage = module.model(base.Sizes(3, 5, 4), **SHAPE, **settings).stages[0]
   state = stage.init(jax.random.key(0), data, hyper, ())
-  assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, state.params)
+  chex.assert_trees_all_equal_shapes(params, state.params)
   zeros = jax.tree.map(jnp.zeros_like, params)
   moments = state.moments._replace(mu=zeros, nu=zeros)
   state = state._replace(params=params, moments=moments)
@@ -133,20 +147,21 @@ def test_every_gradient_is_that_of_another_implementation(noise):
 
 def _in_order(params):
   """The leaves in the golden order; output kernels as there."""
-  for each in (*params.encode_s, params.encode_t):
-    yield from (each.table, each.bias, *each.hidden[0], *each.mean)
-    yield from each.logvar
-  for each in (*params.decode_s, params.decode_t):
-    for layer in each.hidden:
-      yield from layer
-    yield from (each.table.T, each.bias)
+  domains = params['source_0'], params['target']
+  for encoder in (domain['encoder'] for domain in domains):
+    yield from (encoder['bag']['table'], encoder['bag']['bias'])
+    for name in ('hidden_0', 'mean', 'logvar'):
+      yield from (encoder[name]['kernel'], encoder[name]['bias'])
+  for decoder in (domain['decoder'] for domain in domains):
+    for name in ('hidden_0', 'hidden_1'):
+      yield from (decoder[name]['kernel'], decoder[name]['bias'])
+    yield from (decoder['output']['table'].T, decoder['output']['bias'])
 
 
 def test_the_mapping_is_trained_as_in_another_implementation(noise):
   _, gradients = step_of('cold')
-  np.testing.assert_allclose(
-    gradients.link.kernel, GOLDEN['vae_cold']['grad_map_w'], rtol=1e-7
-  )
+  ours = gradients['link']['mapping']['kernel']
+  np.testing.assert_allclose(ours, GOLDEN['vae_cold']['grad_map_w'], rtol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -176,13 +191,15 @@ def test_the_source_sends_no_gradient_to_the_encoder_of_the_target(noise):
   with jax.enable_x64(True):
     params = golden_params()
     # A decoder that reads nothing leaves the source's reconstruction alone.
-    deaf = jax.tree.map(jnp.zeros_like, params.decode_t.hidden)
-    params = params._replace(decode_t=params.decode_t._replace(hidden=deaf))
+    for name in ('hidden_0', 'hidden_1'):
+      layer = params['target']['decoder'][name]
+      params['target']['decoder'][name] = jax.tree.map(jnp.zeros_like, layer)
     _, source = one_step(shared_vae, only, params, helpers.golden_pair_arrays())
-  for leaf in jax.tree.leaves(source.encode_t):
+  for leaf in jax.tree.leaves(source['target']['encoder']):
     np.testing.assert_array_equal(leaf, 0)
   # The target's reaches the source, which is what links them.
-  assert np.any(both.encode_s[0].table != source.encode_s[0].table)
+  tables = [each['source_0']['encoder']['bag']['table'] for each in (both, source)]
+  assert np.any(tables[0] != tables[1])
 
 
 def test_a_padded_batch_equals_the_unpadded_one(noise):
@@ -215,7 +232,8 @@ def test_several_sources_are_read_side_by_side():
   model = shared_vae.model(sizes, hidden=(8,), latent=4, batch=16)
   (stage,) = model.stages
   state = stage.init(jax.random.key(0), several, shared_vae.Hyper(), ())
-  assert state.params.decode_t.hidden[0].kernel.shape == (12, 8)
+  kernel = state.params['target']['decoder']['hidden_0']['kernel']
+  chex.assert_shape(kernel, (12, 8))
   visit = stage.epoch(jax.random.key(0), several)[0]
   _, metrics = stage.step(state, visit, several, jax.random.key(1), shared_vae.Hyper())
   assert np.isfinite(metrics['loss'])
@@ -271,7 +289,7 @@ def test_there_are_as_many_parameters_as_in_the_paper(module, sizes, settings, c
   state = jax.eval_shape(
     lambda key: init(key, data, module.Hyper(), ()), jax.random.key(0)
   )
-  assert sum(x.size for x in jax.tree.leaves(state.params)) == count
+  assert helpers.count(state.params) == count
 
 
 def _scores(module, data, **settings):
@@ -321,16 +339,11 @@ def test_merged_with_an_empty_source_is_single_on_the_target():
   hyper = single_vae.Hyper()
   small = single.stages[0].init(jax.random.key(0), data, hyper, ()).params
 
-  def padded(table):
-    return jnp.pad(table, ((0, sizes.source), (0, 0)))
-
-  large = small._replace(
-    encode=small.encode._replace(table=padded(small.encode.table)),
-    decode=small.decode._replace(
-      table=padded(small.decode.table),
-      bias=jnp.pad(small.decode.bias, (0, sizes.source), constant_values=-1e9),
-    ),
-  )
+  large = helpers.copied(small)
+  output = large['decoder']['output']
+  for layer in (large['encoder']['bag'], output):
+    layer['table'] = jnp.pad(layer['table'], ((0, sizes.source), (0, 0)))
+  output['bias'] = jnp.pad(output['bias'], (0, sizes.source), constant_values=-1e9)
   train = helpers.implicit().split.train
   wide = device.put(views.joint(views.alone(train)))
   losses = []

@@ -38,9 +38,8 @@ class AutoRec(nn.Module):
   embed: int
 
   def setup(self):
-    init = nn.initializers.normal(0.01)
-    self.encoder = nets.EmbeddingBag(self.columns, self.embed, init)
-    self.decoder = nets.OutputTable(self.columns, self.embed, init)
+    self.encoder = nets.EmbeddingBag(self.columns, self.embed, nets.small)
+    self.decoder = nets.OutputTable(self.columns, self.embed, nets.small)
 
   def __call__(self, entries: sparse.Entries, n_rows: int, level):
     """The squared error of a batch of rows, summed over its entries."""

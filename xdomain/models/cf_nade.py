@@ -1,8 +1,9 @@
-"""CF-NADE: a row's ratings, one after the other, each given those before.
+"""CF-NADE: the ratings of a row, one after the other, each given those before.
 
-Zheng, Tang, Ding and Zhou 2016, the version that shares parameters between
-rating values (CF-NADE-S). With rows the users or the items (the default, and
-the better) of the target domain, columns the others, and levels `0..K-1`:
+Zheng, Tang, Ding and Zhou, ICML 2016, the version that shares parameters
+between rating values (CF-NADE-S). With rows the users or the items (the
+default, and the better) of the target domain, columns the others, and levels
+`0..K-1`:
 
   h      = tanh(c + sum_{j given} sum_{k <= l_j} W[j, k])
   s_jk   = sum_{k' <= k} b[j, k'] + <V[j, k'], h>,  p(l_j = k) = softmax_k(s_j)
@@ -16,10 +17,10 @@ the expectation of J is the mean over all orders of the row's columns. A rating
 is predicted as the mean of its softmax given all ratings of the row, from an
 exponential average of the parameters.
 
-The released code may also add l_j + 1 times Q[j] to what is given: the same as
-W[j, k] + Q[j] for every k, and no better on validation, so it is left out. Its
-biases begin at differences of log(count + 1e-8), under which a level that was
-not seen costs without bound; here frequencies are smoothed, and a column
+Departures from the released code: its term l_j + 1 times Q[j] is left out,
+because it equals W[j, k] + Q[j] for every k and was no better on validation.
+Its biases begin at differences of log(count + 1e-8), under which a level that
+was not seen costs without bound; here frequencies are smoothed, and a column
 without ratings predicts the mean of all.
 """
 
@@ -28,10 +29,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
-from xdomain import base, stages
+from xdomain import base, nets, stages
 from xdomain.ops import levels as ops
 from xdomain.ops import losses
+
+# Each level's matrix [columns, H] by Glorot's rule.
+GLOROT = nn.initializers.glorot_uniform(in_axis=0, out_axis=2, batch_axis=1)
 
 
 class Hyper(NamedTuple):
@@ -42,22 +47,79 @@ class Hyper(NamedTuple):
   polyak: float = 0.995  # how much of the average a step keeps
 
 
-class Params(NamedTuple):
-  encode: base.Array  # W [columns, K, H]
-  hidden: base.Array  # c [H]
-  decode: base.Array  # V [columns, K, H]
-  output: base.Array  # b [columns, K]
+class Encoder(nn.Module):
+  """From given ratings to hidden units: `table` is W, `bias` is c."""
+
+  columns: int
+  levels: int
+  width: int
+
+  @nn.compact
+  def __call__(self, entries, level, n_rows):
+    """`[n_rows, H]` hidden units h, given some entries at levels `[P]`."""
+    shape = self.columns, self.levels, self.width
+    table = jnp.cumsum(self.param('table', GLOROT, shape), axis=1)
+    bias = self.param('bias', nets.zeros, (self.width,))
+    return jnp.tanh(bias + ops.gather_sum(table, entries, level, n_rows))
+
+
+class Decoder(nn.Module):
+  """From hidden units to scores of levels: `table` is V, `bias` is b."""
+
+  columns: int
+  levels: int
+  width: int
+
+  def setup(self):
+    shape = self.columns, self.levels, self.width
+    self.table = self.param('table', GLOROT, shape)
+    self.bias = self.param('bias', nets.zeros, shape[:2])
+
+  def __call__(self, hidden, entries):
+    """`[P, K]` scores s of the levels at the entries."""
+    inner = ops.products(hidden, self.table, entries)
+    return jnp.cumsum(self.bias[entries.column] + inner, axis=-1)
+
+  def at(self, hidden, columns):
+    """`[..., K]` scores by hidden units `[..., H]` at columns `[...]`."""
+    inner = jnp.einsum('...kf,...f->...k', self.table[columns], hidden)
+    return jnp.cumsum(self.bias[columns] + inner, axis=-1)
+
+
+class CFNADE(nn.Module):
+  """The `encoder` and the `decoder`."""
+
+  columns: int
+  levels: int
+  width: int
+
+  def setup(self):
+    self.encoder = Encoder(self.columns, self.levels, self.width)
+    self.decoder = Decoder(self.columns, self.levels, self.width)
+
+  def __call__(self, entries, level, given, n_rows):
+    """`[P, K]` scores at all entries, where `given [P]` of them are read."""
+    hidden = self.encoder(entries._replace(weight=given), level, n_rows)
+    return self.decoder(hidden, entries)
+
+  def encode(self, entries, level, n_rows):
+    """`[n_rows, H]` hidden units given all entries."""
+    return self.encoder(entries, level, n_rows)
+
+  def scores(self, hidden, columns):
+    """`[..., K]` scores by hidden units `[..., H]` at columns `[...]`."""
+    return self.decoder.at(hidden, columns)
 
 
 class Averaged(NamedTuple):
   """The average that predicts, and the state that is trained."""
 
-  params: Params
+  params: base.Tree
   latest: stages.GradientState
 
 
 class Drawn(NamedTuple):
-  """Which entries of a batch are given, and how much the others weigh."""
+  """The entries of a batch that are given, and the weights of the others."""
 
   given: base.Array  # [P] 0 or 1
   asked: base.Array  # [P] 0, or D / (D - d)
@@ -85,19 +147,20 @@ def model(
     lowest: the first of them.
     step: from one to the next; a rating counts as the nearest.
   """
-  del sizes
   base.check_axis(axis)
-  only = stage(axis, hidden, batch, ops.Scale(levels, lowest, step))
+  columns = sizes.target if axis == 'user' else sizes.users
+  network = CFNADE(columns, levels, hidden)
+  only = stage(axis, network, batch, ops.Scale(levels, lowest, step))
   trained = functools.partial(base.column_trained, axis)
   return base.Model((only,), only.predict, trained, target_only=True)
 
 
-def stage(axis, hidden, batch, scale) -> base.Stage:
-  """Trained by Adam; selected, and predicting, by the average."""
+def stage(axis: str, network: CFNADE, batch: int, scale: ops.Scale) -> base.Stage:
+  """Trained by Adam; the average over steps is validated, and predicts."""
 
   def init(key, data, hyper, previous):
     del hyper, previous
-    return start(key, data.target.along(axis), hidden, scale), ()
+    return start(key, network, data.target.along(axis), scale), ()
 
   def epoch(key, data):
     return data.target.along(axis).batches(key, batch)
@@ -107,21 +170,28 @@ def stage(axis, hidden, batch, scale) -> base.Stage:
     rows = data.target.along(axis)
     entries = rows.entries(visit)
     level = scale.level(entries.value)
-    drawn = draw(key, entries, visit.shape[0])
-    costs, scores = cost(params, entries, level, drawn, visit.shape[0], hyper)
-    decay = losses.ridge((params.encode, params.decode), hyper.decay)
+    drawn = draw(key, entries, visit.size)
+    scores = network.apply({'params': params}, entries, level, drawn.given, visit.size)
+    tables = [layer['table'] for layer in params.values()]
+    decay = losses.ridge(tables, hyper.decay)
     error = (drawn.asked > 0) * (scale.expected(scores) - entries.value)
-    asked = jnp.maximum(1, jnp.sum(drawn.asked > 0))
-    mse = jnp.sum(error**2) / asked
+    mse = jnp.sum(error**2) / jnp.maximum(1, jnp.sum(drawn.asked > 0))
     metrics = {'mse': mse, 'ratings': rows.expected(visit)}
-    return costs / jnp.sum(visit < rows.n_rows) + decay, metrics
+    total = cost(scores, level, drawn, hyper)
+    return total / jnp.sum(visit < rows.n_rows) + decay, metrics
 
   def predict(params, data):
-    units = encode_all(params, data.target.along(axis), scale)
+    rows, variables = data.target.along(axis), {'params': params}
+
+    def encode(ids):
+      entries = rows.entries(ids)
+      level = scale.level(entries.value)
+      return network.apply(variables, entries, level, ids.size, method='encode')
+
+    units = rows.for_all(encode)  # [R, H]
 
     def rate(row, column):
-      inner = jnp.einsum('...kf,...f->...k', params.decode[column], units[row])
-      scores = jnp.cumsum(params.output[column] + inner, axis=-1)
+      scores = network.apply(variables, units[row], column, method='scores')
       return scale.expected(scores)
 
     return base.oriented(axis, rate)
@@ -155,18 +225,17 @@ def averaged(trained, predict) -> base.Stage:
   )
 
 
-def start(key, rows, hidden, scale):
-  """Glorot's uniform weights; biases that alone predict a column's ratings."""
-  key_in, key_out = jax.random.split(key)
-  shape = rows.n_columns, scale.levels
-  bound = (6 / (rows.n_columns + hidden)) ** 0.5
-
-  def uniform(key):
-    return jax.random.uniform(key, (*shape, hidden), jnp.float32, -bound, bound)
-
+def start(
+  key: base.Array, network: CFNADE, rows: base.Rows, scale: ops.Scale
+) -> base.Tree:
+  """Fresh parameters, whose biases alone predict a column's ratings."""
+  entries = nets.no_entries()
+  level = scale.level(entries.value)
+  params = network.init(key, entries, level, entries.weight, 1)['params']
+  shape = network.columns, network.levels
   log = ops.smoothed_log_frequencies(rows.column, scale.level(rows.value), shape)
-  output = jnp.diff(log, prepend=0)
-  return Params(uniform(key_in), jnp.zeros(hidden), uniform(key_out), output)
+  decoder = params['decoder'] | {'bias': jnp.diff(log, prepend=0)}
+  return params | {'decoder': decoder}
 
 
 def draw(key, entries, n_rows):
@@ -194,26 +263,11 @@ def random_rank(key, entries, total):
   return jnp.zeros_like(places).at[order].set(places - begin[entries.segment])
 
 
-def encode(params, entries, level, n_rows):
-  """`[n_rows, H]` hidden units given some entries of each row."""
-  table = jnp.cumsum(params.encode, axis=1)
-  return jnp.tanh(params.hidden + ops.gather_sum(table, entries, level, n_rows))
-
-
-def decode(params, hidden, entries):
-  """`[P, K]` scores of the levels at the entries."""
-  inner = ops.products(hidden, params.decode, entries)
-  return jnp.cumsum(params.output[entries.column] + inner, axis=-1)
-
-
-def cost(params, entries, level, drawn, n_rows, hyper):
-  """The cost of all that is asked, and the scores of the levels, `[P, K]`."""
-  given = entries._replace(weight=drawn.given)
-  hidden = encode(params, given, level, n_rows)
-  scores = decode(params, hidden, entries)
+def cost(scores, level, drawn: Drawn, hyper: Hyper) -> base.Array:
+  """The cost of all entries that are asked for, by their scores `[P, K]`."""
   costs = hyper.regular * regular(scores, level)
   costs += hyper.ordinal * ordinal(scores, level)
-  return jnp.sum(drawn.asked * costs), scores
+  return jnp.sum(drawn.asked * costs)
 
 
 def regular(scores, level):
@@ -234,13 +288,3 @@ def ordinal(scores, level):
   below = levels <= level[:, None]
   above = levels >= level[:, None]
   return jnp.sum(below * (up_to - scores) + above * (from_on - scores), axis=-1)
-
-
-def encode_all(params, rows, scale):
-  """`[R, H]` hidden units given all ratings of each row."""
-
-  def of(ids):
-    entries = rows.entries(ids)
-    return encode(params, entries, scale.level(entries.value), ids.shape[0])
-
-  return rows.for_all(of)

@@ -1,8 +1,9 @@
-"""CoNet and SCoNet: two networks that pass each other what they see.
+"""CoNet and SCoNet: two networks that pass each other their hidden layers.
 
-Hu, Zhang and Yang, CIKM 2018, for what people like. A tower a domain, over a
-shared user table; layer `l` also receives what the other tower's layer has,
-through one matrix `H_l` for both directions, in the first layers:
+Hu, Zhang and Yang, CIKM 2018, for 0/1 interactions. Each domain has a tower,
+over a user table that both share; in the first layers, layer `l` of a tower
+also receives the other tower's layer, through one matrix `H_l` for both
+directions:
 
   a_d  = [P_u ; Q_d,i]
   a_d <- relu(a_d W_dl + b_dl + a_other H_l)
@@ -10,36 +11,37 @@ through one matrix `H_l` for both directions, in the first layers:
 
   J = CE_T + source CE_S + l1 sum_l |H_l|_1
 
-the means over a batch of the two domains' cross entropies; `l1` makes it
+with the means over a batch of the two domains' cross entropies; `l1` makes it
 SCoNet. An example is a positive, or one item drawn for it from those that the
-user has no event with. A positive and its negative are in the same batch.
+user has not interacted with. A positive and its negative are in the same batch.
 
 The schedule is the authors': the larger domain's surplus batches come first,
 through its tower alone, then joint ones until both domains are through.
 `pairing='independent'` is theirs too: the towers see different users, and
 labels. 'same_user' draws a source example of the target example's user, as the
-text suggests; who has no target events is then never visited. Asked is the
-target's tower alone, as by the authors, for there is no source item to show.
+text suggests; a user without target interactions is then never visited. Scores
+come from the target's tower alone, as in the authors' code, because a query has
+no source item.
 
-Theirs are three optimisers, one a kind of batch; here it is one.
+Departures: one optimiser in place of three, one a kind of batch; and hidden
+layers by He's rule, because under the authors' N(0, .01^2) for all, biases too,
+both towers' units die at the rates that are best here, and all items tie.
 """
 
 import functools
+import itertools
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
 from xdomain import base, nets, stages, wording
-from xdomain.models import conet_rating, mlp
-from xdomain.models.conet_rating import Both, Layer, Params
+from xdomain.data.types import PerDomain
+from xdomain.models import mlp
 
-PAIRINGS = {
-  'independent': conet_rating.independent,
-  'same_user': conet_rating.same_user,
-}
-he = jax.nn.initializers.he_normal()
 CLIP = 10.0  # Norm of a tensor's gradient, summed over the examples.
 
 
@@ -49,13 +51,149 @@ class Hyper(NamedTuple):
   l1: float = 0.0  # of the cross matrices; SCoNet's is .1
 
 
+class CoNet(nn.Module):
+  """The table `user`, the towers `source` and `target`, and `cross_0, ...`.
+
+  Attributes:
+    sizes: of the pair.
+    embed: width of the tables.
+    widths: of a tower's layers.
+    cross_layers: how many of them, from below, receive from the other tower.
+    outputs: of a tower.
+    output_init: initialises the kernels of the outputs.
+  """
+
+  sizes: base.Sizes
+  embed: int
+  widths: tuple[int, ...]
+  cross_layers: int
+  outputs: int = 2
+  output_init: nets.Initializer = nn.initializers.he_normal()
+
+  def setup(self):
+    self.user = self.param('user', nets.small, (self.sizes.users, self.embed))
+    self.source = self.tower('source')
+    self.target = self.tower('target')
+    shapes = itertools.pairwise((2 * self.embed, *self.widths))
+    self.cross = [
+      self.param(f'cross_{depth}', nets.small, shape)
+      for depth, shape in zip(range(self.cross_layers), shapes)
+    ]
+
+  @nn.nowrap
+  def tower(self, domain: str) -> nets.Tower:
+    """The tower of a domain, to be applied to `params[domain]`."""
+    return nets.Tower(
+      getattr(self.sizes, domain),
+      self.embed,
+      self.widths,
+      self.outputs,
+      nets.he,
+      self.output_init,
+    )
+
+  def __call__(self, inputs: PerDomain, open: base.Array) -> PerDomain:
+    """`[B, outputs]` of both towers.
+
+    Args:
+      inputs: `[B, 2 embed]` of each domain, as from `joined`.
+      open: `[B]` 1 where the towers are connected.
+    """
+    chex.assert_shape(inputs, (*open.shape, 2 * self.embed))
+    a, towers = inputs, PerDomain(self.source, self.target)
+    for depth, layers in enumerate(zip(*(tower.hidden for tower in towers))):
+      z = [layer(x) for layer, x in zip(layers, a)]
+      if depth < self.cross_layers:
+        received = [x @ self.cross[depth] for x in reversed(a)]
+        z = [x + open[:, None] * other for x, other in zip(z, received)]
+      a = [nn.relu(x) for x in z]
+    return PerDomain(*(tower.output(x) for tower, x in zip(towers, a)))
+
+
+def start(network: CoNet, key: base.Array) -> base.Tree:
+  """Fresh parameters."""
+  nothing = jnp.zeros((1, 2 * network.embed))
+  return network.init(key, PerDomain(nothing, nothing), jnp.ones(1))['params']
+
+
+def joined(params: base.Tree, domain: str, users, items) -> base.Array:
+  """`[..., 2 embed]` the input of a tower; ids broadcast."""
+  users, items = jnp.broadcast_arrays(users, items)
+  rows = params['user'][users], params[domain]['item'][items]
+  return jnp.concatenate(rows, axis=-1)
+
+
+def cross_matrices(params: base.Tree) -> list[base.Array]:
+  """The matrices H_l."""
+  return [value for name, value in params.items() if name.startswith('cross_')]
+
+
+def lasso(params: base.Tree) -> base.Array:
+  """The penalty `sum_l |H_l|_1`."""
+  return sum(jnp.sum(jnp.abs(h)) for h in cross_matrices(params))
+
+
+def same_user(
+  key: base.Array, source: base.Rows, target: base.Rows, batch: int
+) -> PerDomain:
+  """Entry ids `([N, B], [N, B])`: a target entry, beside it one of the source.
+
+  The source entry is drawn from the user's. Where the user has none, its id is
+  padding.
+  """
+  key, key_source = jax.random.split(key)
+  ids = target.shuffled(key, batch)
+  users = target.events(ids).row
+  length = source.length[users]
+  chosen = jax.random.randint(key_source, ids.shape, 0, jnp.maximum(length, 1))
+  real = (length > 0) & (ids < target.n_entries)
+  chosen = jnp.where(real, source.start[users] + chosen, source.n_entries)
+  return PerDomain(chosen, ids)
+
+
+def independent(
+  key: base.Array, source: base.Rows, target: base.Rows, batch: int
+) -> PerDomain:
+  """Entry ids `([N, B], [N, B])` of each domain, each once, in its own order.
+
+  The smaller domain is padding in the first batches.
+  """
+  keys = jax.random.split(key)
+  ids = [rows.shuffled(k, batch) for k, rows in zip(keys, (source, target))]
+  n = max(x.shape[0] for x in ids)
+  return PerDomain(
+    *(
+      jnp.pad(x, ((n - x.shape[0], 0), (0, 0)), constant_values=rows.n_entries)
+      for x, rows in zip(ids, (source, target))
+    )
+  )
+
+
+PAIRINGS = {'independent': independent, 'same_user': same_user}
+
+
 class Examples(NamedTuple):
-  """Some of a domain's: K items of each of B users; padding has weight 0."""
+  """K items of each of B users of a domain; padding has weight 0."""
 
   user: base.Array  # [B]
   item: base.Array  # [B, K]
   label: base.Array  # [B, K] bool
   weight: base.Array  # [B]
+
+
+def check(cross_layers: int, layers: tuple[int, ...], **choices) -> None:
+  """Raises a ValueError for a setting that is not known.
+
+  Args:
+    cross_layers: at most as many as there are layers.
+    layers: widths of a tower's layers.
+    **choices: `(value, known values)` by name.
+  """
+  for name, (value, known) in choices.items():
+    if value not in known:
+      raise ValueError(f'{name} is {value!r}{wording.instead(value, known)}')
+  if cross_layers > len(layers):
+    raise ValueError(f'cross_layers is {cross_layers} of {len(layers)} layers')
 
 
 @functools.cache
@@ -78,15 +216,12 @@ def model(
     pairing: 'independent' or 'same_user', what a step sees side by side.
     batch: positives a step, of each domain; twice as many examples.
   """
-  if pairing not in PAIRINGS:
-    raise ValueError(f'pairing is {pairing!r}{wording.instead(pairing, PAIRINGS)}')
-  if cross_layers > len(layers):
-    raise ValueError(f'cross_layers is {cross_layers} of {len(layers)} layers')
-  widths = (2 * embed, *layers)
+  check(cross_layers, layers, pairing=(pairing, PAIRINGS))
+  network = CoNet(sizes, embed, tuple(layers), cross_layers)
 
   def init(key, data, hyper, previous):
     del data, hyper, previous
-    return init_params(key, sizes, widths, cross_layers), ()
+    return start(network, key), ()
 
   def epoch(key, data):
     source, target = data.source.by_user, data.target.by_user
@@ -94,13 +229,14 @@ def model(
 
   def loss(params, frozen, visit, data, key, hyper):
     del frozen
-    rows = Both(data.source.by_user, data.target.by_user)
-    shown = Both(*map(examples, jax.random.split(key), rows, visit))
+    rows = PerDomain(data.source.by_user, data.target.by_user)
+    shown = PerDomain(*map(examples, jax.random.split(key), rows, visit))
     larger, smaller = by_size(rows, pairing)
     missing = jnp.all(getattr(shown, smaller).weight == 0)
-    alone = functools.partial(errors_alone, larger)
-    errors, lasso = jax.lax.cond(missing, alone, errors_jointly, params, shown)
-    value = errors.target + hyper.source * errors.source + hyper.l1 * lasso
+    alone = functools.partial(errors_alone, network, larger)
+    jointly = functools.partial(errors_jointly, network)
+    errors, penalty = jax.lax.cond(missing, alone, jointly, params, shown)
+    value = errors.target + hyper.source * errors.source + hyper.l1 * penalty
     # A batch without a domain's examples counts as 0 in the means of these.
     return value, {
       'target': errors.target,
@@ -108,11 +244,15 @@ def model(
       'ratings': sum(jnp.sum(each.weight) for each in shown),
     }
 
-  def predict(state, data):
-    return mlp.scores(_asked(state.params, data, pairing))
+  def scored(scores, state, data):
+    params, visited = state.params, data.target.by_user.length
+    if pairing == 'independent':
+      visited += data.source.by_user.length
+    user = where_seen(visited, params['user'])
+    return scores(network.tower('target'), params['target'], user, difference)
 
-  def predict_all(state, data):
-    return mlp.all_scores(_asked(state.params, data, pairing))
+  predict = functools.partial(scored, nets.tower_scores)
+  predict_all = functools.partial(scored, nets.all_tower_scores)
 
   stage = stages.gradient_stage(
     init,
@@ -129,23 +269,18 @@ def model(
   )
 
 
-def init_params(key, sizes, widths, cross_layers) -> Params:
-  """As of `conet_rating`, with two outputs.
-
-  Theirs are all N(0, .01^2), biases too: at the rates that are best here, both
-  towers' units then die, and all items tie.
-  """
-  key, *keys = jax.random.split(key, 3)
-  params = conet_rating.init_params(key, sizes, widths, cross_layers)
-  towers = (
-    each._replace(output=Layer(he(k, (widths[-1], 2)), jnp.zeros(2)))
-    for k, each in zip(keys, params.towers)
-  )
-  return params._replace(towers=Both(*towers))
+def where_seen(count: base.Array, table: base.Array) -> base.Array:
+  """The table with zero rows for the ids that training never visits."""
+  return jnp.where(count[:, None] > 0, table, 0)
 
 
-def clipped(norm) -> optax.GradientTransformation:
-  """Makes the gradient of every tensor at most so long."""
+def difference(outputs: base.Array) -> base.Array:
+  """The logit of the first of two outputs `[..., 2]`."""
+  return outputs[..., 0] - outputs[..., 1]
+
+
+def clipped(norm: float) -> optax.GradientTransformation:
+  """Scales the gradient of every tensor down to at most this norm."""
 
   def clip(gradient, _):
     length = jnp.sqrt(jnp.sum(gradient**2))
@@ -154,18 +289,18 @@ def clipped(norm) -> optax.GradientTransformation:
   return optax.stateless_with_tree_map(clip)
 
 
-def by_size(rows, pairing):
+def by_size(rows: PerDomain, pairing: str) -> tuple[str, str]:
   """The name of the domain that has batches of its own, and of the other."""
   more = rows.source.n_entries > rows.target.n_entries
   if pairing == 'independent' and more:
-    return Both._fields
-  return Both._fields[::-1]
+    return PerDomain._fields
+  return PerDomain._fields[::-1]
 
 
-def examples(key, rows, ids) -> Examples:
-  """Events `[B]` and a negative beside each, whose order is drawn.
+def examples(key: base.Array, rows: base.Rows, ids: base.Array) -> Examples:
+  """Entries `[B]` and a negative beside each, in random order.
 
-  Those of people who lack nothing weigh 0.
+  Those of a user who lacks no item weigh 0.
   """
   key_item, key_order = jax.random.split(key)
   events = rows.events(ids)
@@ -177,51 +312,40 @@ def examples(key, rows, ids) -> Examples:
   return Examples(events.row, item, label, events.weight * any_)
 
 
-def errors_jointly(params, shown):
+def errors_jointly(network: CoNet, params: base.Tree, shown: PerDomain):
   """Cross entropies of connected towers, and the lasso's penalty."""
   errors = [
-    mlp.cross_entropy(o[..., 0] - o[..., 1], each.label, each.weight[:, None])
-    for o, each in zip(outputs(params, shown), shown)
+    mlp.cross_entropy(difference(o), each.label, each.weight[:, None])
+    for o, each in zip(outputs(network, params, shown), shown)
   ]
-  return Both(*errors), sum(jnp.sum(jnp.abs(h)) for h in params.cross)
+  return PerDomain(*errors), lasso(params)
 
 
-def errors_alone(domain, params, shown):
+def errors_alone(network: CoNet, domain: str, params: base.Tree, shown: PerDomain):
   """The same of one domain's tower alone, and no penalty."""
-  mine = getattr(shown, domain)
-  logits = mlp.logits(tower(params, domain), mine.user, mine.item)
-  error = mlp.cross_entropy(logits, mine.label, mine.weight[:, None])
+  own = getattr(shown, domain)
+  logits = logits_alone(network, domain, params, own.user, own.item)
+  error = mlp.cross_entropy(logits, own.label, own.weight[:, None])
   nothing = jnp.zeros_like(error)
-  return Both(nothing, nothing)._replace(**{domain: error}), nothing
+  return PerDomain(nothing, nothing)._replace(**{domain: error}), nothing
 
 
-def outputs(params, shown) -> Both:
-  """`[B, K, 2]` of both towers, connected where there are both examples."""
+def logits_alone(network: CoNet, domain: str, params: base.Tree, users, items):
+  """`[B, K]` by one domain's tower, of users `[B]` and items `[B, K]`."""
+  variables = {'params': params[domain]}
+  tower = network.tower(domain)
+  return difference(tower.apply(variables, params['user'], users, items))
+
+
+def outputs(network: CoNet, params: base.Tree, shown: PerDomain) -> PerDomain:
+  """`[B, K, 2]` of both towers, connected where both domains have an example."""
   open = shown.source.weight * shown.target.weight
   open = jnp.broadcast_to(open[:, None], shown.target.item.shape)
-  inputs = Both(
+  flat = PerDomain(
     *(
-      conet_rating.joined(params, domain, each.user[:, None], each.item)
+      joined(params, domain, each.user[:, None], each.item).reshape(open.size, -1)
       for domain, each in shown._asdict().items()
     )
   )
-  flat = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), inputs)
-  result = conet_rating.together(params, flat, open.reshape(-1))
+  result = network.apply({'params': params}, flat, open.reshape(-1))
   return jax.tree.map(lambda x: x.reshape(*open.shape, 2), result)
-
-
-def tower(params, domain) -> mlp.Params:
-  """A domain's tower without the other: an MLP of the outputs' difference."""
-  item, layers, output = getattr(params.towers, domain)
-  layers = tuple(nets.Dense(*layer) for layer in layers)
-  output = nets.Dense(*(x[..., 0] - x[..., 1] for x in output))
-  return mlp.Params(params.user, item, layers, output)
-
-
-def _asked(params, data, pairing):
-  """The target's tower, with a zero row for who is never visited."""
-  visited = data.target.by_user.length
-  if pairing == 'independent':
-    visited += data.source.by_user.length
-  user = jnp.where(visited[:, None] > 0, params.user, 0)
-  return tower(params._replace(user=user), 'target')

@@ -11,28 +11,30 @@ U-DARec, an item in I-DARec). Then one network over the rows of both domains:
 
   J = beta MSE_source + target MSE_target + weight BCE(t) + lam |theta|^2
 
-U-DARec reverses the classifier's gradient on its way into x (x~ has strength
-`mu`, the classifier itself learns with `weight = domain`); I-DARec does not
-reverse, and `weight = mu`. Source rows train the source head only, target rows
-the target head only, and target ratings are predicted from target rows.
+U-DARec reverses the classifier's gradient on its way into x: x~ is x with a
+gradient times `-mu`, and the classifier itself learns with `weight = domain`.
+I-DARec does not reverse, and `weight = mu`. Source rows train the source head
+only, target rows the target head only, and target ratings are predicted from
+target rows.
 
-Where the paper's equations contradict its text or the authors' code, this is
-what is followed: eq. 3's classifier loss with prediction and label exchanged
-(as printed it is log 0); eq. 6's update, the classifier not weighted by mu; and
-eq. 7 with the classifier's loss added. `beta` weighs the domain that is *not*
+Where the paper's equations contradict its text or the authors' code, this file
+follows: eq. 3's classifier loss with prediction and label exchanged (as printed
+it is log 0); eq. 6's update, where mu does not weigh the classifier; and eq. 7
+with the classifier's loss added. `beta` weighs the domain that is *not*
 evaluated; eq. 3 read literally is `beta=1, target=beta`.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdomain import base, stages
+from xdomain import base, nets, stages
+from xdomain.data.types import PerDomain
 from xdomain.models import autorec
-from xdomain.ops import losses, reversal, sampling, sparse
+from xdomain.ops import losses, reversal, sampling
 
 
 class Hyper(NamedTuple):
@@ -56,23 +58,54 @@ class Given(NamedTuple):
   level: base.Array  # [] offset * mean
 
 
-class Output(NamedTuple):
-  """The last layer of a domain's head."""
+class DARec(nn.Module):
+  """The network of stage 2: `extractor`, heads `source` and `target`, `classifier`.
 
-  table: base.Array  # O_d [columns, h2]
-  bias: base.Array  # o_d [columns]
+  Attributes:
+    columns: of the source's rows and of the target's.
+    extractor_width: of the rating patterns, d_f.
+    head_widths: of the two layers of a head below its output table.
+    classifier_width: hidden units of the classifier.
+  """
 
+  columns: tuple[int, int]
+  extractor_width: int
+  head_widths: tuple[int, int]
+  classifier_width: int
 
-class Both(NamedTuple):
-  """One thing for each domain."""
+  def setup(self):
+    init = nets.small
+    (self.extractor,) = nets.hidden_layers((self.extractor_width,), init)
+    self.source, self.target = (
+      nets.Decoder(columns, self.head_widths, nn.relu, init) for columns in self.columns
+    )
+    self.classifier = nets.MLP((self.classifier_width,), 1, nn.sigmoid, init)
 
-  source: Any
-  target: Any
+  def __call__(self, f):
+    """All outputs of all rows; initialises the module."""
+    x = self.pattern(f)
+    return self.source(x), self.target(x), self.logit(x)
 
+  def pattern(self, f):
+    """`[B, d_f]` rating patterns x of embeddings `[B, H]`."""
+    return nn.relu(self.extractor(f))
 
-class Params(NamedTuple):
-  network: base.Tree
-  output: Both  # of Output
+  def logit(self, x):
+    """`[B]` log odds t that a row is of the target domain."""
+    return self.classifier(x)[:, 0]
+
+  def units(self, x, domain):
+    """`[B, h2]` the last hidden layer a_d of a domain's head."""
+    return getattr(self, domain).units(x)
+
+  def squared_error(self, x, domain, entries, level):
+    """The squared error of a domain's rows by their patterns, a sum."""
+    units = self.units(x, domain)
+    return getattr(self, domain).output.squared_error(units, entries, level)
+
+  def rate(self, units, domain, columns):
+    """`[...]` ratings relative to the level, of `a_d [..., h2]` at columns."""
+    return getattr(self, domain).output.at(units, columns)
 
 
 @functools.cache
@@ -91,29 +124,29 @@ def model(
   Args:
     sizes: of the pair.
     axis: 'user' for U-DARec, with gradient reversal; 'item' for I-DARec.
-    embed: hidden units of both AutoRecs.
+    embed: hidden units of both AutoRecs, H.
     extractor: width of the rating pattern extractor.
     heads: widths of the two layers of each domain's predictor.
     classifier: hidden units of the domain classifier.
-    batch: rows a step; in stage 2 half of them of each domain.
+    batch: rows a step, B; in stage 2 half of them of each domain.
   """
   base.check_axis(axis)
   if len(heads) != 2:
     raise ValueError(f'heads is {heads!r}; it takes the widths of two layers')
   settings = dict(axis=axis, embed=embed, batch=batch)
-  network = Network(extractor, tuple(heads), classifier)
-  stages = (
+  users, *items = sizes
+  columns = tuple(items) if axis == 'user' else (users, users)
+  network = DARec(columns, extractor, tuple(heads), classifier)
+  in_turn = (
     _autorec(sizes, 'source', **settings),
     _autorec(sizes, 'target', **settings),
-    _second_stage(axis, network, max(1, batch // 2)),
+    _second_stage(axis, network, embed, max(1, batch // 2)),
   )
 
-  def predict_source(state, data):
-    return _score(axis, network, 'source', state.params, state.frozen)
-
+  predict_source = functools.partial(_score, axis, network, 'source')
   trained = functools.partial(base.column_trained, axis)
   return base.Model(
-    stages, stages[-1].predict, trained, predict_source, target_only=True
+    in_turn, in_turn[-1].predict, trained, predict_source, target_only=True
   )
 
 
@@ -134,113 +167,84 @@ def _autorec(sizes, domain, **settings):
   return stage._replace(init=init, step=step)
 
 
-class Network(nn.Module):
-  """Extractor, heads and classifier; the output tables stand beside it."""
-
-  extractor: int
-  heads: tuple[int, int]
-  classifier: int
-
-  def setup(self):
-    def dense(width):
-      return nn.Dense(width, kernel_init=nn.initializers.normal(0.01))
-
-    self.extract = dense(self.extractor)
-    self.source = [dense(width) for width in self.heads]
-    self.target = [dense(width) for width in self.heads]
-    self.classify = [dense(self.classifier), dense(1)]
-
-  def __call__(self, f):
-    """All outputs of all rows; to initialise."""
-    x = self.pattern(f)
-    return self.head(x, 'source'), self.head(x, 'target'), self.logit(x)
-
-  def pattern(self, f):
-    """`[B, d_f]` rating patterns of embeddings `[B, H]`."""
-    return nn.relu(self.extract(f))
-
-  def head(self, x, domain):
-    """`[B, h2]` what a domain's output table is multiplied with."""
-    first, second = getattr(self, domain)
-    return nn.relu(second(nn.relu(first(x))))
-
-  def logit(self, x):
-    """`[B]` log odds that a row is of the target domain."""
-    hidden, out = self.classify
-    return out(nn.sigmoid(hidden(x)))[:, 0]
-
-
-def _second_stage(axis, network, half) -> base.Stage:
+def _second_stage(axis, network, embed, half) -> base.Stage:
   """The network on the frozen embeddings of both domains."""
 
   def rows_of(data):
-    return Both(data.source.along(axis), data.target.along(axis))
+    return PerDomain(data.source.along(axis), data.target.along(axis))
+
+  def patterns_of(params, embeddings):
+    """`[B, d_f]` of each domain's embeddings `[B, H]`."""
+    return PerDomain(
+      *(network.apply({'params': params}, f, method='pattern') for f in embeddings)
+    )
 
   def init(key, data, hyper, previous):
-    rows = rows_of(data)
-    given = Both(
-      *(
-        Given(autorec.encode_all(state.params, r), hyper.offset * r.mean())
-        for state, r in zip(previous, rows)
-      )
+    given = (
+      Given(autorec.encode_all(state.params, rows), hyper.offset * rows.mean())
+      for state, rows in zip(previous, rows_of(data))
     )
-    key, *keys = jax.random.split(key, 3)
-    params = network.init(key, given.target.embedding[:1])
-    width = network.heads[1]
-    output = Both(
-      *(
-        Output(
-          0.01 * jax.random.normal(k, (r.n_columns, width)),
-          jnp.zeros(r.n_columns),
-        )
-        for k, r in zip(keys, rows)
-      )
-    )
-    return Params(params, output), given
+    params = network.init(key, jnp.zeros((1, embed)))['params']
+    return params, PerDomain(*given)
 
   def epoch(key, data):
     return interleaved(key, *rows_of(data), half)
 
+  def mean_squared_error(params, domain, given, x, rows, ids):
+    """Per observed rating, of one domain's half of a batch."""
+    sse = network.apply(
+      {'params': params},
+      x,
+      domain,
+      rows.observed(ids),
+      given.level,
+      method='squared_error',
+    )
+    return sse / rows.expected(ids)
+
+  def confusion(params, patterns, rows, visit):
+    """Mean cross entropy of the classifier; label 1 for target rows."""
+    total, count = 0.0, 0
+    for label, (x, of_domain, ids) in enumerate(zip(patterns, rows, visit)):
+      logit = network.apply({'params': params}, x, method='logit')
+      real = ids < of_domain.n_rows
+      total += jnp.sum(real * losses.binary_cross_entropy(logit, label))
+      count += jnp.sum(real)
+    return total / count
+
   def loss(params, given, visit, data, key, hyper):
     del key
-    patterns = Both(
-      *(
-        network.apply(params.network, g.embedding[ids], method='pattern')
-        for g, ids in zip(given, visit)
-      )
-    )
     rows = rows_of(data)
-    mse = Both(
+    patterns = patterns_of(params, (g.embedding[ids] for g, ids in zip(given, visit)))
+    mse = PerDomain(
       *(
-        _mse(network, params, domain, *of_domain)
-        for domain, *of_domain in zip(Both._fields, given, rows, visit, patterns)
+        mean_squared_error(params, *of_domain)
+        for of_domain in zip(PerDomain._fields, given, patterns, rows, visit)
       )
     )
     if axis == 'user':
       patterns = reversal.reverse_gradient(patterns, hyper.mu)
-    confusion = _domain_loss(network, params, patterns, rows, visit)
+    domain_loss = confusion(params, patterns, rows, visit)
     value = (
       hyper.beta * mse.source
       + hyper.target * mse.target
-      + (hyper.domain if axis == 'user' else hyper.mu) * confusion
+      + (hyper.domain if axis == 'user' else hyper.mu) * domain_loss
       + losses.ridge(params, hyper.lam)
     )
     counts = [r.expected(ids) for r, ids in zip(rows, visit)]
     return value, {
       'mse': mse.target,
       'mse_source': mse.source,
-      'domain_loss': confusion,
+      'domain_loss': domain_loss,
       'ratings': sum(counts),
     }
 
   def inspect(state, data):
     del data
     params, given = state.params, state.frozen
-    patterns = [
-      network.apply(params.network, g.embedding, method='pattern') for g in given
-    ]
+    patterns = patterns_of(params, (g.embedding for g in given))
     source, target = (
-      network.apply(params.network, x, method='logit') for x in patterns
+      network.apply({'params': params}, x, method='logit') for x in patterns
     )
     fires = [jnp.any(x > 0, axis=0) for x in patterns]
     return {
@@ -248,25 +252,24 @@ def _second_stage(axis, network, half) -> base.Stage:
       'domain_accuracy': (jnp.mean(source < 0) + jnp.mean(target > 0)) / 2,
     }
 
-  def predict(state, data):
-    del data
-    return _score(axis, network, 'target', state.params, state.frozen)
-
+  predict = functools.partial(_score, axis, network, 'target')
   return stages.gradient_stage(
     init, loss, epoch, predict=predict, name='darec', inspect=inspect
   )
 
 
-def interleaved(key, source, target, half):
+def interleaved(
+  key: base.Array, source: base.Rows, target: base.Rows, half: int
+) -> PerDomain:
   """Row ids `([N, half], [N, half])`: half a batch of each domain.
 
-  The domain with fewer rows is gone through again, in a new order each time,
-  until the other's are used up. (The authors tile it, which always shows the
-  same rows once more.)
+  The domain with fewer rows is visited again, in a new order each time, until
+  the other's rows are used up. (The authors tile it, which always repeats the
+  same rows.)
   """
   keys = jax.random.split(key)
   n = max(sampling.n_batches(r.n_rows, half) for r in (source, target))
-  return Both(*(_cycles(k, r, half, n) for k, r in zip(keys, (source, target))))
+  return PerDomain(*(_cycles(k, r, half, n) for k, r in zip(keys, (source, target))))
 
 
 def _cycles(key, rows, half, n):
@@ -277,35 +280,15 @@ def _cycles(key, rows, half, n):
   return batches.reshape(-1, half)[:n]
 
 
-def _mse(network, params, domain, given, rows, ids, x):
-  """Squared error per observed rating, of one domain's half of a batch."""
-  entries = rows.observed(ids)
-  output = getattr(params.output, domain)
-  a = network.apply(params.network, x, domain, method='head')
-  bias = given.level + output.bias
-  sse = sparse.squared_error(a, output.table, bias, entries)
-  return sse / rows.expected(ids)
-
-
-def _domain_loss(network, params, patterns, rows, visit):
-  """Mean cross entropy of the classifier; label 1 for target rows."""
-  total, count = 0.0, 0
-  for label, (x, r, ids) in enumerate(zip(patterns, rows, visit)):
-    logit = network.apply(params.network, x, method='logit')
-    real = ids < r.n_rows
-    total += jnp.sum(real * losses.binary_cross_entropy(logit, label))
-    count += jnp.sum(real)
-  return total / count
-
-
-def _score(axis, network, domain, params, given):
+def _score(axis, network, domain, state, data):
   """The score of one domain, from that domain's own rows."""
-  f, level = getattr(given, domain)
-  x = network.apply(params.network, f, method='pattern')
-  a = network.apply(params.network, x, domain, method='head')  # [rows, h2]
-  table, bias = getattr(params.output, domain)
+  del data
+  f, level = getattr(state.frozen, domain)
+  variables = {'params': state.params}
+  x = network.apply(variables, f, method='pattern')
+  units = network.apply(variables, x, domain, method='units')  # [rows, h2]
 
   def rate(row, column):
-    return level + bias[column] + jnp.sum(a[row] * table[column], axis=-1)
+    return level + network.apply(variables, units[row], domain, column, method='rate')
 
   return base.oriented(axis, rate)

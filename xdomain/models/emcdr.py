@@ -1,6 +1,6 @@
-"""EMCDR: from what somebody is like in the source to the target's factors.
+"""EMCDR: a mapping from a user's factors in the source to those in the target.
 
-Man et al., IJCAI 2017, with BPR's factors (ranking.md 5.5). Three stages:
+Man, Shen, Jin and Cheng, IJCAI 2017, with the factors of BPR. Three stages:
 
   1. U_s, V_s by BPR on the source
   2. U_t, V_t by BPR on the target, both without biases
@@ -9,11 +9,11 @@ Man et al., IJCAI 2017, with BPR's factors (ranking.md 5.5). Three stages:
          + penalty_mapping (|W1|^2 + |W2|^2), all factors frozen
 
 and the score is <f(U_s,u), V_t,i>. Shared users have positives in both domains.
-`mapped='all'` maps everybody who has positives in the source, 'cold_only' those
-of them without any in the target; the others keep U_t. Both BPRs keep their
-last epoch: how the target's ranks by itself says little of how it serves the
-mapping, and nothing where everybody asked about is new. In stage 3 `ratings`
-counts users.
+`mapped='all'` maps every user with positives in the source; 'cold_only' maps
+those of them without any in the target, and the others keep U_t. Both BPRs keep
+their last epoch: the ranking by U_t says little about how U_t serves the
+mapping, and nothing where all queries are of new users. In stage 3 the metric
+`ratings` counts users.
 """
 
 import functools
@@ -44,7 +44,7 @@ class Frozen(NamedTuple):
   source: base.Array  # U_s [U, H]
   target: base.Array  # U_t [U, H]
   item: base.Array  # V_t [T, H]
-  mapped: base.Array  # [U] bool, whose vectors are
+  mapped: base.Array  # [U] bool, True where f replaces U_t
 
 
 @functools.cache
@@ -70,28 +70,40 @@ def model(
   if mapped not in MAPPED:
     raise ValueError(f'mapped is {mapped!r}{wording.instead(mapped, MAPPED)}')
   settings = dict(factors=factors, bias='none', batch=batch)
+  network = nets.MLP((hidden,), factors)
 
   def init(key, data, hyper, previous):
     del hyper
     source, target = previous
-    of_whom = data.source.by_user.length > 0
+    known = data.source.by_user.length > 0
     if mapped == 'cold_only':
-      of_whom &= data.target.by_user.length == 0
-    frozen = Frozen(source.user, target.user, target.item.vector, of_whom)
-    return nets.stack(key, factors, hidden, factors), frozen
+      known &= data.target.by_user.length == 0
+    frozen = Frozen(source.user, target.user, target.item.vector, known)
+    return network.init(key, source.user[:1])['params'], frozen
 
   def epoch(key, data):
     shared = shared_users(data)
     ids = sampling.shuffled(key, shared.size, batch_mapping)
     return shared.at[ids].get(mode='fill', fill_value=sizes.users)
 
-  def users(layers, frozen):
-    """`[U, H]` vectors in the target's space."""
-    vectors = mapping(layers, frozen.source)
-    return jnp.where(frozen.mapped[:, None], vectors, frozen.target)
+  def loss(params, frozen, visit, data, key, hyper):
+    del data, key
+    n = frozen.source.shape[0]
+    weight = (visit < n).astype(frozen.source.dtype)
+    user = jnp.minimum(visit, n - 1)
+    mapping = network.apply({'params': params}, frozen.source[user])
+    count = jnp.sum(weight)
+    distances = jnp.sum((mapping - frozen.target[user]) ** 2, axis=1)
+    distance = weight @ distances / jnp.maximum(count, 1)
+    kernels = [layer['kernel'] for layer in params.values()]
+    penalty = losses.ridge(kernels, hyper.penalty_mapping)
+    return distance + penalty, {'ratings': count}
 
-  def as_bpr(layers, frozen):
-    return bpr.Params(users(layers, frozen), bpr.Items(frozen.item, None))
+  def as_bpr(params, frozen):
+    """BPR's parameters whose users are vectors in the target's space."""
+    vectors = network.apply({'params': params}, frozen.source)
+    users = jnp.where(frozen.mapped[:, None], vectors, frozen.target)
+    return bpr.Params(users, bpr.Items(frozen.item, None))
 
   def predict(state, data):
     del data
@@ -101,7 +113,7 @@ def model(
     return bpr.predict_all(as_bpr(state.params, state.frozen), data)
 
   last = stages.gradient_stage(
-    init, _loss, epoch, tx=optax.identity(), predict=predict, name='mapping'
+    init, loss, epoch, tx=optax.identity(), predict=predict, name='mapping'
   )
   in_turn = (
     _bpr('source', **settings),
@@ -117,11 +129,11 @@ def _bpr(domain, **settings):
   return stage._replace(step=_with(stage.step, _of_bpr), predict=None)
 
 
-def _with(step, its):
-  """The step of a stage, given its part of the hyper-parameters."""
+def _with(step, part):
+  """The step of a stage, with its `part` of the hyper-parameters."""
 
   def narrowed(state, visit, data, key, hyper):
-    return step(state, visit, data, key, its(hyper))
+    return step(state, visit, data, key, part(hyper))
 
   return narrowed
 
@@ -149,22 +161,3 @@ def shared_users(data):
     )
   shared = jnp.minimum(source.length, target.length)
   return jnp.flatnonzero(shared, size=target.shared, fill_value=shared.size)
-
-
-def mapping(layers, x):
-  """f, `[B, H]` vectors of the source to vectors of the target."""
-  first, second = layers
-  return second(jnp.tanh(first(x)))
-
-
-def _loss(layers, frozen, visit, data, key, hyper):
-  del data, key
-  n = frozen.source.shape[0]
-  weight = (visit < n).astype(frozen.source.dtype)
-  user = jnp.minimum(visit, n - 1)
-  error = mapping(layers, frozen.source[user]) - frozen.target[user]
-  count = jnp.sum(weight)
-  distance = weight @ jnp.sum(error**2, axis=1) / jnp.maximum(count, 1)
-  kernels = [layer.kernel for layer in layers]
-  penalty = losses.ridge(kernels, hyper.penalty_mapping)
-  return distance + penalty, {'ratings': count}

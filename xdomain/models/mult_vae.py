@@ -1,7 +1,8 @@
 """Mult-VAE: an autoencoder whose items compete for a user's interactions.
 
-Liang et al. 2018, eq. 2 and 5, on the target, or on both domains as one
-(`config.view='merged'`). With `x` a user's 0/1 row and `n` its positives:
+Liang, Krishnan, Hoffman and Jebara, WWW 2018, eq. 2 and 5, on the target, or on
+both domains joined into one (`config.view='merged'`). With `x` a user's 0/1 row
+and `n` the number of its positives:
 
   h    = tanh(W dropout(x / sqrt(n)) + b),   z ~ N(mean(h), var(h))
   L    = mean over users of [ -sum_i x_i log softmax(dec(z))_i + weight KL ]
@@ -22,14 +23,9 @@ from xdomain.ops import sampling, sparse, variational
 
 class Hyper(NamedTuple):
   lr: float = 1e-3
-  kl: float = 0.2  # the weight that KL ends with
+  kl: float = 0.2  # the weight of KL after annealing
   anneal: float = 20.0  # epochs until then
   dropout: float = 0.5  # of the input
-
-
-class Params(NamedTuple):
-  encode: nets.Encoder
-  decode: nets.Decoder
 
 
 @functools.cache
@@ -46,54 +42,52 @@ def model(
     sizes: of the pair.
     hidden: widths of the encoder's hidden layers; the decoder's are reversed.
     latent: latents, Z.
-    batch: users a step, B; logits of all items are held of each.
+    batch: users a step, B; a step holds the logits of all items for each.
   """
+  network = nets.Autoencoder(sizes.target, tuple(hidden), latent)
   steps = sampling.n_batches(sizes.users, batch)
 
   def init(key, data, hyper, previous):
     del data, hyper, previous
-    key_in, key_out = jax.random.split(key)
-    params = Params(
-      nets.encoder(key_in, sizes.target, hidden, latent),
-      nets.decoder(key_out, latent, hidden, sizes.target),
-    )
+    params = network.init(key, nets.no_entries(), 1)['params']
     return params, jnp.zeros(())  # The weight of KL.
 
   def epoch(key, data):
     return data.target.by_user.batches(key, batch)
 
   def loss(params, weight, visit, data, key, hyper):
+    variables = {'params': params}
     entries = data.target.by_user.entries(visit)
     key_drop, key_sample = jax.random.split(key)
     keep = dropout(key_drop, hyper.dropout, entries.weight.shape)
-    mean, logvar = encode(params.encode, entries, visit.size, keep)
+    shown = normalised(entries, visit.size, keep)
+    mean, logvar = network.apply(variables, shown, visit.size, method='encode')
     z = nets.sample(key_sample, mean, logvar)
-    hidden = nets.through(params.decode.hidden, z)
-    logit = hidden @ params.decode.table.T + params.decode.bias
+    units = network.apply(variables, z, method='units')
+    logits = network.apply(variables, units, method='logits')
     users = nets.present(entries, visit.size)
     count = jnp.maximum(jnp.sum(users), 1)
-    nll = multinomial(logit, entries) / count
+    nll = multinomial(logits, entries) / count
     kl = users @ variational.kl_to_standard_normal(mean, logvar) / count
     metrics = {'nll': nll, 'kl': kl, 'ratings': jnp.sum(entries.weight)}
     return nll + weight * kl, metrics
 
-  def last_hidden(params, data):
-    """`[U, H]` of the decoder, from posterior means."""
+  def units(params, data):
+    """`[U, H]` the decoder's last hidden layer, of posterior means."""
     rows = data.target.by_user
 
-    def of(ids):
-      mean, _ = encode(params.encode, rows.entries(ids), ids.size)
-      return nets.through(params.decode.hidden, mean)
+    def of_users(ids):
+      shown = normalised(rows.entries(ids), ids.size)
+      mean, _ = network.apply({'params': params}, shown, ids.size, method='encode')
+      return network.apply({'params': params}, mean, method='units')
 
-    return rows.for_all(of)
+    return rows.for_all(of_users)
 
-  def predict(state, data):
-    params = state.params
-    return nets.scores(params.decode, last_hidden(params, data))
+  def scored(scores, state, data):
+    return scores(network, state.params, units(state.params, data))
 
-  def predict_all(state, data):
-    params = state.params
-    return nets.all_scores(params.decode, last_hidden(params, data))
+  predict = functools.partial(scored, nets.scores)
+  predict_all = functools.partial(scored, nets.all_scores)
 
   plain = stages.gradient_stage(init, loss, epoch, predict=predict)
 
@@ -107,36 +101,33 @@ def model(
   return base.Model((stage,), stage.predict, predict_all=predict_all, target_only=True)
 
 
-def encode(params, entries, n_rows, keep=1.0):
-  """Means and log variances of users, `[n_rows, Z]` each.
+def normalised(
+  entries: sparse.Entries, n_rows: int, keep: base.Array | float = 1.0
+) -> sparse.Entries:
+  """The entries with `keep / sqrt(n)` for values, n entries being in their row.
 
   Args:
-    params: of the encoder.
-    entries: of the users' rows; that there is one counts, not its value.
-    n_rows: how many users.
+    entries: the interactions of a batch of users; their values are not read.
+    n_rows: the number of users.
     keep: what dropout leaves of each entry, `[P]` or a scalar.
   """
-  count = jax.ops.segment_sum(entries.weight, entries.segment, n_rows)
-  norm = jnp.sqrt(jnp.maximum(count, 1))
-  scaled = keep * entries.weight / norm[entries.segment]
-  h = sparse.gather_sum(params.table, entries._replace(value=scaled), n_rows)
-  h = nets.through(params.hidden, jnp.tanh(h + params.bias))
-  return params.mean(h), params.logvar(h)
+  norm = jnp.sqrt(jnp.maximum(nets.counts(entries, n_rows), 1))
+  return entries._replace(value=keep * entries.weight / norm[entries.segment])
 
 
-def dropout(key, rate, shape):
-  """0 at a rate, which may be traced, and else what keeps the mean at 1."""
+def dropout(key: base.Array, rate: base.Array, shape: tuple[int, ...]) -> base.Array:
+  """0 with probability `rate`, which may be traced, else `1 / (1 - rate)`."""
   kept = jax.random.uniform(key, shape) >= rate
   return kept / jnp.maximum(1 - rate, 1e-6)
 
 
-def multinomial(logit, entries):
-  """Negative log likelihood of the entries of a batch, a sum.
+def multinomial(logits: base.Array, entries: sparse.Entries) -> base.Array:
+  """The negative log likelihood of the entries of a batch, a sum.
 
   Args:
-    logit: `[B, n]` of all items.
+    logits: `[B, n]` of all items.
     entries: the positives, of rows `0..B-1`.
   """
-  total = jax.nn.logsumexp(logit, axis=1)
-  chosen = logit[entries.segment, entries.column]
+  total = jax.nn.logsumexp(logits, axis=1)
+  chosen = logits[entries.segment, entries.column]
   return jnp.sum(entries.weight * (total[entries.segment] - chosen))

@@ -1,7 +1,7 @@
 """SharedVAE: the target's decoder reads the latent user of the source as well.
 
-Latent user linking for cross-domain recommendation, 2019-20 ("SharedVAE"), eq.
-1-10. For a user with positives r_S and r_T:
+"Latent user linking for cross-domain recommendation" (2019-20, "SharedVAE"),
+eq. 1-10. For a user with positives r_S and r_T:
 
   z_*  ~ N(mean, var)  of a tanh encoder of r_*
   l_S  = dec_S(z_S),   l_T = dec_T([z_S, z_T])            logits
@@ -14,22 +14,23 @@ The source never reads the target, so its reconstruction leaves the target's
 encoder alone. Where paper and published code disagree: heads are linear, the
 reconstruction is a sum over items and output layers are not regularised, as in
 the code; A is an MMD, as in the paper (`paired_l2` is the code's). Users are
-ranked for by posterior means, which is better than the code's one sample. The
+scored by posterior means, which ranks better than the code's one sample. The
 penalty enters as a gradient: the logged loss is without it.
 
-Several source domains (spec 4.5): `data.source` is a tuple, A is the mean over
-them, and the decoder reads all of their latents. Somebody without positives in
-a source is no part of its terms, and has latent 0 there; somebody without any
+With several source domains, `data.source` is a tuple, A is the mean over them,
+and the target's decoder reads all of their latents. A user without positives in
+a source has latent 0 there and no part in its terms; a user without positives
 in the target is not trained on.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
 from xdomain import base, nets, stages, wording
 from xdomain.ops import losses, mmd, sparse, variational
@@ -51,32 +52,80 @@ class Hyper(NamedTuple):
   l2: float = 1e-4  # eq. 5
 
 
-class Params(NamedTuple):
-  encode_s: tuple[nets.Encoder, ...]
-  encode_t: nets.Encoder
-  decode_s: tuple[nets.Decoder, ...]
-  decode_t: nets.Decoder
-  link: base.Tree  # of the link between latents and the target's decoder
-
-
 class Link(NamedTuple):
-  """How latents become what the target's decoder reads."""
+  """How latents become what the target's decoder reads, and what that costs."""
 
-  width: Callable  # (sources, latent) -> columns
-  init: Callable  # (key, sources, latent) -> params
-  read: Callable  # (params, z_s [B, sources x Z], z_t [B, Z]) -> [B, columns]
-  loss: Callable  # (read, z_t) -> [B]
+  read: nn.Module  # (z_s [B, sources x Z], z_t [B, Z]) -> [B, columns]
+  loss: Callable  # (what is read, z_t) -> [B]
   weight: Callable  # (hyper) -> of that loss
 
 
-# Eq. 6: both latents side by side.
-CONCATENATED = Link(
-  width=lambda sources, latent: (sources + 1) * latent,
-  init=lambda key, sources, latent: (),
-  read=lambda params, z_s, z_t: jnp.concatenate([z_s, z_t], axis=1),
+class SideBySide(nn.Module):
+  """Eq. 6: the target's decoder reads all latents, `[z_S, z_T]`."""
+
+  def __call__(self, z_s, z_t):
+    return jnp.concatenate([z_s, z_t], axis=1)
+
+
+SIDE_BY_SIDE = Link(
+  read=SideBySide(),
   loss=lambda read, z_t: jnp.zeros(z_t.shape[0]),
   weight=lambda hyper: 0.0,
 )
+
+
+class SharedVAE(nn.Module):
+  """An autoencoder for each domain, `source_0, ...` and `target`, and the `link`.
+
+  Attributes:
+    items: of each source, then of the target.
+    widths: of an encoder's hidden layers; a decoder's are reversed.
+    latent: latents of a domain, Z.
+    side_widths: of the layers of the auxiliary vector; empty without one.
+    link: between the latents and the target's decoder.
+  """
+
+  items: tuple[int, ...]
+  widths: tuple[int, ...]
+  latent: int
+  side_widths: tuple[int, ...]
+  link: nn.Module
+
+  def setup(self):
+    *self.source, self.target = [
+      nets.Autoencoder(items, self.widths, self.latent, self.side_widths)
+      for items in self.items
+    ]
+
+  def __call__(self, entries: Sequence[sparse.Entries], n_rows: int, sides) -> list:
+    """Logits of every domain, from posterior means; initialises the module."""
+    means = [mean for mean, _ in self.encode(entries, n_rows, sides)]
+    *z_s, z_t = means
+    domains = [*self.source, self.target]
+    return [
+      each.logits(each.units(z))
+      for each, z in zip(domains, [*z_s, self.read(z_s, z_t)], strict=True)
+    ]
+
+  def encode(self, entries: Sequence[sparse.Entries], n_rows: int, sides) -> list:
+    """Means and log variances `[n_rows, Z]` of each domain, the target last."""
+    domains = [*self.source, self.target]
+    return [
+      each.encode(of_domain, n_rows, side)
+      for each, of_domain, side in zip(domains, entries, sides, strict=True)
+    ]
+
+  def read(self, z_s: Sequence[base.Array], z_t: base.Array) -> base.Array:
+    """`[B, columns]` what the target's decoder reads."""
+    return self.link(jnp.concatenate(z_s, axis=1), z_t)
+
+  def reconstruct(self, z, entries, beta, weights, chunk) -> list[base.Array]:
+    """The reconstruction of each domain by what its decoder reads, scalars."""
+    domains = [*self.source, self.target]
+    return [
+      each.cross_entropy(*of_domain, beta, weight, chunk)
+      for each, weight, *of_domain in zip(domains, weights, z, entries, strict=True)
+    ]
 
 
 @functools.cache
@@ -95,13 +144,13 @@ def model(
     sizes: of the pair.
     hidden: widths of an encoder's hidden layers; a decoder's are reversed.
     latent: latents of a domain, Z.
-    batch: users a step.
+    batch: users a step, B.
     alignment: one of `ALIGNMENTS`.
     chunk: items of a decoder at a time; None lets their number decide.
   """
+  del sizes
   return linked(
-    sizes,
-    CONCATENATED,
+    SIDE_BY_SIDE,
     hidden=hidden,
     latent=latent,
     batch=batch,
@@ -111,25 +160,35 @@ def model(
 
 
 def linked(
-  sizes, link, *, hidden, latent, batch, alignment, chunk, side=()
+  link: Link,
+  *,
+  hidden: tuple[int, ...],
+  latent: int,
+  batch: int,
+  alignment: str,
+  chunk: int | None,
+  side: tuple[int, ...] = (),
 ) -> base.Model:
-  """SharedVAE with a link of its own, and perhaps auxiliary user vectors.
+  """SharedVAE with its own link, and with or without auxiliary user vectors.
 
   Args:
-    sizes: of the pair.
-    link: between latents and the target's decoder.
+    link: between the latents and the target's decoder.
     hidden: as of `model`, like the settings that follow.
-    latent: see there.
-    batch: see there.
-    alignment: see there.
-    chunk: see there.
-    side: widths of the layers of the auxiliary vector; empty without.
+    latent: latents of a domain, Z.
+    batch: users a step, B.
+    alignment: one of `ALIGNMENTS`.
+    chunk: items of a decoder at a time.
+    side: widths of the layers of the auxiliary vector; empty without one.
   """
   if alignment not in ALIGNMENTS:
     raise ValueError(
       f'alignment is {alignment!r}{wording.instead(alignment, ALIGNMENTS)}'
     )
   align = ALIGNMENTS[alignment]
+
+  def network_of(data) -> SharedVAE:
+    items = tuple(each.by_user.n_columns for each in (*data.sources, data.target))
+    return SharedVAE(items, tuple(hidden), latent, tuple(side), link.read)
 
   def init(key, data, hyper, previous):
     del hyper, previous
@@ -138,62 +197,40 @@ def linked(
         'it reads auxiliary vectors of users, and the data has none; own files'
         ' bring theirs by config.data.side'
       )
-    sources = data.sources
-    shape = dict(hidden=hidden, latent=latent)
-    width = () if not side else (data.side.shape[-1], *side)
-    keys = iter(jax.random.split(key, 2 * len(sources) + 3))
-    encode_s = tuple(
-      nets.encoder(next(keys), each.by_user.n_columns, side=width, **shape)
-      for each in sources
-    )
-    encode_t = nets.encoder(next(keys), sizes.target, side=width, **shape)
-    decode_s = tuple(
-      nets.decoder(next(keys), latent, hidden, each.by_user.n_columns)
-      for each in sources
-    )
-    inputs = link.width(len(sources), latent)
-    decode_t = nets.decoder(next(keys), inputs, hidden, sizes.target)
-    linking = link.init(next(keys), len(sources), latent)
-    return Params(encode_s, encode_t, decode_s, decode_t, linking), ()
+    n = len(data.sources) + 1
+    nobody = [nets.no_entries()] * n, 1, _sides(data, jnp.zeros(1, int), n)
+    return network_of(data).init(key, *nobody)['params'], ()
 
   def epoch(key, data):
-    return _people(data).batches(key, batch)
+    return _users(data).batches(key, batch)
 
   def loss(params, frozen, visit, data, key, hyper):
     del frozen
-    seen = _seen(params, data, visit)
-    trained = seen[-1].there
-    weights = [trained * one.there for one in seen]
+    network, variables = network_of(data), {'params': params}
+    seen = _seen(network, variables, data, visit)
+    trained = seen[-1].present
+    weights = [trained * one.present for one in seen]
     count = jnp.maximum(jnp.sum(trained), 1)
     keys = jax.random.split(key, len(seen))
     *z_s, z_t = [
       weight[:, None] * nets.sample(key, one.mean, one.logvar)
       for weight, key, one in zip(weights, keys, seen, strict=True)
     ]
-    read = link.read(params.link, jnp.concatenate(z_s, axis=1), z_t)
-    *source, target = [
-      variational.reconstruction(
-        nets.through(decoder.hidden, z),
-        decoder.table,
-        decoder.bias,
-        one.entries,
-        hyper.beta,
-        weight / count,
-        chunk=chunk,
-      )
-      for decoder, z, one, weight in zip(
-        (*params.decode_s, params.decode_t),
-        (*z_s, read),
-        seen,
-        weights,
-        strict=True,
-      )
-    ]
+    read = network.apply(variables, z_s, z_t, method='read')
+    *source, target = network.apply(
+      variables,
+      [*z_s, read],
+      [one.entries for one in seen],
+      hyper.beta,
+      [weight / count for weight in weights],
+      chunk,
+      method='reconstruct',
+    )
     kl = sum(
       weight @ variational.kl_to_standard_normal(one.mean, one.logvar)
       for one, weight in zip(seen, weights, strict=True)
     )
-    aligned = [align(z, z_t, w) for z, w in zip(z_s, weights)]
+    aligned = [align(z, z_t, weight) for z, weight in zip(z_s, weights)]
     parts = {
       'source': sum(source),
       'target': target,
@@ -211,25 +248,27 @@ def linked(
     parts['ratings'] = sum(jnp.sum(one.entries.weight) for one in seen)
     return value + losses.ridge(regularised(params), hyper.l2), parts
 
-  def last_hidden(params, data):
+  def units(params, data):
     """`[U, H]` of the target's decoder, from posterior means."""
+    network, variables = network_of(data), {'params': params}
 
-    def of(ids):
-      *sources, target = _seen(params, data, ids)
-      z_s = [one.there[:, None] * one.mean for one in sources]
-      z_s = jnp.concatenate(z_s, axis=1)
-      read = link.read(params.link, z_s, target.mean)
-      return nets.through(params.decode_t.hidden, read)
+    def of_users(ids):
+      *sources, target = _seen(network, variables, data, ids)
+      z_s = [one.present[:, None] * one.mean for one in sources]
+      read = network.apply(variables, z_s, target.mean, method='read')
+      return network.apply(variables, read, method=lambda net, z: net.target.units(z))
 
-    return _people(data).for_all(of)
+    return _users(data).for_all(of_users)
 
-  def predict(state, data):
-    params = state.params
-    return nets.scores(params.decode_t, last_hidden(params, data))
+  def scored(scores, state, data):
+    """Scores by the target's autoencoder alone, given its last hidden layer."""
+    target = nets.Autoencoder(
+      data.target.by_user.n_columns, tuple(hidden), latent, tuple(side)
+    )
+    return scores(target, state.params['target'], units(state.params, data))
 
-  def predict_all(state, data):
-    params = state.params
-    return nets.all_scores(params.decode_t, last_hidden(params, data))
+  predict = functools.partial(scored, nets.scores)
+  predict_all = functools.partial(scored, nets.all_scores)
 
   stage = stages.gradient_stage(
     init, loss, epoch, tx=optax.scale_by_adam(eps=1e-7), predict=predict
@@ -243,33 +282,41 @@ class _Seen(NamedTuple):
   """A batch of users in one domain."""
 
   entries: sparse.Entries
-  there: base.Array  # [B] float32, 1 for those with any positives
+  present: base.Array  # [B] float32, 1 for users with any positives
   mean: base.Array  # [B, Z]
   logvar: base.Array  # [B, Z]
 
 
-def _seen(params, data, ids):
+def _seen(network, variables, data, ids):
   """The users `[B]` in every domain, the target last."""
-  encoders = (*params.encode_s, params.encode_t)
-  domains = []
-  for k, entries in enumerate(_people(data).entries(ids)):
-    side = data.side
-    if side is not None:
-      side = (side[:, k] if side.ndim == 3 else side)[ids]
-    encoded = nets.encode(encoders[k], entries, ids.size, side)
-    domains.append(_Seen(entries, nets.present(entries, ids.size), *encoded))
-  return domains
+  entries = [nets.indicators(each) for each in _users(data).entries(ids)]
+  posteriors = network.apply(
+    variables, entries, ids.size, _sides(data, ids, len(entries)), method='encode'
+  )
+  return [
+    _Seen(each, nets.present(each, ids.size), *posterior)
+    for each, posterior in zip(entries, posteriors, strict=True)
+  ]
 
 
-def _people(data):
-  """Everybody, in the sources and in the target."""
+def _sides(data, ids, n):
+  """The auxiliary vectors `[B, A]` of users for each of `n` domains, or None."""
+  if data.side is None:
+    return [None] * n
+  if data.side.ndim == 3:
+    return [data.side[:, k][ids] for k in range(n)]
+  return [data.side[ids]] * n
+
+
+def _users(data):
+  """All users, in the sources and in the target."""
   return base.Together(
     *(source.by_user for source in data.sources), data.target.by_user
   )
 
 
-def regularised(params):
+def regularised(params: base.Tree) -> base.Tree:
   """All layers but the outputs: kernels and biases, as in the code."""
-  decoders = (*params.decode_s, params.decode_t)
-  hidden = [decoder.hidden for decoder in decoders]
-  return params.encode_s, params.encode_t, hidden, params.link
+  return [
+    tree if name == 'link' else nets.regularised(tree) for name, tree in params.items()
+  ]

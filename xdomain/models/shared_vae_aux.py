@@ -1,11 +1,13 @@
-"""SharedVAE with auxiliary user information: Fig. 5 (2019-20).
+"""SharedVAE with auxiliary user information: Fig. 5.
+
+"Latent user linking for cross-domain recommendation" (2019-20, "SharedVAE"):
 
   a_* = tanh layers of the user's auxiliary vector t_*
   the heads of encoder * read [h_*, a_*] in place of h_*
 
 Otherwise as `shared_vae`. The vectors are `data.side`: one for both domains, or
-one for each (what reviews say there). Where the paper is silent: two layers,
-joined before the heads, not reconstructed.
+one for each (made of a user's reviews there). Where the paper is silent: two
+layers, joined before the heads, not reconstructed.
 """
 
 import functools
@@ -33,14 +35,14 @@ def model(
     sizes: of the pair.
     hidden: widths of an encoder's hidden layers; a decoder's are reversed.
     latent: latents of a domain, Z.
-    batch: users a step.
+    batch: users a step, B.
     alignment: one of `shared_vae.ALIGNMENTS`.
     chunk: items of a decoder at a time; None lets their number decide.
     side: widths of the layers of the auxiliary vector.
   """
+  del sizes
   return shared_vae.linked(
-    sizes,
-    shared_vae.CONCATENATED,
+    shared_vae.SIDE_BY_SIDE,
     hidden=hidden,
     latent=latent,
     batch=batch,

@@ -1,21 +1,23 @@
-"""SharedVAE for people who are new to the target: Fig. 4, eq. 13-16 (2019-20).
+"""SharedVAE for users who are new to the target: Fig. 4, eq. 13-16.
 
+"Latent user linking for cross-domain recommendation" (2019-20, "SharedVAE").
 The target's decoder reads the source's latent through a mapping, and nothing of
 the target:
 
   z_m = act(z_S W_m + b_m),   l_T = dec_T(z_m)
   L   = as of `shared_vae` + mapping * mean over users of |z_m - z_T|^2 / Z
 
-so that a user is scored from the source alone. `act` is linear by default, as
-latents are not bounded; the paper says "tanh for all layers". Somebody without
-positives in the target is not trained on. With `side`, the encoders read an
-auxiliary vector as well (spec 4.4).
+so that a user is scored from the source alone. The paper says "tanh for all
+layers"; `act` is linear by default, because latents are not bounded. A user
+without positives in the target is not trained on. With `side`, the encoders
+read an auxiliary vector as well, as in `shared_vae_aux`.
 """
 
 import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from flax import linen as nn
 
 from xdomain import base, nets, wording
 from xdomain.models import shared_vae
@@ -30,6 +32,20 @@ class Hyper(NamedTuple):
   kl: float = 1.0  # eq. 5
   l2: float = 1e-4  # eq. 5
   mapping: float = 1.0  # eq. 16
+
+
+class Mapping(nn.Module):
+  """Eq. 13: `z_m = act(z_S W_m + b_m)`, one layer named `mapping`."""
+
+  latent: int
+  activation: nets.Activation
+
+  def setup(self):
+    (self.mapping,) = nets.hidden_layers((self.latent,))
+
+  def __call__(self, z_s, z_t):
+    del z_t
+    return self.activation(self.mapping(z_s))
 
 
 @functools.cache
@@ -50,26 +66,23 @@ def model(
     sizes: of the pair.
     hidden: widths of an encoder's hidden layers; a decoder's are reversed.
     latent: latents of a domain, Z.
-    batch: users a step.
+    batch: users a step, B.
     alignment: one of `shared_vae.ALIGNMENTS`.
     activation: of the mapping, 'linear' or 'tanh'.
     chunk: items of a decoder at a time; None lets their number decide.
-    side: widths of the layers of the auxiliary vector; empty without.
+    side: widths of the layers of the auxiliary vector; empty without one.
   """
+  del sizes
   if activation not in ACTIVATIONS:
     raise ValueError(
       f'activation is {activation!r}{wording.instead(activation, ACTIVATIONS)}'
     )
-  act = ACTIVATIONS[activation]
   link = shared_vae.Link(
-    width=lambda sources, latent: latent,
-    init=lambda key, sources, latent: nets.dense(key, sources * latent, latent),
-    read=lambda mapping, z_s, z_t: act(mapping(z_s)),
+    read=Mapping(latent, ACTIVATIONS[activation]),
     loss=lambda read, z_t: jnp.mean((read - z_t) ** 2, axis=1),
     weight=lambda hyper: hyper.mapping,
   )
   return shared_vae.linked(
-    sizes,
     link,
     hidden=hidden,
     latent=latent,

@@ -1,19 +1,21 @@
-"""One variational autoencoder of the target: Single, Merged and their kind.
+"""Single and Merged: one variational autoencoder of the target domain.
 
-SharedVAE (2019-20), section 5.4; eq. 5 and 8 for a single domain:
+Section 5.4 of "Latent user linking for cross-domain recommendation" (2019-20,
+"SharedVAE"), whose eq. 5 and 8 they keep for a single domain:
 
   z ~ N(mean, var) of a tanh encoder of r,   l = dec(z)
-  L = mean over users of [ rec + kl KL ] + l2 |all layers but the output|^2
+  rec = sum over items of softplus(l) + sum over positives of
+        beta softplus(-l) - l
+  L   = mean over users of [ rec + kl KL ] + l2 |all layers but the output|^2
 
-`rec` as in `shared_vae`. On the target alone this is Single (Single0 with
-`beta=0`); on both domains as one (`config.view='merged'`) it is Merged. The
-penalty enters as a gradient: the logged loss is without it.
+On the target alone this is Single (Single0 with `beta=0`); on both domains
+joined into one (`config.view='merged'`) it is Merged. The penalty enters as a
+gradient: the logged loss is without it. Users are scored by posterior means.
 """
 
 import functools
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 
@@ -26,11 +28,6 @@ class Hyper(NamedTuple):
   beta: float = 1.0  # extra weight of positives, eq. 8
   kl: float = 1.0  # eq. 5
   l2: float = 1e-4  # eq. 5
-
-
-class Params(NamedTuple):
-  encode: nets.Encoder
-  decode: nets.Decoder
 
 
 @functools.cache
@@ -48,60 +45,57 @@ def model(
     sizes: of the pair.
     hidden: widths of the encoder's hidden layers; the decoder's are reversed.
     latent: latents, Z.
-    batch: users a step.
+    batch: users a step, B.
     chunk: items of the decoder at a time; None lets their number decide.
   """
+  network = nets.Autoencoder(sizes.target, tuple(hidden), latent)
 
   def init(key, data, hyper, previous):
     del data, hyper, previous
-    key_in, key_out = jax.random.split(key)
-    return Params(
-      nets.encoder(key_in, sizes.target, hidden, latent),
-      nets.decoder(key_out, latent, hidden, sizes.target),
-    ), ()
+    return network.init(key, nets.no_entries(), 1)['params'], ()
 
   def epoch(key, data):
     return data.target.by_user.batches(key, batch)
 
+  def encode(params, data, ids):
+    """Interactions, means and log variances of users `[B]`."""
+    entries = nets.indicators(data.target.by_user.entries(ids))
+    posterior = network.apply({'params': params}, entries, ids.size, method='encode')
+    return entries, *posterior
+
   def loss(params, frozen, visit, data, key, hyper):
     del frozen
-    entries = data.target.by_user.entries(visit)
-    there = nets.present(entries, visit.size)
-    count = jnp.maximum(jnp.sum(there), 1)
-    mean, logvar = nets.encode(params.encode, entries, visit.size)
-    z = nets.sample(key, mean, logvar)
-    reconstruction = variational.reconstruction(
-      nets.through(params.decode.hidden, z),
-      params.decode.table,
-      params.decode.bias,
+    entries, mean, logvar = encode(params, data, visit)
+    users = nets.present(entries, visit.size)
+    count = jnp.maximum(jnp.sum(users), 1)
+    reconstruction = network.apply(
+      {'params': params},
+      nets.sample(key, mean, logvar),
       entries,
       hyper.beta,
-      there / count,
-      chunk=chunk,
+      users / count,
+      chunk,
+      method='cross_entropy',
     )
-    kl = there @ variational.kl_to_standard_normal(mean, logvar) / count
-    value = reconstruction + hyper.kl * kl
-    penalty = losses.ridge((params.encode, params.decode.hidden), hyper.l2)
-    metrics = {'target': reconstruction, 'kl': kl}
-    return value + penalty, metrics | {'ratings': jnp.sum(entries.weight)}
+    kl = users @ variational.kl_to_standard_normal(mean, logvar) / count
+    penalty = losses.ridge(nets.regularised(params), hyper.l2)
+    metrics = {'target': reconstruction, 'kl': kl, 'ratings': jnp.sum(entries.weight)}
+    return reconstruction + hyper.kl * kl + penalty, metrics
 
-  def last_hidden(params, data):
-    """`[U, H]` of the decoder, from posterior means."""
-    rows = data.target.by_user
+  def units(params, data):
+    """`[U, H]` the decoder's last hidden layer, of posterior means."""
 
-    def of(ids):
-      mean, _ = nets.encode(params.encode, rows.entries(ids), ids.size)
-      return nets.through(params.decode.hidden, mean)
+    def of_users(ids):
+      _, mean, _ = encode(params, data, ids)
+      return network.apply({'params': params}, mean, method='units')
 
-    return rows.for_all(of)
+    return data.target.by_user.for_all(of_users)
 
-  def predict(state, data):
-    params = state.params
-    return nets.scores(params.decode, last_hidden(params, data))
+  def scored(scores, state, data):
+    return scores(network, state.params, units(state.params, data))
 
-  def predict_all(state, data):
-    params = state.params
-    return nets.all_scores(params.decode, last_hidden(params, data))
+  predict = functools.partial(scored, nets.scores)
+  predict_all = functools.partial(scored, nets.all_scores)
 
   stage = stages.gradient_stage(
     init, loss, epoch, tx=optax.scale_by_adam(eps=1e-7), predict=predict
