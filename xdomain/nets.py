@@ -20,6 +20,7 @@ from xdomain.ops import sparse, variational
 
 Initializer = nn.initializers.Initializer
 Activation = Callable[[Array], Array]
+Batch = sparse.Entries | sparse.Cells  # a batch of sparse rows, in either form
 
 zeros = nn.initializers.zeros
 glorot = nn.initializers.glorot_uniform()
@@ -46,7 +47,7 @@ class EmbeddingBag(nn.Module):
   kernel_init: Initializer = glorot
 
   @nn.compact
-  def __call__(self, entries: sparse.Entries, n_rows: int) -> Array:
+  def __call__(self, entries: Batch, n_rows: int) -> Array:
     """`[n_rows, H]` pre-activations of a batch of rows.
 
     Args:
@@ -88,9 +89,7 @@ class OutputTable(nn.Module):
     chex.assert_axis_dimension(hidden, -1, self.width)
     return jnp.sum(hidden * self.table[columns], axis=-1) + self.bias[columns]
 
-  def squared_error(
-    self, hidden: Array, entries: sparse.Entries, level: Array
-  ) -> Array:
+  def squared_error(self, hidden: Array, entries: Batch, level: Array) -> Array:
     """The sum over entries of `(level + output - value)^2`, a scalar.
 
     Args:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from flax import linen as nn
 
 from xdomain import base, nets, stages
-from xdomain.ops import losses, sparse
+from xdomain.ops import losses
 
 
 class Hyper(NamedTuple):
@@ -41,12 +41,12 @@ class AutoRec(nn.Module):
     self.encoder = nets.EmbeddingBag(self.columns, self.embed, nets.small)
     self.decoder = nets.OutputTable(self.columns, self.embed, nets.small)
 
-  def __call__(self, entries: sparse.Entries, n_rows: int, level):
+  def __call__(self, entries: nets.Batch, n_rows: int, level):
     """The squared error of a batch of rows, summed over its entries."""
     hidden = self.encode(entries, n_rows)
     return self.decoder.squared_error(hidden, entries, level)
 
-  def encode(self, entries: sparse.Entries, n_rows: int):
+  def encode(self, entries: nets.Batch, n_rows: int):
     """`[n_rows, H]` embeddings h of the rows of a batch."""
     return nn.sigmoid(self.encoder(entries, n_rows))
 
