@@ -53,7 +53,7 @@ def golden_params():
     'user': helpers.wave((5, 2), 111, 0.9),
     'source': golden_tower(3, 112, 114, 118, 3.5),
     'target': golden_tower(6, 113, 116, 119, 3.4),
-    'cross_0': helpers.wave((4, 3), 120, 0.6),
+    'cross_0': {'kernel': helpers.wave((4, 3), 120, 0.6)},
   }
   return jax.tree.map(jnp.asarray, params)
 
@@ -86,7 +86,7 @@ def one_step(sizes, data, params, visit, hyper, **settings):
 
 def by_golden_name(params):
   """The gradients by the names of the golden numbers."""
-  named = {'P': params['user'], 'X1': params['cross_0']}
+  named = {'P': params['user'], 'X1': params['cross_0']['kernel']}
   for letter, tower in (('S', params['source']), ('T', params['target'])):
     named[f'Q{letter}'] = tower['item']
     for layer, weight, bias in (
@@ -263,7 +263,7 @@ def test_cross_matrices_learn_in_batches_that_use_them(drop_cross, moves):
   visit = types.PerDomain(jnp.arange(50), jnp.arange(50))
   hyper = conet_rating.Hyper(l1=0.0, l2=0.0, drop_cross=drop_cross)
   gradients = gradients_of_a_step(small.data, small.sizes, hyper, visit)
-  assert np.any(gradients['cross_0']) == moves
+  assert np.any(gradients['cross_0']['kernel']) == moves
   assert np.any(gradients['source']['item'])
   assert np.any(gradients['target']['item'])
 
@@ -272,7 +272,8 @@ def test_the_lasso_pulls_every_entry_of_a_cross_matrix_alike():
   small = helpers.small()
   visit = types.PerDomain(jnp.arange(50), jnp.arange(50))
   hyper = conet_rating.Hyper(l1=0.3, l2=0.0, drop_cross=1.0)
-  pull = gradients_of_a_step(small.data, small.sizes, hyper, visit)['cross_0']
+  gradients = gradients_of_a_step(small.data, small.sizes, hyper, visit)
+  pull = gradients['cross_0']['kernel']
   np.testing.assert_allclose(np.abs(pull), 0.3, rtol=1e-5)
 
 

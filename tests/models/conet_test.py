@@ -44,7 +44,7 @@ def golden_params():
     'user': fill(0, 3, 2),
     'source': tower(5, 2, 9),
     'target': tower(4, 1, 3),
-    'cross_0': fill(15, 4, 3),
+    'cross_0': {'kernel': fill(15, 4, 3)},
   }
 
 
@@ -98,7 +98,7 @@ def test_towers_alone_are_those_of_another_implementation():
 def test_gradients_are_those_of_another_implementation():
   with jax.enable_x64(True):
     gradient = jax.grad(golden_loss)(golden_params())
-  for ours, name in ((gradient['cross_0'], 'H1'), (gradient['user'], 'U')):
+  for ours, name in ((gradient['cross_0']['kernel'], 'H1'), (gradient['user'], 'U')):
     np.testing.assert_allclose(ours, GOLDEN[f'grad_{name}'], rtol=1e-9, atol=1e-12)
 
 
@@ -174,11 +174,11 @@ def test_a_joint_batch_pays_for_both_domains_and_for_its_cross_matrices(l1):
   stage, state = started(small, hyper)
   visit = jax.tree.map(lambda x: x[-1], stage.epoch(jax.random.key(0), small.data))
   after, metrics = stage.step(state, visit, small.data, jax.random.key(1), hyper)
-  h = state.params['cross_0']
+  h = state.params['cross_0']['kernel']
   expected = metrics['target'] + 0.5 * metrics['source']
   expected += l1 * np.sum(np.abs(h))
   assert float(metrics['loss']) == pytest.approx(float(expected), rel=1e-6)
-  assert np.any(moments(after)['cross_0'])
+  assert np.any(moments(after)['cross_0']['kernel'])
 
 
 def test_somebody_who_has_everything_is_not_shown():
@@ -257,7 +257,7 @@ def test_the_gradient_of_a_batchs_sum_is_cut_at_ten():
   stage, state = started(small, hyper)
   visit = jax.tree.map(lambda x: x[-1], stage.epoch(jax.random.key(0), small.data))
   after, _ = stage.step(state, visit, small.data, jax.random.key(1), hyper)
-  pull = moments(after)['cross_0']
+  pull = moments(after)['cross_0']['kernel']
   length = np.linalg.norm(pull) / LAST
   assert length == pytest.approx(10 / (2 * SHAPE['batch']), rel=1e-5)
 

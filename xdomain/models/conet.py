@@ -29,7 +29,6 @@ both towers' units die at the rates that are best here, and all items tie.
 """
 
 import functools
-import itertools
 from typing import NamedTuple
 
 import chex
@@ -74,10 +73,9 @@ class CoNet(nn.Module):
     self.user = self.param('user', nets.small, (self.sizes.users, self.embed))
     self.source = self.tower('source')
     self.target = self.tower('target')
-    shapes = itertools.pairwise((2 * self.embed, *self.widths))
     self.cross = [
-      self.param(f'cross_{depth}', nets.small, shape)
-      for depth, shape in zip(range(self.cross_layers), shapes)
+      nn.Dense(width, use_bias=False, kernel_init=nets.small)
+      for width in self.widths[: self.cross_layers]
     ]
 
   @nn.nowrap
@@ -104,7 +102,7 @@ class CoNet(nn.Module):
     for depth, layers in enumerate(zip(*(tower.hidden for tower in towers))):
       z = [layer(x) for layer, x in zip(layers, a)]
       if depth < self.cross_layers:
-        received = [x @ self.cross[depth] for x in reversed(a)]
+        received = [self.cross[depth](x) for x in reversed(a)]
         z = [x + open[:, None] * other for x, other in zip(z, received)]
       a = [nn.relu(x) for x in z]
     return PerDomain(*(tower.output(x) for tower, x in zip(towers, a)))
@@ -125,7 +123,7 @@ def joined(params: base.Tree, domain: str, users, items) -> base.Array:
 
 def cross_matrices(params: base.Tree) -> list[base.Array]:
   """The matrices H_l."""
-  return [value for name, value in params.items() if name.startswith('cross_')]
+  return [tree['kernel'] for name, tree in params.items() if name.startswith('cross_')]
 
 
 def lasso(params: base.Tree) -> base.Array:
