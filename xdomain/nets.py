@@ -60,7 +60,7 @@ class EmbeddingBag(nn.Module):
 
 
 class OutputTable(nn.Module):
-  """The last layer, `h V^T + b`, of all columns or of those that are asked for.
+  """The last layer, `h V^T + b`, of all columns or of some.
 
   Parameters: `table [columns, H]` is V, a row for each column;
   `bias [columns]` is b.

@@ -168,11 +168,11 @@ def test_the_rows_of_a_batch_are_drawn_for_each_on_its_own(axis):
   (visit, *_) = rows.batches(jax.random.key(0), 16)
   entries = rows.entries(visit)
   drawn = cf_nade.draw(jax.random.key(1), entries, 16)
-  assert np.all((drawn.given > 0) + (drawn.asked > 0) == entries.weight)
+  assert np.all((drawn.given > 0) + (drawn.weight > 0) == entries.weight)
   total = np.bincount(entries.segment, entries.weight, 16)
   given = np.bincount(entries.segment, drawn.given, 16)
   np.testing.assert_allclose(
-    np.bincount(entries.segment, drawn.asked, 16), total, rtol=1e-5
+    np.bincount(entries.segment, drawn.weight, 16), total, rtol=1e-5
   )
   assert len(set(given)) > 4
   assert np.all(given[total > 0] < total[total > 0])

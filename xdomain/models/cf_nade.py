@@ -122,7 +122,7 @@ class Drawn(NamedTuple):
   """The entries of a batch that are given, and the weights of the others."""
 
   given: base.Array  # [P] 0 or 1
-  asked: base.Array  # [P] 0, or D / (D - d)
+  weight: base.Array  # [P] D / (D - d) for an entry that is predicted, else 0
 
 
 @functools.cache
@@ -174,8 +174,8 @@ def stage(axis: str, network: CFNADE, batch: int, scale: ops.Scale) -> base.Stag
     scores = network.apply({'params': params}, entries, level, drawn.given, visit.size)
     tables = [layer['table'] for layer in params.values()]
     decay = losses.ridge(tables, hyper.decay)
-    error = (drawn.asked > 0) * (scale.expected(scores) - entries.value)
-    mse = jnp.sum(error**2) / jnp.maximum(1, jnp.sum(drawn.asked > 0))
+    error = (drawn.weight > 0) * (scale.expected(scores) - entries.value)
+    mse = jnp.sum(error**2) / jnp.maximum(1, jnp.sum(drawn.weight > 0))
     metrics = {'mse': mse, 'ratings': rows.expected(visit)}
     total = cost(scores, level, drawn, hyper)
     return total / jnp.sum(visit < rows.n_rows) + decay, metrics
@@ -239,7 +239,7 @@ def start(
 
 
 def draw(key, entries, n_rows):
-  """A random number of random entries of each row is given, the rest asked."""
+  """Gives a random number of random entries of each row; the rest are predicted."""
   key_count, key_order = jax.random.split(key)
   total = jax.ops.segment_sum(entries.weight, entries.segment, n_rows)  # D
   total = total.astype(jnp.int32)
@@ -264,10 +264,10 @@ def random_rank(key, entries, total):
 
 
 def cost(scores, level, drawn: Drawn, hyper: Hyper) -> base.Array:
-  """The cost of all entries that are asked for, by their scores `[P, K]`."""
+  """The cost of all predicted entries, by their scores `[P, K]`."""
   costs = hyper.regular * regular(scores, level)
   costs += hyper.ordinal * ordinal(scores, level)
-  return jnp.sum(drawn.asked * costs)
+  return jnp.sum(drawn.weight * costs)
 
 
 def regular(scores, level):
