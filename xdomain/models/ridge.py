@@ -54,8 +54,8 @@ def model(sizes: base.Sizes) -> base.Model:
       least_squares.inverse(gram + hyper.penalty * jnp.eye(sizes.source)) @ shared
     )
     loss = target.n_entries - jnp.sum(shared * weight)
-    people = jnp.sum(known, dtype=jnp.float32)
-    cells = jnp.maximum(people, 1) * sizes.target
+    users = jnp.sum(known, dtype=jnp.float32)
+    cells = jnp.maximum(users, 1) * sizes.target
     ratings = jnp.float32(source.n_entries + target.n_entries)
     return Weights(weight), {'loss': loss / cells, 'ratings': ratings}
 
