@@ -100,7 +100,6 @@ def programs() -> dict[str, list[Block]]:
 
 @pytest.mark.parametrize('page', programs())
 def test_the_python_of_a_page_runs(page, examples, capsys):
-  pytest.importorskip('xdomain.api')
   program = '\n'.join(block.text for block in programs()[page])
   exec(compile(program, page, 'exec'), {'__name__': page})
   assert 'print(' not in program or capsys.readouterr().out
@@ -137,7 +136,6 @@ def test_the_config_of_the_how_to_page_fits_its_model():
 
 
 def test_the_notebook_runs_and_was_committed_with_outputs(tmp_path, monkeypatch):
-  pytest.importorskip('xdomain.api')
   for folder in ('examples', 'notebooks'):
     shutil.copytree(ROOT / 'docs' / folder, tmp_path / folder)
   monkeypatch.chdir(tmp_path / 'notebooks')
