@@ -97,7 +97,9 @@ def as_flags(text: str) -> str:
 
   text = _VALUE.sub(r'config.\1', _GROUP.sub(r'config.\1.', text))
   names = '|'.join(sources.options())
-  return re.sub(rf'(?<![\w.-])({names})=(?=\S)', r'--config.data.\1=', text)
+  text = re.sub(rf'(?<![\w.-])({names})=(?=\S)', r'--config.data.\1=', text)
+  # A shell needs quotes around a tuple.
+  return re.sub(r'(--config\.data\.\w+=)(\([^()]*\))', r"\1'\2'", text)
 
 
 def _check_device():

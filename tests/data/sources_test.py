@@ -429,7 +429,7 @@ def test_a_record_agrees_with_options_that_it_lacks_or_that_are_found_out(
 def test_commands_write_options_of_messages_as_flags():
   message = "f.csv, line 2: give scale=(1.0, 10.0), or separator=';'; at_least= is not"
   assert arguments.as_flags(message) == (
-    'f.csv, line 2: give --config.data.scale=(1.0, 10.0), or'
+    "f.csv, line 2: give --config.data.scale='(1.0, 10.0)', or"
     " --config.data.separator=';'; at_least= is not"
   )
 
