@@ -1,13 +1,14 @@
 """Flax modules that several methods are made of, applied as pure functions.
 
-`module.init(key, ...)['params']` is a tree of names, and
-`module.apply({'params': params}, ...)` computes with one. The first layer of an
+`init(module, key, ...)` makes a tree of names, and `apply(module, params, ...)`
+computes with one. The first layer of an
 encoder and the last of a decoder are tables with a row for each column of the
 sparse data: a batch gathers the rows of its entries, and nothing of size rows x
 columns is built.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import chex
 import jax
@@ -26,6 +27,18 @@ zeros = nn.initializers.zeros
 glorot = nn.initializers.glorot_uniform()
 small = nn.initializers.normal(0.01)
 he = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
+
+
+def init(module: nn.Module, key: Array, *args) -> base.Tree:
+  """Fresh parameters of a module, a tree of names; `args` as of its `__call__`."""
+  return module.init(key, *args)['params']
+
+
+def apply(
+  module: nn.Module, params: base.Tree, *args, method: str | Callable | None = None
+) -> Any:
+  """The result of a module's method, `__call__` by default, with these parameters."""
+  return module.apply({'params': params}, *args, method=method)
 
 
 # --- Layers -----------------------------------------------------------------
@@ -193,6 +206,7 @@ class Encoder(nn.Module):
     """
     h = through(self.hidden, nn.tanh(self.bag(entries, n_rows)))
     if self.side:
+      assert side is not None
       chex.assert_shape(side, (n_rows, None))
       h = jnp.concatenate([h, through(self.side, side)], axis=1)
     return self.mean(h), self.logvar(h)
@@ -287,7 +301,7 @@ def scores(network: Autoencoder, params: base.Tree, units: Array) -> base.Score:
 
   def score(users, items):
     hidden = units[users][:, None]  # [B, 1, H]
-    return network.apply({'params': params}, hidden, items, method='logits_at')
+    return apply(network, params, hidden, items, method='logits_at')
 
   return score
 
@@ -296,7 +310,7 @@ def all_scores(
   network: Autoencoder, params: base.Tree, units: Array
 ) -> Callable[[Array], Array]:
   """The same of all items, `users [B] -> [B, items]`."""
-  return lambda users: network.apply({'params': params}, units[users], method='logits')
+  return lambda users: apply(network, params, units[users], method='logits')
 
 
 # --- Towers -----------------------------------------------------------------
@@ -325,7 +339,8 @@ class PairDense(nn.Module):
 
   def halves(self) -> tuple[Array, Array]:
     """The kernels of both vectors, `[inputs / 2, H]` each."""
-    return jnp.split(self.kernel, 2)
+    of_first, of_second = jnp.split(self.kernel, 2)
+    return of_first, of_second
 
 
 class Tower(nn.Module):
@@ -406,11 +421,11 @@ def tower_scores(
     user: the table of users.
     read: turns outputs `[..., outputs]` into scores `[...]`.
   """
-  p, q = tower.apply({'params': params}, user, method='halves')
+  p, q = apply(tower, params, user, method='halves')
 
   def score(users, items):
     halves = p[users][:, None], q[items]
-    return read(tower.apply({'params': params}, *halves, method='of_halves'))
+    return read(apply(tower, params, *halves, method='of_halves'))
 
   return score
 
@@ -422,10 +437,10 @@ def all_tower_scores(
 
   `batch` is how many users' hidden layers of all items are held at a time.
   """
-  p, q = tower.apply({'params': params}, user, method='halves')
+  p, q = apply(tower, params, user, method='halves')
 
   def of_user(one):
-    return read(tower.apply({'params': params}, p[one], q, method='of_halves'))
+    return read(apply(tower, params, p[one], q, method='of_halves'))
 
   return lambda users: jax.lax.map(of_user, users, batch_size=batch)
 

@@ -85,7 +85,7 @@ def stage(
 
   def init(key, data, hyper, previous):
     del previous
-    params = network.init(key, nets.no_entries(), 1, 0.0)['params']
+    params = nets.init(network, key, nets.no_entries(), 1, 0.0)
     return params, hyper.offset * rows_of(data).mean()
 
   def epoch(key, data):
@@ -94,7 +94,7 @@ def stage(
   def loss(params, level, visit, data, key, hyper):
     del key
     rows = rows_of(data)
-    sse = network.apply({'params': params}, rows.observed(visit), visit.size, level)
+    sse = nets.apply(network, params, rows.observed(visit), visit.size, level)
     count = rows.expected(visit)
     mse = sse / count
     return mse + _penalty(params, hyper), {'mse': mse, 'ratings': count}
@@ -104,7 +104,7 @@ def stage(
     hidden = encode_all(params, rows_of(data))
 
     def rate(row, column):
-      rating = network.apply({'params': params}, hidden[row], column, method='rate')
+      rating = nets.apply(network, params, hidden[row], column, method='rate')
       return level + rating
 
     return base.oriented(axis, rate)
@@ -118,7 +118,7 @@ def encode(params: base.Tree, rows: base.Rows, ids: base.Array) -> base.Array:
   """`[B, H]` embeddings of rows `ids [B]`; `sigmoid(b1)` for an empty row."""
   network = AutoRec(*params['encoder']['table'].shape)
   entries = rows.observed(ids)
-  return network.apply({'params': params}, entries, ids.size, method='encode')
+  return nets.apply(network, params, entries, ids.size, method='encode')
 
 
 def encode_all(params: base.Tree, rows: base.Rows) -> base.Array:

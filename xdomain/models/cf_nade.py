@@ -171,7 +171,7 @@ def stage(axis: str, network: CFNADE, batch: int, scale: ops.Scale) -> base.Stag
     entries = rows.entries(visit)
     level = scale.level(entries.value)
     drawn = draw(key, entries, visit.size)
-    scores = network.apply({'params': params}, entries, level, drawn.given, visit.size)
+    scores = nets.apply(network, params, entries, level, drawn.given, visit.size)
     tables = [layer['table'] for layer in params.values()]
     decay = losses.ridge(tables, hyper.decay)
     error = (drawn.weight > 0) * (scale.expected(scores) - entries.value)
@@ -181,17 +181,17 @@ def stage(axis: str, network: CFNADE, batch: int, scale: ops.Scale) -> base.Stag
     return total / jnp.sum(visit < rows.n_rows) + decay, metrics
 
   def predict(params, data):
-    rows, variables = data.target.along(axis), {'params': params}
+    rows = data.target.along(axis)
 
     def encode(ids):
       entries = rows.entries(ids)
       level = scale.level(entries.value)
-      return network.apply(variables, entries, level, ids.size, method='encode')
+      return nets.apply(network, params, entries, level, ids.size, method='encode')
 
     units = rows.for_all(encode)  # [R, H]
 
     def rate(row, column):
-      scores = network.apply(variables, units[row], column, method='scores')
+      scores = nets.apply(network, params, units[row], column, method='scores')
       return scale.expected(scores)
 
     return base.oriented(axis, rate)
@@ -231,7 +231,7 @@ def start(
   """Fresh parameters, whose biases alone predict a column's ratings."""
   entries = nets.no_entries()
   level = scale.level(entries.value)
-  params = network.init(key, entries, level, entries.weight, 1)['params']
+  params = nets.init(network, key, entries, level, entries.weight, 1)
   shape = network.columns, network.levels
   log = ops.smoothed_log_frequencies(rows.column, scale.level(rows.value), shape)
   decoder = params['decoder'] | {'bias': jnp.diff(log, prepend=0)}

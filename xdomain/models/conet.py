@@ -111,7 +111,7 @@ class CoNet(nn.Module):
 def start(network: CoNet, key: base.Array) -> base.Tree:
   """Fresh parameters."""
   nothing = jnp.zeros((1, 2 * network.embed))
-  return network.init(key, PerDomain(nothing, nothing), jnp.ones(1))['params']
+  return nets.init(network, key, PerDomain(nothing, nothing), jnp.ones(1))
 
 
 def joined(params: base.Tree, domain: str, users, items) -> base.Array:
@@ -330,9 +330,8 @@ def errors_alone(network: CoNet, domain: str, params: base.Tree, shown: PerDomai
 
 def logits_alone(network: CoNet, domain: str, params: base.Tree, users, items):
   """`[B, K]` by one domain's tower, of users `[B]` and items `[B, K]`."""
-  variables = {'params': params[domain]}
   tower = network.tower(domain)
-  return difference(tower.apply(variables, params['user'], users, items))
+  return difference(nets.apply(tower, params[domain], params['user'], users, items))
 
 
 def outputs(network: CoNet, params: base.Tree, shown: PerDomain) -> PerDomain:
@@ -345,5 +344,5 @@ def outputs(network: CoNet, params: base.Tree, shown: PerDomain) -> PerDomain:
       for domain, each in shown._asdict().items()
     )
   )
-  result = network.apply({'params': params}, flat, open.reshape(-1))
+  result = nets.apply(network, params, flat, open.reshape(-1))
   return jax.tree.map(lambda x: x.reshape(*open.shape, 2), result)

@@ -100,7 +100,7 @@ def model(
     )
     crossing = jax.random.bernoulli(key, 1 - hyper.drop_cross)
     open = crossing * events.source.weight * events.target.weight
-    outputs = network.apply({'params': params}, inputs, open)
+    outputs = nets.apply(network, params, inputs, open)
     mse = PerDomain(*map(_mean_squared_error, levels, outputs, events))
     value = (
       hyper.source * mse.source
@@ -187,8 +187,7 @@ def _joint(network, params, levels, data):
       conet.joined(params, 'target', users, items),
     )
     flat = jax.tree.map(lambda x: x.reshape(users.size, -1), inputs)
-    variables = {'params': params}
-    output = network.apply(variables, flat, known[users].reshape(-1)).target
+    output = nets.apply(network, params, flat, known[users].reshape(-1)).target
     return levels.target + output.reshape(users.shape)
 
   return base.oriented('user', rate)

@@ -176,7 +176,7 @@ def _second_stage(axis, network, embed, half) -> base.Stage:
   def patterns_of(params, embeddings):
     """`[B, d_f]` of each domain's embeddings `[B, H]`."""
     return PerDomain(
-      *(network.apply({'params': params}, f, method='pattern') for f in embeddings)
+      *(nets.apply(network, params, f, method='pattern') for f in embeddings)
     )
 
   def init(key, data, hyper, previous):
@@ -184,7 +184,7 @@ def _second_stage(axis, network, embed, half) -> base.Stage:
       Given(autorec.encode_all(state.params, rows), hyper.offset * rows.mean())
       for state, rows in zip(previous, rows_of(data))
     )
-    params = network.init(key, jnp.zeros((1, embed)))['params']
+    params = nets.init(network, key, jnp.zeros((1, embed)))
     return params, PerDomain(*given)
 
   def epoch(key, data):
@@ -192,8 +192,9 @@ def _second_stage(axis, network, embed, half) -> base.Stage:
 
   def mean_squared_error(params, domain, given, x, rows, ids):
     """Per observed rating, of one domain's half of a batch."""
-    sse = network.apply(
-      {'params': params},
+    sse = nets.apply(
+      network,
+      params,
       x,
       domain,
       rows.observed(ids),
@@ -206,7 +207,7 @@ def _second_stage(axis, network, embed, half) -> base.Stage:
     """Mean cross entropy of the classifier; label 1 for target rows."""
     total, count = 0.0, 0
     for label, (x, of_domain, ids) in enumerate(zip(patterns, rows, visit)):
-      logit = network.apply({'params': params}, x, method='logit')
+      logit = nets.apply(network, params, x, method='logit')
       real = ids < of_domain.n_rows
       total += jnp.sum(real * losses.binary_cross_entropy(logit, label))
       count += jnp.sum(real)
@@ -243,9 +244,7 @@ def _second_stage(axis, network, embed, half) -> base.Stage:
     del data
     params, given = state.params, state.frozen
     patterns = patterns_of(params, (g.embedding for g in given))
-    source, target = (
-      network.apply({'params': params}, x, method='logit') for x in patterns
-    )
+    source, target = (nets.apply(network, params, x, method='logit') for x in patterns)
     fires = [jnp.any(x > 0, axis=0) for x in patterns]
     return {
       'dead_units': jnp.mean(~(fires[0] | fires[1])),
@@ -284,11 +283,13 @@ def _score(axis, network, domain, state, data):
   """The score of one domain, from that domain's own rows."""
   del data
   f, level = getattr(state.frozen, domain)
-  variables = {'params': state.params}
-  x = network.apply(variables, f, method='pattern')
-  units = network.apply(variables, x, domain, method='units')  # [rows, h2]
+  params = state.params
+  x = nets.apply(network, params, f, method='pattern')
+  units = nets.apply(network, params, x, domain, method='units')  # [rows, h2]
 
   def rate(row, column):
-    return level + network.apply(variables, units[row], domain, column, method='rate')
+    return level + nets.apply(
+      network, params, units[row], domain, column, method='rate'
+    )
 
   return base.oriented(axis, rate)

@@ -79,7 +79,7 @@ def model(
     if mapped == 'cold_only':
       known &= data.target.by_user.length == 0
     frozen = Frozen(source.user, target.user, target.item.vector, known)
-    return network.init(key, source.user[:1])['params'], frozen
+    return nets.init(network, key, source.user[:1]), frozen
 
   def epoch(key, data):
     shared = shared_users(data)
@@ -91,7 +91,7 @@ def model(
     n = frozen.source.shape[0]
     weight = (visit < n).astype(frozen.source.dtype)
     user = jnp.minimum(visit, n - 1)
-    mapping = network.apply({'params': params}, frozen.source[user])
+    mapping = nets.apply(network, params, frozen.source[user])
     count = jnp.sum(weight)
     distances = jnp.sum((mapping - frozen.target[user]) ** 2, axis=1)
     distance = weight @ distances / jnp.maximum(count, 1)
@@ -101,7 +101,7 @@ def model(
 
   def as_bpr(params, frozen):
     """BPR's parameters whose users are vectors in the target's space."""
-    vectors = network.apply({'params': params}, frozen.source)
+    vectors = nets.apply(network, params, frozen.source)
     users = jnp.where(frozen.mapped[:, None], vectors, frozen.target)
     return bpr.Params(users, bpr.Items(frozen.item, None))
 

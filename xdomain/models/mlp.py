@@ -84,7 +84,7 @@ def model(
   def init(key, data, hyper, previous):
     del data, hyper, previous
     first = jnp.zeros(1, int)
-    return network.init(key, first, first[:, None])['params'], ()
+    return nets.init(network, key, first, first[:, None]), ()
 
   def epoch(key, data):
     return data.target.by_user.shuffled(key, batch)
@@ -95,7 +95,7 @@ def model(
     events = rows.events(visit)
     items, exists = candidates(key, rows, events, negatives, like)
     value = cross_entropy(
-      network.apply({'params': params}, events.row, items),
+      nets.apply(network, params, events.row, items),
       jnp.arange(negatives + 1) == 0,
       events.weight[:, None] * exists,
     )

@@ -49,22 +49,21 @@ def model(
 
   def init(key, data, hyper, previous):
     del data, hyper, previous
-    params = network.init(key, nets.no_entries(), 1)['params']
+    params = nets.init(network, key, nets.no_entries(), 1)
     return params, jnp.zeros(())  # The weight of KL.
 
   def epoch(key, data):
     return data.target.by_user.batches(key, batch)
 
   def loss(params, weight, visit, data, key, hyper):
-    variables = {'params': params}
     entries = data.target.by_user.entries(visit)
     key_drop, key_sample = jax.random.split(key)
     keep = dropout(key_drop, hyper.dropout, entries.weight.shape)
     shown = normalised(entries, visit.size, keep)
-    mean, logvar = network.apply(variables, shown, visit.size, method='encode')
+    mean, logvar = nets.apply(network, params, shown, visit.size, method='encode')
     z = nets.sample(key_sample, mean, logvar)
-    units = network.apply(variables, z, method='units')
-    logits = network.apply(variables, units, method='logits')
+    units = nets.apply(network, params, z, method='units')
+    logits = nets.apply(network, params, units, method='logits')
     users = nets.present(entries, visit.size)
     count = jnp.maximum(jnp.sum(users), 1)
     nll = multinomial(logits, entries) / count
@@ -78,8 +77,8 @@ def model(
 
     def of_users(ids):
       shown = normalised(rows.entries(ids), ids.size)
-      mean, _ = network.apply({'params': params}, shown, ids.size, method='encode')
-      return network.apply({'params': params}, mean, method='units')
+      mean, _ = nets.apply(network, params, shown, ids.size, method='encode')
+      return nets.apply(network, params, mean, method='units')
 
     return rows.for_all(of_users)
 

@@ -199,15 +199,15 @@ def linked(
       )
     n = len(data.sources) + 1
     nobody = [nets.no_entries()] * n, 1, _sides(data, jnp.zeros(1, int), n)
-    return network_of(data).init(key, *nobody)['params'], ()
+    return nets.init(network_of(data), key, *nobody), ()
 
   def epoch(key, data):
     return _users(data).batches(key, batch)
 
   def loss(params, frozen, visit, data, key, hyper):
     del frozen
-    network, variables = network_of(data), {'params': params}
-    seen = _seen(network, variables, data, visit)
+    network = network_of(data)
+    seen = _seen(network, params, data, visit)
     trained = seen[-1].present
     weights = [trained * one.present for one in seen]
     count = jnp.maximum(jnp.sum(trained), 1)
@@ -216,9 +216,10 @@ def linked(
       weight[:, None] * nets.sample(key, one.mean, one.logvar)
       for weight, key, one in zip(weights, keys, seen, strict=True)
     ]
-    read = network.apply(variables, z_s, z_t, method='read')
-    *source, target = network.apply(
-      variables,
+    read = nets.apply(network, params, z_s, z_t, method='read')
+    *source, target = nets.apply(
+      network,
+      params,
       [*z_s, read],
       [one.entries for one in seen],
       hyper.beta,
@@ -250,13 +251,15 @@ def linked(
 
   def units(params, data):
     """`[U, H]` of the target's decoder, from posterior means."""
-    network, variables = network_of(data), {'params': params}
+    network = network_of(data)
 
     def of_users(ids):
-      *sources, target = _seen(network, variables, data, ids)
+      *sources, target = _seen(network, params, data, ids)
       z_s = [one.present[:, None] * one.mean for one in sources]
-      read = network.apply(variables, z_s, target.mean, method='read')
-      return network.apply(variables, read, method=lambda net, z: net.target.units(z))
+      read = nets.apply(network, params, z_s, target.mean, method='read')
+      return nets.apply(
+        network, params, read, method=lambda net, z: net.target.units(z)
+      )
 
     return _users(data).for_all(of_users)
 
@@ -287,11 +290,11 @@ class _Seen(NamedTuple):
   logvar: base.Array  # [B, Z]
 
 
-def _seen(network, variables, data, ids):
+def _seen(network, params, data, ids):
   """The users `[B]` in every domain, the target last."""
   entries = [nets.indicators(each) for each in _users(data).entries(ids)]
-  posteriors = network.apply(
-    variables, entries, ids.size, _sides(data, ids, len(entries)), method='encode'
+  posteriors = nets.apply(
+    network, params, entries, ids.size, _sides(data, ids, len(entries)), method='encode'
   )
   return [
     _Seen(each, nets.present(each, ids.size), *posterior)

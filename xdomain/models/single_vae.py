@@ -52,7 +52,7 @@ def model(
 
   def init(key, data, hyper, previous):
     del data, hyper, previous
-    return network.init(key, nets.no_entries(), 1)['params'], ()
+    return nets.init(network, key, nets.no_entries(), 1), ()
 
   def epoch(key, data):
     return data.target.by_user.batches(key, batch)
@@ -60,7 +60,7 @@ def model(
   def encode(params, data, ids):
     """Interactions, means and log variances of users `[B]`."""
     entries = nets.indicators(data.target.by_user.entries(ids))
-    posterior = network.apply({'params': params}, entries, ids.size, method='encode')
+    posterior = nets.apply(network, params, entries, ids.size, method='encode')
     return entries, *posterior
 
   def loss(params, frozen, visit, data, key, hyper):
@@ -68,8 +68,9 @@ def model(
     entries, mean, logvar = encode(params, data, visit)
     users = nets.present(entries, visit.size)
     count = jnp.maximum(jnp.sum(users), 1)
-    reconstruction = network.apply(
-      {'params': params},
+    reconstruction = nets.apply(
+      network,
+      params,
       nets.sample(key, mean, logvar),
       entries,
       hyper.beta,
@@ -87,7 +88,7 @@ def model(
 
     def of_users(ids):
       _, mean, _ = encode(params, data, ids)
-      return network.apply({'params': params}, mean, method='units')
+      return nets.apply(network, params, mean, method='units')
 
     return data.target.by_user.for_all(of_users)
 
