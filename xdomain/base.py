@@ -105,7 +105,7 @@ class Rows:
 
     Both give the same sums in `ops.sparse`.
     """
-    if self.code is None:
+    if self.code is None or self.levels is None:
       return self.entries(rows)
     code = self.code[rows]
     weight = (code > 0).astype(self.value.dtype)
@@ -224,7 +224,7 @@ class Domain(NamedTuple):
 class Arrays(NamedTuple):
   """A pair of domains on the device: what models train on and predict from."""
 
-  source: Domain  # or a tuple of them
+  source: Any  # a Domain, or a tuple of them
   target: Domain
   side: Array | None = None  # [U, A] or [U, 2, A]
 
@@ -283,7 +283,7 @@ class Stage(NamedTuple):
   init: Callable[..., Tree]  # (key, data, hyper, previous states) -> state
   epoch: Callable[..., Tree]  # (key, data) -> visits, leaves [N, ...]
   step: Callable[..., tuple]  # (state, visit, data, key, hyper) -> state, dict
-  predict: Predict | None = None
+  predict: Any = None  # a Predict, or None: then there is no best epoch
   domain: str = 'target'
   name: str = 'fit'
   inspect: Callable[..., dict] | None = None  # (state, data) -> scalars to log

@@ -152,7 +152,8 @@ def _kernel(x, y, weight, bandwidth):
   squared = _squared_distances(jnp.concatenate([x, y]))
   scale = bandwidth(jax.lax.stop_gradient(squared), jnp.concatenate([weight, weight]))
   scale = jnp.maximum(scale, FLOOR)
-  return sum(jnp.exp(-squared / (c * scale)) for c in WIDTHS) / len(WIDTHS)
+  total = sum(jnp.exp(-squared / (c * scale)) for c in WIDTHS)
+  return jnp.asarray(total) / len(WIDTHS)
 
 
 def _squared_distances(points):

@@ -104,7 +104,7 @@ def from_config(config) -> Spec:
   return Spec(**given | {'sweep': Sweep(**sweep | swept), 'search': Search(**search)})
 
 
-def _with_tuples(value):
+def _with_tuples(value) -> Any:
   if isinstance(value, collections.abc.Mapping):
     return {name: _with_tuples(each) for name, each in value.items()}
   if isinstance(value, list | tuple):
