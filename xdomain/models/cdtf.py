@@ -48,7 +48,7 @@ class State(NamedTuple):
   a: base.Array  # [U, R]
   h: base.Array  # [R, R]
   c: base.Array  # [2, R], source and target
-  slabs: tuple[Slab, Slab]  # source and target
+  slabs: tuple[Slab, ...]  # source and target
 
 
 @functools.cache

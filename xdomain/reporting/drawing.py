@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:  # Takes a second to import, and only plots need it.
   from matplotlib.axes import Axes
@@ -79,7 +78,7 @@ def panels(
   return figure, every[: len(y_labels)]
 
 
-def finite(values: npt.ArrayLike) -> np.ndarray:
+def finite(values: Any) -> np.ndarray:
   """Floats with NaN in place of None and infinity."""
   values = np.array(values, float)
   return np.where(np.isfinite(values), values, np.nan)

@@ -108,7 +108,7 @@ def fit(
       f'patience ends a run after {patience} epochs, but it is validated every'
       f' {every}; give every at most as many as patience'
     )
-  if jax.config.jax_enable_x64:
+  if jax.config.read('jax_enable_x64'):
     raise ValueError(
       'models are trained in 32 bits, and JAX_ENABLE_X64 is set; unset it, or'
       ' call fit within `jax.enable_x64(False)`'
@@ -215,7 +215,7 @@ def selects(stage, valid):
   )
 
 
-def _train(stage, progress, key, data, hyper, patience):
+def _train(stage, progress, key, data, hyper, patience) -> tuple[Progress, dict]:
   """The progress after one more epoch, and its metrics on the host."""
   epoch = progress.epoch + 1
   running = ~(_stopped(progress, patience) | progress.failed)
@@ -239,7 +239,9 @@ def _train(stage, progress, key, data, hyper, patience):
   return progress._replace(epoch=epoch, state=state, failed=failed), metrics
 
 
-def _select(stage, measure, progress, key, shown, valid, patience):
+def _select(
+  stage, measure, progress, key, shown, valid, patience
+) -> tuple[Progress, np.ndarray]:
   """Validates, and keeps the states that are the best so far."""
   value = validate(
     stage, measure, _over(progress, key), key, progress.state, shown, valid
