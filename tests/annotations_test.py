@@ -4,7 +4,7 @@ import ast
 import pathlib
 
 ROOT = pathlib.Path(__file__).parent.parent
-SHARE = 0.75
+SHARE = 0.82
 
 
 def public_arguments(path: pathlib.Path):

@@ -90,17 +90,17 @@ class Rows:
     """The mean observed value."""
     return jnp.sum(self.value) / max(1, self.n_entries)
 
-  def batches(self, key, batch: int) -> Array:
+  def batches(self, key: Array, batch: int) -> Array:
     """`[N, B]` row ids: every row once, in balanced random batches."""
     return sampling.balanced_batches(key, self.order, batch)
 
-  def entries(self, rows) -> sparse.Entries:
+  def entries(self, rows: Array) -> sparse.Entries:
     """The entries of a batch from `batches`, `[B]`, flat and padded to `[P]`."""
     batch = rows.shape[0]
     capacity = sampling.capacity(self.n_rows, self.n_entries, self.longest, batch)
     return sparse.flatten_rows(self.start, self.column, self.value, rows, capacity)
 
-  def observed(self, rows) -> sparse.Entries | sparse.Cells:
+  def observed(self, rows: Array) -> sparse.Entries | sparse.Cells:
     """The batch's cells from the resident matrix if there is one, or its entries.
 
     Both give the same sums in `ops.sparse`.
@@ -111,14 +111,14 @@ class Rows:
     weight = (code > 0).astype(self.value.dtype)
     return sparse.Cells(self.levels[code], weight)
 
-  def shuffled(self, key, batch: int) -> Array:
+  def shuffled(self, key: Array, batch: int) -> Array:
     """`[N, B]` entry ids: every entry once, in random batches.
 
     Batches are of nearly one size, and padded with id `E`.
     """
     return sampling.shuffled(key, self.n_entries, batch)
 
-  def events(self, ids) -> Events:
+  def events(self, ids: Array) -> Events:
     """The entries of a batch from `shuffled`, `[B]`."""
     weight = (ids < self.n_entries).astype(self.value.dtype)
 
@@ -129,7 +129,7 @@ class Rows:
 
     return Events(of(self.row), of(self.column), of(self.value), weight)
 
-  def negatives(self, key, rows, n: int = 1, like=None):
+  def negatives(self, key: Array, rows: Array, n: int = 1, like: Array | None = None):
     """Columns that rows `[B]` have no entry in, drawn uniformly.
 
     Args:
@@ -152,7 +152,7 @@ class Rows:
       key, self.start, self.column, self.n_columns, self.longest, rows, n, within
     )
 
-  def expected(self, rows) -> Array:
+  def expected(self, rows: Array) -> Array:
     """How many entries as many rows as a padded batch `[B]` has on average.
 
     Dividing a batch's sum by it makes the loss's expectation the mean over all
@@ -161,7 +161,7 @@ class Rows:
     share = jnp.sum(rows < self.n_rows) / self.n_rows
     return max(1, self.n_entries) * share
 
-  def for_all(self, function, batch: int = 256) -> Array:
+  def for_all(self, function: Callable[[Array], Array], batch: int = 256) -> Array:
     """`function(rows [B]) -> [B, ...]` of every row, `[R, ...]`."""
     return _for_all(self.order, function, batch)
 
@@ -176,11 +176,11 @@ class Together:
     self.rows = rows
     self.order = jnp.argsort(-sum(each.length for each in rows))  # stable
 
-  def batches(self, key, batch: int) -> Array:
+  def batches(self, key: Array, batch: int) -> Array:
     """`[N, B]` row ids, as of `Rows.batches`."""
     return sampling.balanced_batches(key, self.order, batch)
 
-  def entries(self, ids) -> list[sparse.Entries]:
+  def entries(self, ids: Array) -> list[sparse.Entries]:
     """The entries of a batch from `batches`, `[B]`, in each domain."""
     n_rows, batch = self.order.shape[0], ids.shape[0]
     n_entries = sum(rows.n_entries for rows in self.rows)
@@ -198,7 +198,7 @@ class Together:
       for rows in self.rows
     ]
 
-  def for_all(self, function, batch: int = 256) -> Array:
+  def for_all(self, function: Callable[[Array], Array], batch: int = 256) -> Array:
     """`function(ids [B]) -> [B, ...]` of every user, `[U, ...]`."""
     return _for_all(self.order, function, batch)
 
@@ -296,7 +296,7 @@ def check_axis(axis: str) -> None:
     raise ValueError(f'axis is {axis!r}{wording.instead(axis, ("user", "item"))}')
 
 
-def oriented(axis: str, rate) -> Score:
+def oriented(axis: str, rate: Callable[[Array, Array], Array]) -> Score:
   """The score of a method whose rows are users or items.
 
   Args:
@@ -308,20 +308,20 @@ def oriented(axis: str, rate) -> Score:
   return lambda users, items: rate(items, users[:, None])
 
 
-def column_trained(axis: str, data, users, items):
+def column_trained(axis: str, data: Arrays, users: Array, items: Array):
   """Whether the column of a U- or I- method has training ratings."""
   if axis == 'user':
     return data.target.by_item.length[items] > 0
   return jnp.broadcast_to(data.target.by_user.length[users] > 0, items.shape)
 
 
-def one_visit(key, data) -> Array:
+def one_visit(key: Array, data: Arrays) -> Array:
   """The epoch of a stage whose one step needs nothing to visit."""
   del key, data
   return jnp.zeros((1, 0))
 
 
-def everything_trained(data, users, items):
+def everything_trained(data: Arrays, users: Array, items: Array):
   """A model that has a sensible prediction for every pair."""
   del data, users
   return jnp.ones(items.shape, bool)

@@ -1,5 +1,6 @@
 """Stages that several methods share."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -17,15 +18,15 @@ class GradientState(NamedTuple):
 
 
 def gradient_stage(
-  init,
-  loss,
-  epoch,
+  init: Callable,
+  loss: Callable,
+  epoch: Callable,
   *,
-  tx=None,
-  predict=None,
-  domain='target',
-  name='fit',
-  inspect=None,
+  tx: optax.GradientTransformation | None = None,
+  predict: Callable | None = None,
+  domain: str = 'target',
+  name: str = 'fit',
+  inspect: Callable | None = None,
 ) -> base.Stage:
   """A stage that follows the gradient of a loss; its rate is `hyper.lr`.
 

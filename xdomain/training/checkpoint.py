@@ -6,12 +6,15 @@ after that. So a run that is killed at any moment leaves a whole checkpoint or n
 
 import contextlib
 import json
+import os
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xdomain import base
 from xdomain.training import loop
 
 HOST = ('best_value', 'best_epoch', 'failed')
@@ -40,7 +43,9 @@ def _manager(folder):
   return ocp.CheckpointManager(pathlib.Path(folder).resolve(), options=options)
 
 
-def save(folder, progress: loop.Progress, identity: dict) -> None:
+def save(
+  folder: str | os.PathLike[str], progress: loop.Progress, identity: dict
+) -> None:
   """Replaces the checkpoint in a folder.
 
   Args:
@@ -70,7 +75,14 @@ def save(folder, progress: loop.Progress, identity: dict) -> None:
     manager.save((manager.latest_step() or 0) + 1, args=args)
 
 
-def restore(folder, identity: dict, model, key, data, hyper) -> loop.Progress | None:
+def restore(
+  folder: str | os.PathLike[str],
+  identity: dict,
+  model: base.Model,
+  key: base.Array,
+  data: base.Arrays,
+  hyper: Any,
+) -> loop.Progress | None:
   """The `Progress` in a folder; None where there is no checkpoint.
 
   Args:

@@ -154,7 +154,14 @@ def fit(
     watch(None, progress)
 
 
-def begin(model, key, data, hyper, stage: int, done: tuple) -> Progress:
+def begin(
+  model: base.Model,
+  key: base.Array,
+  data: base.Arrays,
+  hyper: Any,
+  stage: int,
+  done: tuple,
+) -> Progress:
   """The progress of a stage before its first epoch."""
   members = _members(key, hyper)
   over = placement.over(members, done, key)
@@ -186,7 +193,9 @@ def _members(key, hyper):
   return key if key.ndim else hyper
 
 
-def abstract(model, key, data, hyper, stage: int) -> Progress:
+def abstract(
+  model: base.Model, key: base.Array, data: base.Arrays, hyper: Any, stage: int
+) -> Progress:
   """Shapes and dtypes of a stage's progress, to restore a checkpoint into."""
   done = ()
   for index in range(stage):
@@ -206,7 +215,7 @@ def _over(progress, key):
   return placement.over(progress.failed, progress.state, key)
 
 
-def selects(stage, valid):
+def selects(stage: base.Stage, valid: Any):
   """Whether the stage predicts a domain that has validation data."""
   return (
     stage.predict is not None
@@ -310,7 +319,16 @@ def _init(stage, over, key, data, hyper, done):
 
 @functools.partial(jax.jit, static_argnames=('stage', 'over'), donate_argnames='state')
 @precision.full
-def run_epoch(stage, state, key, data, hyper, running, *, over=placement.alone):
+def run_epoch(
+  stage: base.Stage,
+  state: base.Tree,
+  key: base.Array,
+  data: base.Arrays,
+  hyper: Any,
+  running: Any,
+  *,
+  over: Callable = placement.alone,
+):
   """All steps of one epoch: state, metrics, first broken step or -1.
 
   Args:
@@ -376,7 +394,15 @@ def _inspect(stage, over, key, state, data):
 
 @functools.partial(jax.jit, static_argnames=('stage', 'measure', 'over'))
 @precision.full
-def validate(stage, measure, over, key, state, data, valid):
+def validate(
+  stage: base.Stage,
+  measure: Measure,
+  over: Callable,
+  key: base.Array,
+  state: base.Tree,
+  data: base.Arrays,
+  valid: Any,
+):
   def value(state, data, queries):
     facing = data.mirrored() if stage.domain == 'source' else data
     return measure(stage.predict(state, data), facing, queries)

@@ -2,16 +2,26 @@
 
 import pathlib
 import re
+from typing import Any
 
 import jax
 from jax.extend import core
 
+from xdomain import base
 from xdomain.base import Tree
 from xdomain.training import loop, placement
 
 
 def width(
-  model, key, data, hyper, valid=None, measure=None, *, own: Tree = None, free=None
+  model: base.Model,
+  key: base.Array,
+  data: base.Arrays,
+  hyper: Any,
+  valid: Any = None,
+  measure: loop.Measure | None = None,
+  *,
+  own: Tree = None,
+  free: int | None = None,
 ) -> int:
   """The number of members to train at once, on all devices together.
 
@@ -62,7 +72,7 @@ def _bytes(stage, progress, key, data, hyper, valid, measure):
   return placement.size(kept) + on_the_way
 
 
-def largest(jaxpr) -> int:
+def largest(jaxpr: Any) -> int:
   """The bytes of the largest array that a program makes."""
   arrays = [v.aval for equation in jaxpr.eqns for v in equation.outvars]
   inner = map(largest, core.subjaxprs(jaxpr))

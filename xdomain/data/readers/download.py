@@ -147,7 +147,14 @@ def _pip_download(requirement, folder) -> None:
     raise Unreachable(f'pip could not download {requirement} ({reason})')
 
 
-def fetch(url, path, *, sha256=None, size=None, say=to_stderr) -> None:
+def fetch(
+  url: str,
+  path: pathlib.Path,
+  *,
+  sha256: str | None = None,
+  size: int | None = None,
+  say: Callable[[str], object] = to_stderr,
+) -> None:
   """Downloads `url` to `path`, whole and verified, or raises.
 
   Args:
@@ -261,13 +268,13 @@ def _accept(found, path, sha256, origin) -> None:
   os.replace(found, path)
 
 
-def digest_of(path) -> str:
+def digest_of(path: pathlib.Path) -> str:
   """Returns the SHA-256 of a file."""
   with open(path, 'rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
-def verify(path, sha256) -> None:
+def verify(path: pathlib.Path, sha256: str | None) -> None:
   """Raises a DataError if the digest of a file is not `sha256`."""
   digest = digest_of(path)
   if digest != sha256:
@@ -277,7 +284,7 @@ def verify(path, sha256) -> None:
     )
 
 
-def record_digest(path) -> None:
+def record_digest(path: pathlib.Path) -> None:
   """Writes `<file>.sha256` beside a file whose publisher names no digest."""
   note = path.with_name(path.name + '.sha256')
   with _scratch_folder(note) as scratch:
@@ -286,7 +293,7 @@ def record_digest(path) -> None:
     _accept(found, note, None, note)
 
 
-def verify_recorded(path) -> None:
+def verify_recorded(path: pathlib.Path) -> None:
   """Verifies a file against its `<file>.sha256`, if there is one."""
   path = pathlib.Path(path)
   note = path.with_name(path.name + '.sha256')
