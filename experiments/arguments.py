@@ -1,22 +1,39 @@
 """Flags to values; a mistake is answered in one line, with what would do."""
 
 import contextlib
+import errno
 import importlib.util
 import os
 import pathlib
 import re
+import signal
 import sys
+import threading
 
 import ml_collections
 from absl import flags, logging
 
 from xdomain import wording
 
+CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
+CACHE = flags.DEFINE_boolean(
+  'compile_cache', True, "Keep compiled programs in the user's cache folder."
+)
+
+
+def parse_plain(argv):
+  """Parses the command line of a command whose `--config` is no config flag."""
+  return _parse(argv, False)
+
 
 def parse(argv):
   """Parses the command line, or ends the program with one line and status 2."""
+  return _parse([_resolved(word) for word in argv], 'config' in flags.FLAGS)
+
+
+def _parse(argv, has_config):
   try:
-    if 'config' in flags.FLAGS:
+    if has_config:
       check_config(argv)
     rest = flags.FLAGS(argv)
     if len(rest) > 1:
@@ -50,18 +67,23 @@ def program():
   from xdomain import files
   from xdomain.data import types
   from xdomain.reporting import records
+  from xdomain.runs import artifact, stop
   from xdomain.runs import spec as specs
   from xdomain.training import checkpoint, loop
 
   logging.set_verbosity(logging.WARNING)  # jax tells of every missing backend.
   _keep_compiled()
   try:
-    with jax.enable_x64(False):
+    with jax.enable_x64(False), _signals():
       _check_device()
       yield
+  except (stop.Stopped, KeyboardInterrupt):
+    print('stopped; the same command goes on', file=sys.stderr)
+    sys.exit(130)
   except (
     specs.SpecError,
     types.DataError,
+    artifact.ArtifactError,
     loop.Diverged,
     checkpoint.NotSaved,
     checkpoint.WrongCheckpoint,
@@ -70,11 +92,15 @@ def program():
   ) as error:
     print(f'error: {as_flags(str(error))}', file=sys.stderr)
     sys.exit(1)
-  except OSError as error:
-    print(f'error: {error.strerror}: {error.filename}', file=sys.stderr)
-    sys.exit(1)
-  except jax.errors.JaxRuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' not in str(error):
+  except Exception as error:  # Of these, those that a user can mend.
+    if _is_disk_full(error):
+      print(f'error: {_DISK_FULL}{_file_of(error)}', file=sys.stderr)
+      sys.exit(1)
+    if isinstance(error, OSError):
+      print(f'error: {error.strerror or error}{_file_of(error)}', file=sys.stderr)
+      sys.exit(1)
+    memory = isinstance(error, jax.errors.JaxRuntimeError)
+    if not memory or 'RESOURCE_EXHAUSTED' not in str(error):
       raise
     print(
       'error: the device has too little memory; try a smaller'
@@ -83,6 +109,61 @@ def program():
       file=sys.stderr,
     )
     sys.exit(1)
+
+
+_DISK_FULL = (
+  'the disk is full; free some space, and the same command goes on with what was saved'
+)
+
+
+def _is_disk_full(error):
+  full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+  return getattr(error, 'errno', None) in full or 'No space left' in str(error)
+
+
+def _file_of(error):
+  name = getattr(error, 'filename', None)
+  return f': {name}' if name else ''
+
+
+@contextlib.contextmanager
+def _signals():
+  """A signal to end is a request to stop, that a run saves its state for."""
+  from xdomain.runs import stop
+
+  names = ('SIGINT', 'SIGTERM', 'SIGHUP')
+  numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+  if threading.current_thread() is not threading.main_thread():
+    numbers = []  # Only the main thread has handlers.
+  before = {
+    number: signal.signal(number, lambda *args: stop.request()) for number in numbers
+  }
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+def ids(flag: str, words: list[str]) -> list[str]:
+  """Raw ids of a flag, or of the file that it names after `@`.
+
+  A file in UTF-8 or UTF-16 holds an id a line.
+  """
+  from xdomain.runs import spec as specs
+
+  given = words
+  if len(words) == 1 and words[0].startswith('@'):
+    content = pathlib.Path(words[0][1:]).expanduser().read_bytes()
+    wide = content.startswith((b'\xff\xfe', b'\xfe\xff'))
+    try:
+      given = content.decode('utf-16' if wide else 'utf-8-sig').splitlines()
+    except UnicodeDecodeError:
+      raise specs.SpecError(f'--{flag}={words[0]}: the file is not UTF-8') from None
+  given = [each.strip() for each in given if each.strip()]
+  if words and not given:
+    raise specs.SpecError(f'--{flag}={",".join(words)} holds no id')
+  return given
 
 
 # Fields of a config as messages of the library name them.
@@ -111,10 +192,12 @@ def _check_device():
   try:
     jax.devices()
   except (AssertionError, RuntimeError):
+    names = ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME')
+    name = next((each for each in names if os.environ.get(each)), names[0])
+    value = os.environ.get(name, jax.config.jax_platforms)
     raise specs.SpecError(
-      f'jax has no device for JAX_PLATFORMS={jax.config.jax_platforms}; install'
-      ' the jax that fits it (https://docs.jax.dev/en/latest/installation.html),'
-      ' or unset JAX_PLATFORMS'
+      f'jax has no device for {name}={value}; install the jax that fits it'
+      f' (https://docs.jax.dev/en/latest/installation.html), or unset {name}'
     ) from None
 
 
@@ -123,7 +206,8 @@ def _keep_compiled():
 
   from xdomain.data.readers import download
 
-  if jax.config.jax_compilation_cache_dir is None:
+  wanted = not flags.FLAGS.is_parsed() or CACHE.value
+  if wanted and jax.config.jax_compilation_cache_dir is None:
     folder = download.cache_dir() / 'compiled'
     with contextlib.suppress(OSError):
       folder.mkdir(parents=True, exist_ok=True)
@@ -156,13 +240,37 @@ def _config_flags(argv):
   return given
 
 
+def _resolved(word):
+  """A word of the command line, with the path of the config that it names."""
+  flag, equals, text = word.partition('=')
+  if equals and flag.lstrip('-') == 'config':
+    return f'{flag}={find(text)}'
+  return word
+
+
+def find(text: str) -> str:
+  """`path.py:argument` of a config, found in the working directory or installed.
+
+  `darec:item`, `darec.py:item` and `configs/darec.py:item` name the same.
+  """
+  name, colon, argument = text.partition(':')
+  path = pathlib.Path(name).expanduser()
+  inner = pathlib.Path(*path.parts[1:]) if path.parts[:1] == ('configs',) else path
+  tried = (path, pathlib.Path('configs') / inner, CONFIGS / inner)
+  for each in tried:
+    for file in (each, each.with_name(f'{each.name}.py')) if each.name else ():
+      if file.is_file():
+        return f'{file}{colon}{argument}'
+  return text
+
+
 def load(text):
   """The config that `path.py:argument` names, before any override.
 
   Raises:
     ValueError: no such file, or an argument that it does not know.
   """
-  path, _, argument = text.partition(':')
+  path, _, argument = find(text).partition(':')
   path = pathlib.Path(path)
   if path.is_dir():
     raise ValueError(f'{path} is a folder; name a config in it')

@@ -23,6 +23,11 @@ SECONDS = flags.DEFINE_float(
 )
 
 
+FINAL = flags.DEFINE_boolean(
+  'final', False, 'Then train on all interactions, for the epochs that were chosen.'
+)
+
+
 def main(argv):
   del argv
   # Imported here, so that --help and a wrong flag answer at once.
@@ -66,6 +71,8 @@ def _run_all(config, display):
     sweeps.report(config, records, WORKDIR.value, display)
   else:
     _show_run(runs, display)
+    if FINAL.value:
+      _train_final(runs[-1], display)
 
 
 def _specs(config):
@@ -107,7 +114,9 @@ def _run_turn(config, others, several, workdir, display, done, seeds):
     value = protocols.of(config).value
     finished = (folder / 'records.jsonl').exists()
     with display.training(each.name, value, part, of) as watch:
-      records = run.run(each, data, folder, watch=watch, seconds=SECONDS.value)
+      records = run.run(
+        each, data, folder, watch=watch, seconds=SECONDS.value, say=display.say
+      )
     runs.append(Run(each, folder, records))
     if finished:
       display.say(
@@ -127,6 +136,25 @@ def _show_run(runs, display):
     for row in store.differences(last.config, last.folder, other.folder):
       display.difference(last.config.name, other.config.name, *row)
   display.say(f'records, checkpoint and config are in {last.folder}')
+
+
+def _train_final(last, display):
+  """Trains the method on all interactions, and leaves an artefact."""
+  import dataclasses
+
+  from xdomain import api
+  from xdomain.runs import protocols, store
+
+  folder = store.folder_of(last.config, WORKDIR.value, 'final')
+  if not (folder / 'about.json').exists():
+    trained = api.load(last.folder / store.ARTIFACT)
+    value = protocols.of(trained.spec).value
+    with display.training(f'{trained.spec.name} on all', value) as watch:
+      final = api.fit_everything(
+        trained.spec, trained.dataset, trained.epochs, watch=watch
+      )
+    dataclasses.replace(final, seen=trained.seen).save(folder)
+  display.say(f'{last.config.name}, trained on all interactions, is in {folder}')
 
 
 if __name__ == '__main__':

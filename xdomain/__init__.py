@@ -1,17 +1,56 @@
 """xdomain: cross-domain recommendation in JAX.
 
-base        the words: Ratings, Pair, Split (host); Rows, Arrays (device);
-            Stage, Model, Queries
-data/       files -> Dataset -> Split -> Arrays and Queries
-ops/        array in, array out: sparse rows, losses, reversal, sampling
-models/     one file a method: `Hyper` and `model(sizes, **settings)`
-train, members    one loop for every method, alone or as a sweep
-evaluate, ranking    scores -> errors and ranks -> measures with intervals
-nets, squares    layers, and least squares, that several methods share
-checkpoint, results    what a run leaves behind
-report, significance, typeset, figures    records -> tables and plots
+The names below are the Python API; they are imported when they are first used. Rooms:
+`base` holds the words on the device, `data` reads and splits, `models` has a file a
+method, `training` and `evaluation` are the same for all of them, `runs` makes runs and
+artefacts, `reporting` makes tables and figures.
 """
 
-# Tables take records of their own version only: a change that moves results
-# beyond rounding raises it.
-__version__ = '0.1.0'
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from xdomain.api import (
+    Comparison,
+    Recommendation,
+    Split,
+    Trained,
+    by_ratio,
+    cold_start,
+    compare,
+    fit,
+    leave_one_out,
+    load,
+    load_pair,
+    partial,
+    positives,
+  )
+
+# The version of the package. `runs.spec.COMPARABLE` says whose records are compared.
+__version__ = '0.2.0'
+
+__all__ = [
+  'Comparison',
+  'Recommendation',
+  'Split',
+  'Trained',
+  'by_ratio',
+  'cold_start',
+  'compare',
+  'fit',
+  'leave_one_out',
+  'load',
+  'load_pair',
+  'partial',
+  'positives',
+]
+
+
+def __getattr__(name: str):
+  if name in __all__:
+    return getattr(importlib.import_module('xdomain.api'), name)
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+  return sorted([*globals(), *__all__])

@@ -327,6 +327,12 @@ def everything_trained(data: Arrays, users: Array, items: Array):
   return jnp.ones(items.shape, bool)
 
 
+def reads_rows(state: Tree, data: Arrays, new: Arrays, hyper: Any) -> Tree:
+  """The `fold_in` of a method whose state holds nothing per user: the same state."""
+  del data, new, hyper
+  return state
+
+
 class Model(NamedTuple):
   """A method: stages that follow one another, and what comes of them.
 
@@ -338,6 +344,11 @@ class Model(NamedTuple):
   `target_only` knows people by `data.target` alone: it cannot tell those apart
   who have no events there. One that takes `several_sources` takes a tuple
   of them.
+
+  `fold_in` makes the state that scores users who were never trained on:
+  `(state, data, new, hyper) -> state`, where `new` holds their rows `[N, items]`
+  (and the training interactions by item). It is None where a method has no
+  exact way; then new users cannot be scored.
   """
 
   stages: tuple[Stage, ...]
@@ -347,3 +358,4 @@ class Model(NamedTuple):
   predict_all: Callable[[Tree, Arrays], Callable[[Array], Array]] | None = None
   target_only: bool = False
   several_sources: bool = False
+  fold_in: Callable[..., Tree] | None = None

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import arguments, recommend
-from xdomain import files
+from experiments import arguments
+from xdomain import api, files
 from xdomain.data import sources, synthetic
 from xdomain.evaluation import rankings
 from xdomain.reporting import report
@@ -93,12 +93,12 @@ def test_a_summary_averages_seeds(folders):
 def test_a_user_is_recommended_what_they_do_not_know(folders):
   prepared = prepare.prepare(config(), say=lambda line: None)
   name = str(prepared.dataset.ids.users[3])
-  rows = recommend.recommend(folders['shared'], [name], top=5)
+  rows = api.load(store.find_trained(folders['shared'])).recommend([name], 5)
   target = prepared.dataset.pair.target
   known = prepared.dataset.ids.target[target.item[target.user == 3]]
   assert len(rows) == 5
-  assert not {item for _, item, _ in rows} & set(known.tolist())
-  scores = [score for _, _, score in rows]
+  assert not {row.item for row in rows} & set(known.tolist())
+  scores = [row.score for row in rows]
   assert scores == sorted(scores, reverse=True)
 
 

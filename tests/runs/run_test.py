@@ -1,5 +1,7 @@
 """A run's folder: what is in it, and that a broken run goes on."""
 
+import contextlib
+
 import jax
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from experiments import arguments
 from tests import helpers
 from xdomain import base, files
 from xdomain.data import synthetic, types
-from xdomain.runs import methods, prepare, protocols, run, store
+from xdomain.runs import methods, prepare, protocols, run, stop, store
 from xdomain.runs import spec as specs
 from xdomain.training import checkpoint, loop
 
@@ -137,13 +139,37 @@ def test_a_finished_run_is_not_shown_for_data_that_changed(tmp_path):
     run.run(config(), prepared, tmp_path, watch=lambda report: None)
 
 
-def test_two_processes_do_not_share_a_folder(tmp_path):
+def test_a_second_process_waits_for_the_first(tmp_path):
   pytest.importorskip('fcntl')
-  with (
-    store.lock(tmp_path),
-    pytest.raises(specs.SpecError, match='another process'),
-  ):
-    go(config(), tmp_path)
+  said = []
+
+  def say(line):
+    said.append(line)
+    first.close()
+
+  first = contextlib.ExitStack()
+  first.enter_context(store.lock(tmp_path, said.append))
+  with store.lock(tmp_path, say):
+    assert said == [f'another process is running in {tmp_path}; waiting for it']
+
+
+def test_a_request_to_stop_saves_the_epoch_that_has_ended(tmp_path):
+  go(config(), tmp_path / 'unbroken')
+
+  def watch(report):
+    if (report.stage, report.epoch) == ('darec', 2):
+      stop.request()
+
+  with pytest.raises(stop.Stopped):
+    go(config(), tmp_path / 'broken', watch, seconds=1e9)
+  go(config(), tmp_path / 'broken', seconds=1e9)
+  assert helpers.run_outcome(tmp_path / 'broken') == helpers.run_outcome(
+    tmp_path / 'unbroken'
+  )
+  lines = files.read(tmp_path / 'broken' / 'metrics.jsonl')
+  assert len(lines) == 9
+  with pytest.raises(stop.Stopped):  # Nothing is training.
+    stop.request()
 
 
 def test_the_seconds_of_a_broken_run_are_those_of_all_its_parts(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments import arguments, recommend
+from experiments import arguments
 from tests import helpers
 from xdomain import base, files
 from xdomain.reporting import records as records_lib
@@ -208,7 +208,7 @@ def test_a_run_of_several_seeds_goes_on_to_the_same_end(tmp_path):
   whole = test_rmse('whole', lambda report: None)
   assert test_rmse('broken', lambda report: None) == whole
   with pytest.raises(specs.SpecError, match='holds a sweep'):
-    recommend.recommend(tmp_path / 'whole', ['0'], 3)
+    store.find_trained(tmp_path / 'whole')
 
 
 def test_a_label_names_what_is_swept():

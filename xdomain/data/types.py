@@ -117,3 +117,4 @@ class Split(NamedTuple):
   shown: Pair | None = None
   dataset: Dataset | None = None  # that was split, if one was given
   how: How | None = None
+  given: Dataset | None = None  # the same before positives were chosen

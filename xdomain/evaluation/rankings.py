@@ -183,7 +183,7 @@ def _best(
     if trained_on is not None:
       items = jnp.broadcast_to(jnp.arange(known.n_columns), scores.shape)
       sure = trained(trained_on, there[:, None], items)
-      scores = jnp.where(sure, scores, trained_on.target.by_user.mean())
+      scores = jnp.where(sure, scores, trained_on.target.by_item.mean())
     other = _not_known(known, users, capacity) & ~jnp.isnan(scores)
     scores, items = jax.lax.top_k(jnp.where(other, scores, -jnp.inf), top)
     return items, scores

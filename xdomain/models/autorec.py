@@ -70,7 +70,8 @@ def model(
   base.check_axis(axis)
   only = stage(sizes, axis=axis, domain='target', embed=embed, batch=batch)
   trained = functools.partial(base.column_trained, axis)
-  return base.Model((only,), only.predict, trained, target_only=True)
+  fold_in = base.reads_rows if axis == 'user' else None
+  return base.Model((only,), only.predict, trained, target_only=True, fold_in=fold_in)
 
 
 def stage(

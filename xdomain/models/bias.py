@@ -52,7 +52,13 @@ def model(sizes: base.Sizes) -> base.Model:
     return lambda users, items: _rate(state, users[:, None], items)
 
   stage = base.Stage(init, base.one_visit, step, predict)
-  return base.Model((stage,), predict, target_only=True)
+
+  def fold_in(state, data, new, hyper):
+    del data
+    offset = state.mean + state.item
+    return state._replace(user=_ridge(new.target.by_user, offset, hyper.penalty))
+
+  return base.Model((stage,), predict, target_only=True, fold_in=fold_in)
 
 
 def _ridge(rows, offset, penalty):

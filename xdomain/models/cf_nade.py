@@ -152,7 +152,8 @@ def model(
   network = CFNADE(columns, levels, hidden)
   only = stage(axis, network, batch, ops.Scale(levels, lowest, step))
   trained = functools.partial(base.column_trained, axis)
-  return base.Model((only,), only.predict, trained, target_only=True)
+  fold_in = base.reads_rows if axis == 'user' else None
+  return base.Model((only,), only.predict, trained, target_only=True, fold_in=fold_in)
 
 
 def stage(axis: str, network: CFNADE, batch: int, scale: ops.Scale) -> base.Stage:

@@ -90,7 +90,18 @@ def model(sizes: base.Sizes, *, factors: int = 30) -> base.Model:
     predict,
     predict_source=predict_source,
     predict_all=predict_all,
+    fold_in=_fold_in,
   )
+
+
+def _fold_in(state, data, new, hyper):
+  """New users' vectors, given the items' and the weights of the training cells."""
+  parts = []
+  for domain in ('source', 'target'):
+    weight, _ = cell_weight(domain, data, hyper)
+    rows, table = getattr(new, domain).by_user, getattr(state, domain)
+    parts.append(Part(rows, table, table.T @ table, weight, rows.length > 0))
+  return state._replace(user=_fitted(parts, hyper))
 
 
 def cell_weight(domain: str, data: base.Arrays, hyper: Hyper):
@@ -115,7 +126,11 @@ def objective(params: Params, data: base.Arrays, hyper: Hyper):
 
 def fit_block(block: str, params: Params, data: base.Arrays, hyper: Hyper):
   """The optimal vectors of users, or of a domain's items, given all others."""
-  parts = list(_parts(block, params, data, hyper))
+  return _fitted(list(_parts(block, params, data, hyper)), hyper)
+
+
+def _fitted(parts, hyper):
+  """`[R, H]` optimal vectors of the rows of all parts."""
   right = sum(p.weight * least_squares.sums(p.table, p.rows) for p in parts)
   return jax.lax.cond(
     hyper.pos_weight > 0,

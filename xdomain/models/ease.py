@@ -62,4 +62,10 @@ def model(sizes: base.Sizes) -> base.Model:
     return least_squares.chosen(predict_all(state, data))
 
   stage = base.Stage(init, base.one_visit, step, predict)
-  return base.Model((stage,), predict, predict_all=predict_all, target_only=True)
+  return base.Model(
+    (stage,),
+    predict,
+    predict_all=predict_all,
+    target_only=True,
+    fold_in=base.reads_rows,
+  )

@@ -78,7 +78,18 @@ def model(
     return lambda users: state.user[users] @ state.item.T
 
   stage = base.Stage(init, base.one_visit, step, predict)
-  return base.Model((stage,), predict, predict_all=predict_all, target_only=True)
+
+  def fold_in(state, data, new, hyper):
+    del data
+    return state._replace(user=fit_rows(new.target.by_user, state.item, hyper))
+
+  return base.Model(
+    (stage,),
+    predict,
+    predict_all=predict_all,
+    target_only=True,
+    fold_in=fold_in,
+  )
 
 
 @precision.exact

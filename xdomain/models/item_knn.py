@@ -94,7 +94,13 @@ def model(
     return least_squares.chosen(predict_all(state, data))
 
   stage = base.Stage(init, epoch, step, predict)
-  return base.Model((stage,), predict, predict_all=predict_all, target_only=True)
+  return base.Model(
+    (stage,),
+    predict,
+    predict_all=predict_all,
+    target_only=True,
+    fold_in=base.reads_rows,
+  )
 
 
 def similarities(rows: base.Rows, ids: base.Array, shrink: base.Array) -> base.Array:

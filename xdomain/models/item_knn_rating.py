@@ -82,7 +82,12 @@ def model(
 
   biases = floor.stages[0]._replace(name='biases')
   near = base.Stage(init, epoch, step, predict, name='neighbours')
-  return base.Model((biases, near), predict, target_only=True)
+
+  def fold_in(state, data, new, hyper):
+    of_bias = bias.Hyper(hyper.penalty)
+    return state._replace(biases=floor.fold_in(state.biases, data, new, of_bias))
+
+  return base.Model((biases, near), predict, target_only=True, fold_in=fold_in)
 
 
 def residuals(baseline: base.Score, by_item: base.Rows):

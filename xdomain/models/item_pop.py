@@ -47,4 +47,4 @@ def model(sizes: base.Sizes) -> base.Model:
     return lambda users: jnp.broadcast_to(state.users, (users.shape[0], sizes.target))
 
   stage = base.Stage(init, base.one_visit, step, predict)
-  return base.Model((stage,), predict, predict_all=predict_all)
+  return base.Model((stage,), predict, predict_all=predict_all, fold_in=base.reads_rows)

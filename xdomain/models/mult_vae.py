@@ -97,7 +97,13 @@ def model(
     return plain.step(state, visit, data, key, hyper)
 
   stage = plain._replace(step=step)
-  return base.Model((stage,), stage.predict, predict_all=predict_all, target_only=True)
+  return base.Model(
+    (stage,),
+    stage.predict,
+    predict_all=predict_all,
+    target_only=True,
+    fold_in=base.reads_rows,
+  )
 
 
 def normalised(

@@ -68,7 +68,10 @@ def model(
   scale = ops.Scale(levels, lowest, step)
   stages = tuple(stage(axis, hidden, each, batch, scale) for each in steps)
   trained = functools.partial(base.column_trained, axis)
-  return base.Model(stages, stages[-1].predict, trained, target_only=True)
+  fold_in = base.reads_rows if axis == 'user' else None
+  return base.Model(
+    stages, stages[-1].predict, trained, target_only=True, fold_in=fold_in
+  )
 
 
 def stage(axis, hidden, steps, batch, scale) -> base.Stage:

@@ -66,4 +66,4 @@ def model(sizes: base.Sizes) -> base.Model:
     return least_squares.chosen(predict_all(state, data))
 
   stage = base.Stage(init, base.one_visit, step, predict)
-  return base.Model((stage,), predict, predict_all=predict_all)
+  return base.Model((stage,), predict, predict_all=predict_all, fold_in=base.reads_rows)

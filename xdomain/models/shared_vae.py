@@ -277,7 +277,11 @@ def linked(
     init, loss, epoch, tx=optax.scale_by_adam(eps=1e-7), predict=predict
   )
   return base.Model(
-    (stage,), stage.predict, predict_all=predict_all, several_sources=True
+    (stage,),
+    stage.predict,
+    predict_all=predict_all,
+    several_sources=True,
+    fold_in=None if side else base.reads_rows,  # New users have no side vector.
   )
 
 

@@ -101,4 +101,10 @@ def model(
   stage = stages.gradient_stage(
     init, loss, epoch, tx=optax.scale_by_adam(eps=1e-7), predict=predict
   )
-  return base.Model((stage,), stage.predict, predict_all=predict_all, target_only=True)
+  return base.Model(
+    (stage,),
+    stage.predict,
+    predict_all=predict_all,
+    target_only=True,
+    fold_in=base.reads_rows,
+  )

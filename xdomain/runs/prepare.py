@@ -131,11 +131,12 @@ def _seen_as(view, dataset, split):
   """The view, and the sizes and arrays of what it shows of a split."""
   specs.check_name('view', view, VIEWS)
   sizes = device.sizes(VIEWS[view](dataset, split.train))
-  shown = split.shown and _put(view, dataset, split.shown)
-  return view, sizes, _put(view, dataset, split.train), shown
+  shown = split.shown and put(view, dataset, split.shown)
+  return view, sizes, put(view, dataset, split.train), shown
 
 
-def _put(view, dataset, pair):
+def put(view: str, dataset: types.Dataset, pair: types.Pair) -> base.Arrays:
+  """A pair on the device, in a view of it."""
   # The source's items come after the target's where both are one.
   border = pair.target.n_items if view == 'merged' else 0
   return device.put(VIEWS[view](dataset, pair), border)
@@ -144,7 +145,7 @@ def _put(view, dataset, pair):
 def everything(prepared: Prepared) -> base.Arrays:
   """All interactions of the pair, held out or not, in the view."""
   pair = prepared.dataset.pair._replace(side=prepared.split.train.side)
-  return _put(prepared.view, prepared.dataset, pair)
+  return put(prepared.view, prepared.dataset, pair)
 
 
 def seen_by(spec: specs.Spec, prepared: Prepared) -> Prepared:

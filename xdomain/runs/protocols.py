@@ -30,7 +30,8 @@ class Protocol(NamedTuple):
   value: Callable  # the measure's value -> the record's
   answer: Callable  # (prepared, model, state) -> Answer
   differences: Callable  # (arrays, arrays) -> [(name, value, low, high)]
-  rates: bool  # what is predicted is a rating, on the scale of the data
+  headline: Callable  # measures of a record -> columns of a short table
+  rates: bool  # whether it predicts ratings, on the scale of the data
 
 
 def of(spec: specs.Spec) -> Protocol:
@@ -74,6 +75,19 @@ def _rating_differences(ours, theirs):
   return [('RMSE', first - second, low, high)]
 
 
+def _rating_headline(measures):
+  test = measures['test']
+  return {
+    'RMSE': _number(test['rmse']),
+    'MAE': _number(test['mae']),
+    'valid': _number(measures['valid_rmse']),
+  }
+
+
+def _number(value):
+  return '-' if value is None else f'{value:.4f}'
+
+
 # --- Rankings ---------------------------------------------------------------
 
 
@@ -103,6 +117,16 @@ def _ranking_differences(ours, theirs):
   return rows
 
 
+def _ranking_headline(measures):
+  test = measures['test']
+  columns = {
+    f'{kind} {name.upper()}'.removeprefix('sampled '): _number(test[kind][name])
+    for kind in ('sampled', 'full')
+    for name in ('hr@10', HEADLINE)
+  }
+  return columns | {'valid': _number(measures[f'valid_{HEADLINE}'])}
+
+
 def _ranking(split):
   return Protocol(
     split,
@@ -112,6 +136,7 @@ def _ranking(split):
     lambda value: 1 - value,
     _rank,
     _ranking_differences,
+    _ranking_headline,
     False,
   )
 
@@ -125,6 +150,7 @@ PROTOCOLS = {
     lambda value: value,
     _rate,
     _rating_differences,
+    _rating_headline,
     True,
   ),
   'leave_one_out': _ranking(splits.leave_one_out),

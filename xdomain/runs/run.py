@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from xdomain import base
-from xdomain.data import device, types
-from xdomain.runs import methods, protocols, store
+from xdomain.data import device, sources, types
+from xdomain.runs import artifact, methods, protocols, stop, store, trained
 from xdomain.runs import prepare as preparing
 from xdomain.runs import spec as specs
 from xdomain.training import loop
@@ -29,6 +29,7 @@ def run(
   watch: Watch,
   seconds: float = 15.0,
   test: bool = True,
+  say: preparing.Say = lambda line: None,
 ) -> list[dict]:
   """Trains, evaluates and records a spec; an unfinished run is resumed.
 
@@ -39,6 +40,7 @@ def run(
     watch: called with each epoch's `Report`.
     seconds: between checkpoints.
     test: False leaves the test fold alone, as the trials of a search do.
+    say: called with a line where it waits for another process.
 
   Returns:
     A record for each member; all of the first seed, then all of the next.
@@ -55,13 +57,16 @@ def run(
       raise loop.Diverged(records[0]['diverged'])
     return records
   several, method = _seen_and_method(spec, several)
-  with store.lock(folder):
+  with store.lock(folder, say):
+    records = store.records(folder, several)  # Of a process that was waited for.
+    if records:
+      return records
     about = [
       store.about(of_seed, each.hashes)
       for of_seed, each in zip(specs.by_seed(spec), several, strict=True)
     ]
     try:
-      with _fitting(spec):
+      with fitting(spec), stop.deferred():
         progress = _train(spec, several, method, folder, about, watch, seconds)
     except loop.Diverged as error:
       _record_failure(spec, method, folder, about[0], str(error))
@@ -79,8 +84,26 @@ def run(
     if test:
       answers = [answer for _, answer in members]
       store.save_test(folder, answers, apart=len(several) > 1)
+    if test and not specs.is_sweep(spec):
+      model = _trained(spec, several[0], folder, progress, members[0][0])
+      artifact.save(model, folder / store.ARTIFACT)
     store.write_records(folder, records)
   return store.records(folder, several)
+
+
+def _trained(spec, prepared, folder, progress, measures) -> trained.Trained:
+  """What recommends from a finished run."""
+  split, dataset = prepared.split, prepared.dataset
+  *before, last = store.chosen_epochs(folder, spec)
+  return trained.Trained(
+    spec,
+    dataset,
+    split.train if split.shown is None else split.shown,
+    best_of(progress),
+    (*before, measures['epoch'] or last),
+    trained.seen_interactions(dataset, sources.rated(**spec.data)),
+    measures,
+  )
 
 
 def _seed_of(method, several):
@@ -104,7 +127,7 @@ def check(spec: specs.Spec, prepared: preparing.Prepared) -> None:
     SpecError: as of `run`.
   """
   (prepared,), method = _seen_and_method(spec, [prepared])
-  with _fitting(spec):
+  with fitting(spec):
     key = jax.random.key(0)
     loop.abstract(method.model, key, prepared.data, method.hyper, 0)
 
@@ -113,12 +136,12 @@ def _seen_and_method(spec, several):
   """Splits in the spec's view, and the method that fits their sizes."""
   several = [preparing.seen_by(spec, each) for each in several]
   method = methods.of(spec, several[0].sizes)
-  _check_view(spec, method)
+  check_view(spec, method)
   return several, method
 
 
 @contextlib.contextmanager
-def _fitting(spec):
+def fitting(spec: specs.Spec):
   """Names the method that the data is not fit for."""
   try:
     yield
@@ -126,7 +149,7 @@ def _fitting(spec):
     raise specs.SpecError(f'{spec.method}: {error}') from None
 
 
-def _check_view(spec, method):
+def check_view(spec: specs.Spec, method: methods.Method) -> None:
   """Refuses a view that a method cannot learn from."""
   if spec.view == 'apart' and not method.model.several_sources:
     raise specs.SpecError(
@@ -157,11 +180,13 @@ def _train(spec, several, method, folder, about, watch, seconds):
       log.write(progress.stage, report)
       watch(report)
     started = time.monotonic()
-    if report is None or started >= due:
+    if report is None or stop.requested() or started >= due:
       save(progress)
       took = time.monotonic() - started
       # Large states are saved less often: at most a twentieth of the time.
       due = time.monotonic() + (max(seconds, 20 * took) if seconds else 0)
+    if stop.requested():
+      raise stop.Stopped
 
   progress = loop.fit(
     method.model,
@@ -180,6 +205,36 @@ def _train(spec, several, method, folder, about, watch, seconds):
   save(progress)
   log.close()
   return progress
+
+
+class ChosenEpochs:
+  """Watches training, and keeps the epoch that was chosen of each stage.
+
+  That is the one with the best validation value, or the last where there is none.
+  """
+
+  def __init__(self, watch: Watch | None = None):
+    self._watch = watch
+    self._chosen = {}
+
+  def __call__(self, report, progress) -> None:
+    if report is None:
+      return
+    best = int(np.reshape(report.best_epoch, -1)[0])
+    self._chosen[progress.stage] = best or report.epoch
+    if self._watch is not None:
+      self._watch(report)
+
+  @property
+  def epochs(self) -> tuple[int, ...]:
+    return tuple(self._chosen.values())
+
+
+def best_of(progress: loop.Progress, member: int = 0) -> base.Tree:
+  """The best state of one member."""
+  if not progress.failed.ndim:
+    return progress.best
+  return jax.tree.map(lambda leaf: leaf[member], progress.best)
 
 
 class Given(NamedTuple):

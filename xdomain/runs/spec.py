@@ -177,6 +177,12 @@ def identity(spec, hyper=None, but=()) -> dict[str, Any]:
   return {name: values.get(name) for name in DECIDES if name not in but}
 
 
+def fitting_patience(spec: Spec) -> Spec:
+  """The spec with a patience and a validation interval that fit its epochs."""
+  every = min(spec.every, spec.epochs)
+  return dataclasses.replace(spec, every=every, patience=max(spec.patience, every))
+
+
 def same_split(spec, other) -> bool:
   """Whether two specs train and test on the same interactions."""
   one, two = _plain(spec), _plain(other)

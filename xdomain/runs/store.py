@@ -10,6 +10,7 @@ again: an unfinished run resumes, a finished one is shown from its records.
   checkpoint/     the state that training resumes from; at the end, the model
   records.jsonl   a record for the run, or one for each member of a sweep
   test.npz        every test query and its predictions
+  model/          the trained method, with its users and items (no sweep has one)
 """
 
 import contextlib
@@ -25,12 +26,14 @@ import jax
 import numpy as np
 
 import xdomain
-from xdomain import base, files
+from xdomain import base, files, wording
 from xdomain.reporting import records as records_lib
 from xdomain.runs import events, methods, protocols
 from xdomain.runs import prepare as preparing
 from xdomain.runs import spec as specs
 from xdomain.training import checkpoint, loop
+
+ARTIFACT = 'model'
 
 
 def folder_of(spec: specs.Spec, workdir, kind: str = '', **more) -> pathlib.Path:
@@ -38,6 +41,59 @@ def folder_of(spec: specs.Spec, workdir, kind: str = '', **more) -> pathlib.Path
   seeds = spec.sweep.seed or (spec.seed,)
   kind = kind or f'seed{seeds[0]}' + f'-{seeds[-1]}' * (len(seeds) > 1)
   return pathlib.Path(workdir) / f'{spec.name}-{kind}-{specs.digest(spec, **more)}'
+
+
+def find_trained(name, workdir='runs') -> pathlib.Path:
+  """The artefact of a run, given by its folder, its name or its hash, or an artefact.
+
+  Args:
+    name: a folder; or the name or the hash of runs, of which the newest is taken.
+    workdir: where runs are found by their names.
+
+  Raises:
+    SpecError: there is none, or the run holds no trained method.
+  """
+  folder = pathlib.Path(name)
+  if not folder.exists() and len(folder.parts) == 1:
+    folder = _newest(str(name), pathlib.Path(workdir))
+  if (folder / ARTIFACT).is_dir():
+    return folder / ARTIFACT
+  if (folder / 'about.json').exists() and (folder / 'model.safetensors').exists():
+    return folder
+  spec = read_spec(folder)
+  if specs.is_sweep(spec):
+    raise specs.SpecError(
+      f'{folder} holds a sweep; train the chosen member on its own'
+      ' (--config.hyper.<name>=<value>)'
+    )
+  found = files.read(folder / 'records.jsonl')
+  if found and 'diverged' in found[0]:
+    raise specs.SpecError(f'{folder}: {found[0]["diverged"]}')
+  if found:
+    raise specs.SpecError(
+      f'{folder} holds no trained method, as it was made by an older version or for a'
+      ' search; train it again'
+    )
+  raise specs.SpecError(
+    f'{folder} holds an unfinished run; the same command resumes it'
+  )
+
+
+def _newest(name, workdir):
+  """The newest run of a name, or with a hash; those with an artefact come first."""
+  runs = [
+    path
+    for pattern in (f'{name}-seed*', f'{name}-*', f'*-{name}')
+    for path in workdir.glob(pattern)
+    if path.is_dir()
+  ]
+  if not runs:
+    known = {path.name.rsplit('-', 2)[0] for path in workdir.glob('*-*-*')}
+    raise specs.SpecError(
+      f'{name!r} is no folder and no run in {workdir}'
+      f'{wording.instead(name, sorted(known))}'
+    )
+  return max(runs, key=lambda path: ((path / ARTIFACT).is_dir(), path.stat().st_mtime))
 
 
 def read_spec(folder) -> specs.Spec:
@@ -82,8 +138,13 @@ def write_records(folder: pathlib.Path, found: list[dict]) -> None:
 
 
 @contextlib.contextmanager
-def lock(folder: pathlib.Path) -> Iterator[None]:
-  """Keeps a second process out of a run's folder, which it makes."""
+def lock(folder: pathlib.Path, say: preparing.Say) -> Iterator[None]:
+  """Keeps a second process out of a run's folder; it waits until the first ends.
+
+  Args:
+    folder: of the run, which is made.
+    say: called with a line before it waits.
+  """
   folder.mkdir(parents=True, exist_ok=True)
   with (folder / 'lock').open('w') as file:
     try:
@@ -93,7 +154,8 @@ def lock(folder: pathlib.Path) -> Iterator[None]:
     except ImportError:
       pass  # Not on this platform.
     except BlockingIOError:
-      raise specs.SpecError(f'another process is running in {folder}') from None
+      say(f'another process is running in {folder}; waiting for it')
+      fcntl.flock(file, fcntl.LOCK_EX)
     yield
 
 
@@ -128,6 +190,24 @@ class Log:
 
   def close(self) -> None:
     self._events.close()
+
+
+def chosen_epochs(folder: pathlib.Path, spec: specs.Spec) -> tuple[int, ...]:
+  """The epoch of each stage with the best validation value, or else the last one."""
+  protocol = protocols.of(spec)
+  stages: dict[int, list[dict]] = {}
+  for line in files.read_log(folder / 'metrics.jsonl'):
+    stages.setdefault(line['stage'], []).append(line)
+  sign = 1 if protocol.rates else -1
+  epochs = []
+  for lines in stages.values():
+    validated = [
+      (sign * float(np.reshape(line[protocol.valid], -1)[0]), line['epoch'])
+      for line in lines
+      if line.get(protocol.valid) is not None
+    ]
+    epochs.append(min(validated)[1] if validated else lines[-1]['epoch'])
+  return tuple(epochs)
 
 
 def spent(folder: pathlib.Path) -> dict[str, Any]:

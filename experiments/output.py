@@ -1,0 +1,48 @@
+"""What commands write: recommendations to a file or to a terminal."""
+
+import io
+import os
+import pathlib
+import sys
+
+WRITERS = {'.csv': 'write_csv', '.json': 'write_json', '.parquet': 'write_parquet'}
+
+
+def writable(name: str | pathlib.Path) -> pathlib.Path:
+  """The path of a file of recommendations, refused before anything is computed."""
+  from xdomain.runs import spec as specs
+
+  path = pathlib.Path(name)
+  if path.suffix not in WRITERS:
+    raise specs.SpecError(f'--out={path}: it can be written as {", ".join(WRITERS)}')
+  if path.is_dir():
+    raise specs.SpecError(f'--out={path} is a folder; name a file in it')
+  return path
+
+
+def write_recommendations(path: pathlib.Path, rows) -> None:
+  """Writes rows of user, item and score, and `popular` where any item is."""
+  import polars as pl
+
+  from xdomain import files
+
+  columns = {'user': pl.String, 'item': pl.String, 'prediction': pl.Float32}
+  if any(row.popular for row in rows):
+    columns['popular'] = pl.Boolean
+  values = [tuple(row)[: len(columns)] for row in rows]
+  frame = pl.DataFrame(values, columns, orient='row')
+  content = io.BytesIO()
+  getattr(frame, WRITERS[path.suffix])(content)
+  files.write(path, content.getvalue())
+
+
+def show_recommendations(rows) -> None:
+  """Prints a line an item; a console that cannot show an id gets escapes."""
+  try:
+    for user, item, score, popular in rows:
+      line = f'{user}\t{item}\t{score:.4g}' + '\tpopular' * popular
+      encoding = sys.stdout.encoding or 'utf-8'
+      print(line.encode(encoding, 'backslashreplace').decode(encoding))
+    sys.stdout.flush()
+  except BrokenPipeError:  # The reader has seen enough, as `head` has.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
