@@ -8,13 +8,18 @@ import ast
 
 from absl import app, flags
 
-from experiments import arguments
+from experiments import arguments, output
 
 NAME = flags.DEFINE_string('config', None, 'A config, to list its fields and values.')
 
 
 def main(argv):
   del argv
+  with output.reader_may_stop():
+    _list()
+
+
+def _list():
   if NAME.value:
     config = arguments.load(NAME.value)
     for name, value in _fields(config):

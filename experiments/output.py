@@ -1,9 +1,11 @@
 """What commands write: recommendations to a file or to a terminal."""
 
+import contextlib
 import io
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 
 WRITERS = {'.csv': 'write_csv', '.json': 'write_json', '.parquet': 'write_parquet'}
 
@@ -38,11 +40,18 @@ def write_recommendations(path: pathlib.Path, rows) -> None:
 
 def show_recommendations(rows) -> None:
   """Prints a line an item; a console that cannot show an id gets escapes."""
-  try:
+  with reader_may_stop():
     for user, item, score, popular in rows:
       line = f'{user}\t{item}\t{score:.4g}' + '\tpopular' * popular
       encoding = sys.stdout.encoding or 'utf-8'
       print(line.encode(encoding, 'backslashreplace').decode(encoding))
+
+
+@contextlib.contextmanager
+def reader_may_stop() -> Iterator[None]:
+  """Ends the output quietly where its reader has seen enough, as `head` has."""
+  try:
+    yield
     sys.stdout.flush()
-  except BrokenPipeError:  # The reader has seen enough, as `head` has.
+  except BrokenPipeError:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

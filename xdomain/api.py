@@ -23,7 +23,7 @@ from xdomain.data import cache, device, splits, types
 from xdomain.data.own import load_pair
 from xdomain.data.splits import by_ratio, cold_start, leave_one_out, partial, positives
 from xdomain.data.types import Split
-from xdomain.runs import artifact, defaults, methods, prepare, protocols, run, trained
+from xdomain.runs import defaults, methods, prepare, protocols, run, trained
 from xdomain.runs import spec as specs
 from xdomain.runs.trained import Recommendation, Trained
 from xdomain.training import loop
@@ -206,7 +206,7 @@ def load(folder) -> Trained:
   Raises:
     ArtifactError: the folder holds no artefact that this version reads.
   """
-  return artifact.load(folder)
+  return trained.load(folder)
 
 
 # --- Comparisons ------------------------------------------------------------

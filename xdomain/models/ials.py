@@ -81,7 +81,10 @@ def model(
 
   def fold_in(state, data, new, hyper):
     del data
-    return state._replace(user=fit_rows(new.target.by_user, state.item, hyper))
+    rows = new.target.by_user
+    last = jnp.zeros((rows.n_rows, factors))
+    user = fit_rows(rows, state.item, last, hyper, _exactly)
+    return state._replace(user=user)
 
   return base.Model(
     (stage,),

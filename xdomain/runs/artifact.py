@@ -10,11 +10,14 @@
 Nothing in it is code: safetensors, Parquet and JSON hold values alone.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -22,7 +25,7 @@ import numpy as np
 import xdomain
 from xdomain import files
 from xdomain.data import types
-from xdomain.runs import methods, trained
+from xdomain.runs import protocols
 from xdomain.runs import spec as specs
 
 FORMAT = 1
@@ -33,7 +36,19 @@ class ArtifactError(ValueError):
   """A folder that holds no artefact that this version reads."""
 
 
-def save(model: trained.Trained, folder) -> None:
+class Contents(NamedTuple):
+  """What an artefact holds; the fields are those of `trained.Trained`."""
+
+  spec: specs.Spec
+  dataset: types.Dataset
+  train: types.Pair
+  arrays: dict[str, np.ndarray]  # the state, by flat names
+  epochs: tuple[int, ...]
+  seen: types.Ratings
+  measures: dict[str, Any]
+
+
+def save(folder, model: Contents) -> None:
   """Writes an artefact; an artefact in the folder is replaced.
 
   Raises:
@@ -48,9 +63,9 @@ def save(model: trained.Trained, folder) -> None:
   shutil.rmtree(beside, ignore_errors=True)
   beside.mkdir(parents=True)
   try:
-    safetensors.save_file(_flat(model.state), beside / MODEL)
+    safetensors.save_file(model.arrays, beside / MODEL)
     safetensors.save_file(_interactions(model), beside / INTERACTIONS)
-    _write_ids(model.ids, beside)
+    _write_ids(model.dataset.ids, beside)
     about = _about(model)
     files.write_json(beside / 'about.json', about)
     files.write(beside / 'README.md', _card(about))
@@ -71,49 +86,30 @@ def is_artifact(folder) -> bool:
   ).exists()
 
 
-def load(folder) -> trained.Trained:
-  """The trained method of an artefact.
-
-  Raises:
-    ArtifactError: the folder holds no artefact, one of an unknown format or method,
-      or a damaged one.
-  """
-  folder = pathlib.Path(folder)
-  if not is_artifact(folder):
-    raise ArtifactError(f'{folder} holds no artefact: about.json or {MODEL} is missing')
-  about = _read_about(folder)
+@contextlib.contextmanager
+def reading(folder) -> Iterator[None]:
+  """Turns whatever a damaged or unknown artefact raises into an `ArtifactError`."""
   try:
-    return _loaded(folder, about)
-  except (specs.SpecError, types.DataError) as error:
-    raise ArtifactError(f'{folder}: {error}') from None
-  except ArtifactError:
-    raise
-  except Exception as error:  # Whatever a damaged file makes its reader raise.
+    yield
+  except (specs.SpecError, types.DataError, ArtifactError) as error:
+    where = '' if str(folder) in str(error) else f'{folder}: '
+    raise ArtifactError(f'{where}{error}') from None
+  except Exception as error:  # Each reader has errors of its own.
     why, *_ = [*str(error).splitlines(), '']
     raise ArtifactError(
       f'{folder} is damaged ({type(error).__name__}: {why})'
     ) from None
 
 
-def _read_about(folder):
-  try:
-    about = json.loads((folder / 'about.json').read_text('utf-8'))
-    number = about['format']
-  except (ValueError, KeyError, TypeError, RecursionError):
-    raise ArtifactError(f'{folder / "about.json"} is no model card') from None
-  if number != FORMAT:
-    raise ArtifactError(
-      f'{folder} has format {number!r}, and xdomain {xdomain.__version__} reads'
-      f' {FORMAT}; it was written by xdomain {about.get("xdomain")!r}'
-    )
-  return about
-
-
-def _loaded(folder, about):
+def read(folder) -> Contents:
+  """The contents of an artefact; what it raises is handled by `reading`."""
   from safetensors import numpy as safetensors
 
+  folder = pathlib.Path(folder)
+  if not is_artifact(folder):
+    raise ArtifactError(f'{folder} holds no artefact: about.json or {MODEL} is missing')
+  about = _read_about(folder)
   spec = specs.from_config(about['spec'])
-  methods.check(spec)
   ids = _read_ids(folder)
   arrays = safetensors.load_file(folder / INTERACTIONS)
   users = len(ids.users)
@@ -131,11 +127,23 @@ def _loaded(folder, about):
     tuple(data['sources']),
   )
   train = types.Pair(train_source, train_target, side)
-  shapes = trained.state_shapes(spec, dataset, train)
-  state = _filled(shapes, safetensors.load_file(folder / MODEL), folder)
-  return trained.Trained(
-    spec, dataset, train, state, tuple(about['epochs']), seen, about['measures']
-  )
+  state = safetensors.load_file(folder / MODEL)
+  epochs, measures = tuple(about['epochs']), about['measures']
+  return Contents(spec, dataset, train, state, epochs, seen, measures)
+
+
+def _read_about(folder):
+  try:
+    about = json.loads((folder / 'about.json').read_text('utf-8'))
+    number = about['format']
+  except (ValueError, KeyError, TypeError, RecursionError):
+    raise ArtifactError(f'{folder / "about.json"} is no model card') from None
+  if number != FORMAT:
+    raise ArtifactError(
+      f'{folder} has format {number!r}, and xdomain {xdomain.__version__} reads'
+      f' {FORMAT}; it was written by xdomain {about.get("xdomain")!r}'
+    )
+  return about
 
 
 # --- Trees ------------------------------------------------------------------
@@ -145,24 +153,25 @@ def _name(path):
   return jax.tree_util.keystr(path, simple=True, separator='/') or 'state'
 
 
-def _flat(state):
+def flat(state) -> dict[str, np.ndarray]:
+  """The leaves of a state by their paths, such as `params/encoder/table`."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(state)
   return {_name(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
 
 
-def _filled(shapes, arrays, folder):
+def filled(shapes, arrays: dict[str, np.ndarray]):
   """The tree of shapes with arrays in their places, which must fit."""
   leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
   names = [_name(path) for path, _ in leaves]
   if set(names) != set(arrays):
     differ = ', '.join(sorted(set(names) ^ set(arrays))[:3])
-    raise ArtifactError(f'{folder} does not fit its method: {differ}')
+    raise ArtifactError(f'the parameters do not fit the method: {differ}')
   for name, (_, leaf) in zip(names, leaves):
     found = arrays[name]
     if (found.shape, found.dtype) != (leaf.shape, leaf.dtype):
       raise ArtifactError(
-        f'{folder} does not fit its method: {name} is {found.dtype}{list(found.shape)},'
-        f' expected {leaf.dtype}{list(leaf.shape)}'
+        f'the parameters do not fit the method: {name} is'
+        f' {found.dtype}{list(found.shape)}, expected {leaf.dtype}{list(leaf.shape)}'
       )
   return tree.unflatten([jax.numpy.asarray(arrays[name]) for name in names])
 
@@ -228,7 +237,7 @@ def _read_ids(folder):
 
 
 def _about(model):
-  pair, ids = model.dataset.pair, model.ids
+  pair, ids = model.dataset.pair, model.dataset.ids
   return {
     'format': FORMAT,
     'xdomain': xdomain.__version__,
@@ -280,7 +289,7 @@ def _card(about):
       'Test:',
       '',
       '```',
-      str(trained.Measures(about['measures']['test'])),
+      str(protocols.Measures(about['measures']['test'])),
       '```',
     ]
   else:

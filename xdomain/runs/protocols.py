@@ -34,6 +34,30 @@ class Protocol(NamedTuple):
   rates: bool  # whether it predicts ratings, on the scale of the data
 
 
+class Measures(dict):
+  """The measures of a test; printed, its rows are easy to read."""
+
+  def __str__(self):
+    lines = []
+    for name, value in self.items():
+      if not isinstance(value, dict):
+        if isinstance(value, float) and '_interval' not in name:
+          lines.append(f'{name:12} {value:.4f}{_interval(self, name)}')
+      elif not name.endswith(('_interval', '_macro')):
+        of = self.get(f'{name}_interval', {})
+        lines += [
+          f'{name:9}{measure:8} {each:.4f}{_interval({measure: of.get(measure)})}'
+          for measure, each in value.items()
+          if measure.endswith('@10')
+        ]
+    return '\n'.join(lines)
+
+
+def _interval(bounds, name=None):
+  bound = bounds.get(f'{name}_interval') if name else next(iter(bounds.values()))
+  return f' ({bound[0]:.4f} to {bound[1]:.4f})' if bound and None not in bound else ''
+
+
 def of(spec: specs.Spec) -> Protocol:
   """The protocol of a spec; `SpecError` where there is none of that name."""
   specs.check_name('protocol', spec.protocol, PROTOCOLS)

@@ -13,7 +13,7 @@ import numpy as np
 
 from xdomain import base
 from xdomain.data import device, sources, types
-from xdomain.runs import artifact, methods, protocols, stop, store, trained
+from xdomain.runs import methods, protocols, stop, store, trained
 from xdomain.runs import prepare as preparing
 from xdomain.runs import spec as specs
 from xdomain.training import loop
@@ -86,7 +86,7 @@ def run(
       store.save_test(folder, answers, apart=len(several) > 1)
     if test and not specs.is_sweep(spec):
       model = _trained(spec, several[0], folder, progress, members[0][0])
-      artifact.save(model, folder / store.ARTIFACT)
+      model.save(folder / store.ARTIFACT)
     store.write_records(folder, records)
   return store.records(folder, several)
 

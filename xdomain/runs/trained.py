@@ -12,8 +12,9 @@ import numpy as np
 from xdomain import base, wording
 from xdomain.data import device, types
 from xdomain.evaluation import rankings
-from xdomain.runs import methods, prepare, protocols
+from xdomain.runs import artifact, methods, prepare, protocols
 from xdomain.runs import spec as specs
+from xdomain.training import loop
 
 BLOCK = 16384  # users that are scored at a time
 Say = Callable[[str], object]
@@ -26,30 +27,6 @@ class Recommendation(NamedTuple):
   item: str
   score: float  # a rating, or a score that ranks the items of one user
   popular: bool = False  # whether it is a popular item instead of a prediction
-
-
-class Measures(dict):
-  """The measures of a test; printed, its rows are easy to read."""
-
-  def __str__(self):
-    lines = []
-    for name, value in self.items():
-      if not isinstance(value, dict):
-        if isinstance(value, float) and '_interval' not in name:
-          lines.append(f'{name:12} {value:.4f}{_interval(self, name)}')
-      elif not name.endswith(('_interval', '_macro')):
-        of = self.get(f'{name}_interval', {})
-        lines += [
-          f'{name:9}{measure:8} {each:.4f}{_interval({measure: of.get(measure)})}'
-          for measure, each in value.items()
-          if measure.endswith('@10')
-        ]
-    return '\n'.join(lines)
-
-
-def _interval(bounds, name=None):
-  bound = bounds.get(f'{name}_interval') if name else next(iter(bounds.values()))
-  return f' ({bound[0]:.4f} to {bound[1]:.4f})' if bound and None not in bound else ''
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,7 +55,7 @@ class Trained:
     """The raw ids of users and items."""
     return self.dataset.ids
 
-  def evaluate(self) -> Measures:
+  def evaluate(self) -> protocols.Measures:
     """The measures of the test, with 95 % intervals over users.
 
     Raises:
@@ -89,7 +66,7 @@ class Trained:
         'the method was trained on all interactions, so that none are left to test;'
         ' fit it to a split'
       )
-    return Measures(self.measures['test'])
+    return protocols.Measures(self.measures['test'])
 
   def recommend(
     self,
@@ -225,9 +202,18 @@ class Trained:
 
     The folder is written beside and renamed, so that it is whole or not there.
     """
-    from xdomain.runs import artifact  # It imports this module.
-
-    artifact.save(self, folder)
+    artifact.save(
+      folder,
+      artifact.Contents(
+        self.spec,
+        self.dataset,
+        self.train,
+        artifact.flat(self.state),
+        self.epochs,
+        self.seen,
+        self.measures,
+      ),
+    )
 
   # What follows is computed once.
 
@@ -431,10 +417,31 @@ def seen_interactions(
   )
 
 
-def state_shapes(spec: specs.Spec, dataset: types.Dataset, train: types.Pair):
-  """Shapes and dtypes of the state that a spec's model predicts from."""
-  from xdomain.training import loop
+def load(folder) -> Trained:
+  """The trained method of an artefact.
 
+  Raises:
+    ArtifactError: the folder holds no artefact, one of an unknown format or method,
+      or a damaged one.
+  """
+  with artifact.reading(folder):
+    found = artifact.read(folder)
+    methods.check(found.spec)
+    shapes = _state_shapes(found.spec, found.dataset, found.train)
+    state = artifact.filled(shapes, found.arrays)
+    return Trained(
+      found.spec,
+      found.dataset,
+      found.train,
+      state,
+      found.epochs,
+      found.seen,
+      found.measures,
+    )
+
+
+def _state_shapes(spec, dataset, train):
+  """Shapes and dtypes of the state that a spec's model predicts from."""
   seen = prepare.VIEWS[spec.view](dataset, train)
   method = methods.of(spec, device.sizes(seen))
   data = prepare.put(spec.view, dataset, train)
