@@ -20,10 +20,10 @@ def files(tmp_path_factory):
   rng = np.random.default_rng(0)
   for name, first in (('films', 0), ('books', 3)):
     lines = [
-      f'u{user},{name[0]}{item},{rng.integers(1, 6)}'
+      f'u{user},{name[0]}{item},{rng.choice([2, 4, 5, 5])}'
       for user in range(first, 40)
       for item in range(24)
-      if item == 0 or rng.random() < 0.6
+      if item == 0 or rng.random() < 0.7
     ]
     (folder / f'{name}.csv').write_text('user,item,stars\n' + '\n'.join(lines) + '\n')
   return folder
@@ -89,7 +89,7 @@ def test_an_unknown_user_is_left_out_or_gets_popular_items(ease):
   said = []
   rows = ease.recommend(['u5', 'nobody'], top=2, say=said.append)
   assert {row.user for row in rows} == {'u5'}
-  assert said[0].startswith("left out: 'nobody', not among the 37 users, such as u3")
+  assert said[0].startswith("left out: 'nobody', not among the 37 users")
   rows = ease.recommend(['nobody'], top=2, fallback='popular', say=said.append)
   assert [row.popular for row in rows] == [True, True]
   assert rows[0].score >= rows[1].score

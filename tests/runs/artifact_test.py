@@ -16,7 +16,7 @@ from xdomain.runs import spec as specs
 @pytest.fixture(scope='module')
 def trained():
   pair = synthetic.pair(
-    0, users=40, source=20, target=25, source_ratings=500, target_ratings=600
+    0, users=40, source=20, target=25, source_ratings=700, target_ratings=900
   )
   split = xd.leave_one_out(pair, negatives=5)
   return xd.fit('ials', split, model=dict(factors=4), epochs=2, patience=2)
@@ -53,7 +53,7 @@ def test_what_is_loaded_is_what_was_saved(trained, saved):
 def test_it_can_be_saved_again_over_itself_and_over_nothing_else(saved, copied):
   xd.load(saved).save(copied)
   assert sorted(path.name for path in copied.parent.iterdir()) == ['model']
-  assert xd.load(copied).recommend(['u3']) == xd.load(saved).recommend(['u3'])
+  assert xd.load(copied).recommend(top=2) == xd.load(saved).recommend(top=2)
   (copied / 'about.json').unlink()
   with pytest.raises(artifact.ArtifactError, match='something else than an artefact'):
     xd.load(saved).save(copied)
@@ -75,7 +75,7 @@ def test_a_save_that_is_broken_off_leaves_the_old_one(trained, copied, monkeypat
 def test_the_card_says_what_it_is(saved):
   about = json.loads((saved / 'about.json').read_text())
   users = about['data']['users']
-  assert about['method'] == 'ials' and 30 < users <= 40
+  assert about['method'] == 'ials' and users == len(xd.load(saved).ids.users)
   card = (saved / 'README.md').read_text()
   assert 'ials' in card and f'{users} users' in card and 'ndcg@10' in card
 

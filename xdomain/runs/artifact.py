@@ -156,7 +156,8 @@ def _name(path):
 def flat(state) -> dict[str, np.ndarray]:
   """The leaves of a state by their paths, such as `params/encoder/table`."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(state)
-  return {_name(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
+  # `ascontiguousarray` would make a vector of a scalar.
+  return {_name(path): np.array(leaf, order='C') for path, leaf in leaves}
 
 
 def filled(shapes, arrays: dict[str, np.ndarray]):
