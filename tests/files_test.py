@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from xdomain import files
@@ -77,3 +79,16 @@ def test_keeping_drops_the_other_records(tmp_path):
 def test_numbers_that_are_not_finite_become_null():
   text = files.line({'a': [float('nan'), 1.0], 'b': {'c': float('inf')}})
   assert text == '{"a": [null, 1.0], "b": {"c": null}}\n'
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+  path = tmp_path / 'record.json'
+  files.write(path, 'old')
+
+  def full(descriptor):
+    raise OSError(f'no space left for {descriptor}')
+
+  monkeypatch.setattr(os, 'fsync', full)
+  with pytest.raises(OSError, match='no space'):
+    files.write(path, 'new')
+  assert path.read_text() == 'old'

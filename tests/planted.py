@@ -188,7 +188,7 @@ MISTAKES = (
     'no data, no number: a user without ratings',
     'models/bias.py',
     'jnp.maximum(rows.length + penalty, 1e-6)',
-    'rows.length',
+    'jnp.where(rows.length > 0, rows.length + penalty, 0)',
     'models/contract_test.py -k bias',
   ),
   Mistake(
