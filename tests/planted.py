@@ -210,7 +210,7 @@ MISTAKES = (
     'runs/store.py',
     'fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)',
     'fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)',
-    'runs/run_test.py -k two_processes',
+    'runs/run_test.py -k second_process',
   ),
   Mistake(
     'the checkpoint of another configuration',
