@@ -116,6 +116,19 @@ def of_anybody(table: Array, rows: Rows) -> Callable[..., Array]:
   return of
 
 
+def cells_of(rows: Rows) -> Callable[[Array], Array]:
+  """`users [B] -> [B, columns]`, the 0/1 cells of any rows; ids may repeat."""
+  longest = max(1, rows.longest)
+
+  def of(users):
+    entries = sparse.flatten_rows(
+      rows.start, rows.column, rows.value, users, users.shape[0] * longest
+    )
+    return sparse.cells(_present(entries), users.shape[0], rows.n_columns)[1]
+
+  return of
+
+
 def chosen(score_all: Callable[[Array], Array]) -> Score:
   """The score of candidates, by a function that scores all items."""
 

@@ -1,0 +1,30 @@
+r"""EDLAE, a linear autoencoder with dropout, on both domains; solved over users.
+
+python -m experiments.main --config=configs/edlae.py
+
+Seconds on two CPU cores. EASE is `--config.hyper.dropout=0`; the target alone is
+`--config.hyper.source_weight=0`.
+"""
+
+from configs import common
+
+SEARCH = dict(
+  hyper=dict(
+    penalty=(10.0, 30.0, 100.0, 300.0, 1000.0),
+    source_weight=(0.0, 0.3, 1.0),
+    dropout=(0.0, 0.3, 0.6),
+  )
+)
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(arg, **common.BASELINE_ARGUMENT)
+  return common.ranking_baseline(
+    'edlae',
+    arg,
+    model=dict(),
+    hyper=dict(penalty=100.0, source_weight=0.3, dropout=0.3),
+    search=SEARCH,
+    epochs=1,
+    patience=1,
+  )

@@ -1,0 +1,33 @@
+r"""Infinitely wide autoencoder of both domains: kernel ridge between users.
+
+python -m experiments.main --config=configs/ntk_ridge.py
+python -m experiments.main --config=configs/ntk_ridge.py:cold
+
+Seconds on two CPU cores. For cold-start users the kernel reads the source alone.
+"""
+
+from configs import common
+
+SEARCH = dict(
+  hyper=dict(
+    penalty=(0.1, 0.3, 1.0, 3.0, 10.0), source_weight=(0.0, 0.3, 0.5, 1.0)
+  )
+)
+COLD_SEARCH = dict(hyper=dict(penalty=(0.3, 1.0, 3.0, 10.0, 30.0)))
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(arg, **common.BASELINE_ARGUMENT)
+  return common.ranking_baseline(
+    'ntk_ridge',
+    arg,
+    model=dict(),
+    hyper=dict(
+      penalty=1.0,
+      source_weight=1.0 if arg.cold else 0.3,
+      target_weight=0.0 if arg.cold else 1.0,
+    ),
+    search=COLD_SEARCH if arg.cold else SEARCH,
+    epochs=1,
+    patience=1,
+  )

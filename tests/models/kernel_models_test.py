@@ -1,0 +1,114 @@
+"""The dual closed forms against dense NumPy forms over items, or of the paper."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import helpers
+from xdomain.data import device, pairs
+from xdomain.models import edlae, low_rank_ridge, ntk_ridge
+from xdomain.training import loop
+
+
+def dense(ratings):
+  matrix = np.zeros((ratings.n_users, ratings.n_items))
+  matrix[ratings.user, ratings.item] = 1
+  return matrix
+
+
+@functools.cache
+def pair_with_cold_users():
+  """A pair in which the first 12 users have no target interactions."""
+  pair = helpers.implicit().split.train
+  return pair._replace(target=pairs.take(pair.target, pair.target.user >= 12))
+
+
+def fit(module, pair, hyper, **settings):
+  """All scores `[U, T]` and the metrics of the one epoch."""
+  model, data = module.model(device.sizes(pair), **settings), device.put(pair)
+  metrics = []
+  end = loop.fit(
+    model,
+    jax.random.key(0),
+    data,
+    hyper,
+    epochs=1,
+    watch=lambda report, at: report and metrics.append(report.metrics),
+  ).best
+  score = model.predict_all(jax.tree.map(jnp.asarray, end), data)
+  return score(jnp.arange(pair.target.n_users)), metrics[0]
+
+
+@pytest.mark.parametrize('source_weight', [1.0, 0.4])
+@pytest.mark.parametrize('dropout', [0.0, 0.5])
+def test_edlae_over_users_equals_the_inverse_over_items(source_weight, dropout):
+  pair, penalty = helpers.implicit().split.train, 7.0
+  hyper = edlae.Hyper(penalty, source_weight, dropout)
+  scores, metrics = fit(edlae, pair, hyper)
+  source, target = dense(pair.source), dense(pair.target)
+  x = np.hstack([source, target])
+  ridge = penalty + dropout / (1 - dropout) * x.sum(0)
+  ridge[: source.shape[1]] /= source_weight**2
+  inverse = np.linalg.inv(x.T @ x + np.diag(ridge))
+  weight = np.eye(len(ridge)) - inverse / np.diag(inverse)
+  expected = (x @ weight)[:, source.shape[1] :]
+  chex.assert_trees_all_close(np.asarray(scores), expected, atol=2e-4)
+  loss = (1 / np.diag(inverse) - ridge)[source.shape[1] :].mean() / len(x)
+  np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-4)
+
+
+def test_edlae_of_source_weight_0_is_ease_of_the_target_alone():
+  pair = helpers.implicit().split.train
+  scores, _ = fit(edlae, pair, edlae.Hyper(7.0, 0.0, 0.0))
+  x = dense(pair.target)
+  inverse = np.linalg.inv(x.T @ x + 7.0 * np.eye(x.shape[1]))
+  weight = np.eye(x.shape[1]) - inverse / np.diag(inverse)
+  chex.assert_trees_all_close(np.asarray(scores), x @ weight, atol=2e-4)
+
+
+def tangent_kernel(left, right):
+  """The kernel as the authors of inf-AE compute it, in float64."""
+
+  def c(product):
+    return 2 * product / left.shape[1] + 0.01
+
+  product = c(left @ right.T)
+  norm = np.sqrt(np.outer(c((left**2).sum(1)), c((right**2).sum(1))))
+  angle = np.arccos(np.clip(product / norm, -1, 1))
+  process = 2 * norm * (np.sin(angle) + (np.pi - angle) * np.cos(angle))
+  process = process / (2 * np.pi) + 0.01
+  return 2 * product * (np.pi - angle) / (2 * np.pi) + process
+
+
+@pytest.mark.parametrize('target_weight', [1.0, 0.0])
+def test_ntk_ridge_is_the_regression_on_users_with_a_target(target_weight):
+  pair = pair_with_cold_users()
+  hyper = ntk_ridge.Hyper(0.7, 0.5, target_weight)
+  scores, metrics = fit(ntk_ridge, pair, hyper)
+  x = np.hstack([0.5 * dense(pair.source), target_weight * dense(pair.target)])
+  known, target = x[12:], dense(pair.target)[12:]
+  kernel = tangent_kernel(known, known)
+  level = 0.7 * np.trace(kernel) / len(known)
+  coefficients = np.linalg.solve(kernel + level * np.eye(len(known)), target)
+  expected = tangent_kernel(x, known) @ coefficients
+  chex.assert_trees_all_close(np.asarray(scores), expected, atol=1e-4)
+  error = ((target - kernel @ coefficients) ** 2).sum()
+  objective = error + level * np.sum(coefficients * (kernel @ coefficients))
+  np.testing.assert_allclose(metrics['loss'], objective / target.size, rtol=1e-3)
+
+
+@pytest.mark.parametrize('rank', [3, 1000])
+def test_low_rank_ridge_keeps_the_leading_directions_of_the_fit(rank):
+  pair = pair_with_cold_users()
+  scores, _ = fit(low_rank_ridge, pair, low_rank_ridge.Hyper(5.0), rank=rank)
+  everybody = dense(pair.source)
+  source, target = everybody[12:], dense(pair.target)[12:]
+  gram = source.T @ source + 5.0 * np.eye(source.shape[1])
+  weight = np.linalg.solve(gram, source.T @ target)
+  directions = np.linalg.svd(source @ weight)[2][:rank].T
+  expected = everybody @ weight @ directions @ directions.T
+  chex.assert_trees_all_close(np.asarray(scores), expected, atol=2e-3)
