@@ -18,6 +18,7 @@ LAYERS = (
   ('xdomain.data', 'xdomain.ops'),
   ('xdomain.base',),
   ('xdomain.data.device', 'xdomain.nets', 'xdomain.least_squares'),
+  ('xdomain.kernel_ridge',),
   ('xdomain.stages',),
   ('xdomain.models',),
   ('xdomain.training', 'xdomain.evaluation'),

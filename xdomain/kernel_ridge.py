@@ -10,8 +10,10 @@ any size cost only what their entries cost. That there is an entry counts, not
 its value.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -34,14 +36,21 @@ def anchors(data: base.Arrays) -> Anchors:
   return Anchors((source.row, source.column), (target.row, target.column))
 
 
-def rows_of(data: base.Arrays):
+def rows_of(
+  data: base.Arrays,
+) -> Callable[[base.Array], tuple[base.Array, base.Array]]:
   """`users [B] -> ([B, S], [B, T])`: the 0/1 rows of users in both domains."""
   source = least_squares.cells_of(data.source.by_user)
   target = least_squares.cells_of(data.target.by_user)
   return lambda users: (source(users), target(users))
 
 
-def inner(entries, n_users: int, rows, weight) -> base.Array:
+def inner(
+  entries: tuple[base.Array, base.Array],
+  n_users: int,
+  rows: base.Array,
+  weight: base.Array | float,
+) -> base.Array:
   """`[B, U]` weighted inner products of rows with the anchors, in one domain.
 
   Args:
@@ -50,13 +59,14 @@ def inner(entries, n_users: int, rows, weight) -> base.Array:
     rows: `[B, items]`.
     weight: of each item, `[items]`, or a scalar.
   """
+  chex.assert_rank([*entries, rows], [1, 1, 2])
   row, column = entries
   one = jnp.ones(row.shape, rows.dtype)
   table = (rows * weight).T  # [items, B]
   return sparse.gather_sum(table, sparse.Entries(row, column, one, one), n_users).T
 
 
-def in_blocks(function, n_users: int) -> base.Array:
+def in_blocks(function: Callable[[base.Array], base.Array], n_users: int) -> base.Array:
   """`function(users [B]) -> [B, ...]` of all users, `[U, ...]`, block by block."""
   block = min(BLOCK, n_users)
   users = jnp.arange(-(-n_users // block) * block).reshape(-1, block)
@@ -65,7 +75,7 @@ def in_blocks(function, n_users: int) -> base.Array:
 
 
 @jax.custom_batching.sequential_vmap
-def solve(matrix, right) -> base.Array:
+def solve(matrix: base.Array, right: base.Array) -> base.Array:
   """`[n, k]` solution of a positive definite system `[n, n]`.
 
   Members of a sweep are solved one at a time: batched LAPACK calls of jaxlib
@@ -74,7 +84,7 @@ def solve(matrix, right) -> base.Array:
   return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(matrix), right)
 
 
-def among(known, kernel):
+def among(known: base.Array, kernel: base.Array) -> base.Array:
   """`[U, U]` kernel in which users that are no anchors stand alone.
 
   Args:

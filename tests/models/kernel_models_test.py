@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain.data import device, pairs
+from xdomain.data import device, views
 from xdomain.models import edlae, low_rank_ridge, ntk_ridge
 from xdomain.training import loop
 
@@ -24,7 +24,7 @@ def dense(ratings):
 def pair_with_cold_users():
   """A pair in which the first 12 users have no target interactions."""
   pair = helpers.implicit().split.train
-  return pair._replace(target=pairs.take(pair.target, pair.target.user >= 12))
+  return pair._replace(target=views.take(pair.target, pair.target.user >= 12))
 
 
 def fit(module, pair, hyper, **settings):

@@ -85,13 +85,15 @@ def model(sizes: base.Sizes) -> base.Model:
     return least_squares.chosen(predict_all(state, data))
 
   stage = base.Stage(init, base.one_visit, step, predict)
-  return base.Model((stage,), predict, predict_all=predict_all)
+  return base.Model((stage,), predict, predict_all=predict_all, fold_in=base.reads_rows)
 
 
-def kernel_rows(state: Autoencoder, source, target) -> base.Array:
+def kernel_rows(
+  state: Autoencoder, source: base.Array, target: base.Array
+) -> base.Array:
   """`[B, U]` products `x Lambda^-1 X^T` of rows `[B, S]`, `[B, T]`."""
   users = state.dual.shape[0]
-  return sum(
+  return jnp.zeros(()) + sum(
     kernel_ridge.inner(entries, users, rows, weight)
     for rows, entries, weight in zip((source, target), state.anchors, state.inverse)
   )

@@ -86,15 +86,15 @@ def model(sizes: base.Sizes, *, rank: int = 20) -> base.Model:
     return least_squares.chosen(predict_all(state, data))
 
   stage = base.Stage(init, base.one_visit, step, predict)
-  return base.Model((stage,), predict, predict_all=predict_all)
+  return base.Model((stage,), predict, predict_all=predict_all, fold_in=base.reads_rows)
 
 
-def kernel_rows(state: Regression, sizes: base.Sizes, source) -> base.Array:
+def kernel_rows(state: Regression, sizes: base.Sizes, source: base.Array) -> base.Array:
   """`[B, U]` products of source rows `[B, S]` with the anchors'."""
   return kernel_ridge.inner(state.source, sizes.users, source, 1.0)
 
 
-def leading(matrix, start) -> base.Array:
+def leading(matrix: base.Array, start: base.Array) -> base.Array:
   """`[T, width]` leading right singular vectors of `[U, T]`, largest first.
 
   Args:
@@ -110,12 +110,12 @@ def leading(matrix, start) -> base.Array:
 
 
 @jax.custom_batching.sequential_vmap
-def orthonormal(basis):
+def orthonormal(basis: base.Array) -> base.Array:
   """An orthonormal basis of the same space, one member of a sweep at a time."""
   return jnp.linalg.qr(basis)[0]
 
 
 @jax.custom_batching.sequential_vmap
-def rotation(projected):
+def rotation(projected: base.Array) -> base.Array:
   """`[width, width]` right singular vectors of `[U, width]`, largest first."""
   return jnp.linalg.svd(projected, full_matrices=False)[2].T

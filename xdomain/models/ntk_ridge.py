@@ -80,13 +80,15 @@ def model(sizes: base.Sizes) -> base.Model:
     return least_squares.chosen(predict_all(state, data))
 
   stage = base.Stage(init, base.one_visit, step, predict)
-  return base.Model((stage,), predict, predict_all=predict_all)
+  return base.Model((stage,), predict, predict_all=predict_all, fold_in=base.reads_rows)
 
 
-def kernel_rows(state: Regression, sizes: base.Sizes, source, target) -> base.Array:
+def kernel_rows(
+  state: Regression, sizes: base.Sizes, source: base.Array, target: base.Array
+) -> base.Array:
   """`[B, U]` kernel between rows `[B, S]`, `[B, T]` and the anchors."""
   squared = [jnp.float32(weight) ** 2 for weight in state.weights]
-  product = own = norm = 0.0
+  product = own = norm = jnp.zeros(())
   for rows, entries, weight in zip((source, target), state.anchors, squared):
     product += kernel_ridge.inner(entries, sizes.users, rows, weight)
     own += weight * jnp.sum(rows, axis=1)
@@ -94,7 +96,9 @@ def kernel_rows(state: Regression, sizes: base.Sizes, source, target) -> base.Ar
   return tangent(product, own, norm, sizes.source + sizes.target)
 
 
-def tangent(product, left, right, columns: int) -> base.Array:
+def tangent(
+  product: base.Array, left: base.Array, right: base.Array, columns: int
+) -> base.Array:
   """`[B, U]` neural tangent kernel from inner products.
 
   Args:
