@@ -201,6 +201,9 @@ def _check_device():
     ) from None
 
 
+COMPILED_BYTES = 2**30  # Compiled programs that are kept at most.
+
+
 def _keep_compiled():
   import jax
 
@@ -213,6 +216,9 @@ def _keep_compiled():
       folder.mkdir(parents=True, exist_ok=True)
     if os.access(folder, os.W_OK | os.X_OK):  # Else it goes on without.
       jax.config.update('jax_compilation_cache_dir', str(folder))
+      # Small programs too: a second start compiles nothing. The oldest go first.
+      jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+      jax.config.update('jax_compilation_cache_max_size', COMPILED_BYTES)
 
 
 def check_config(argv):
