@@ -237,7 +237,7 @@ def compare(
   split: Split,
   names: Sequence[str],
   *,
-  watch: Callable[[str], Callable] | None = None,
+  watch: Callable[[str], contextlib.AbstractContextManager] | None = None,
   **settings,
 ) -> Comparison:
   """Trains methods on one split, and how their tests differ.

@@ -48,7 +48,7 @@ def by_ratio(
     PerDomain(*validation),
     PerDomain(*testing),
     dataset=dataset,
-    given=pair if dataset is not None else None,
+    given=pair if isinstance(pair, Dataset) else None,
     how=How('rating', seed, dict(test=test, valid=valid)),
   )
 
@@ -86,7 +86,7 @@ def leave_one_out(pair: Dataset | Pair, seed: int = 0, *, negatives: int = 99) -
     whole._replace(target=views.take(target, ~(test | validation))),
     *_to_rank(draws, target, validation, test, negatives),
     dataset=dataset,
-    given=pair if dataset is not None else None,
+    given=pair if isinstance(pair, Dataset) else None,
     how=How('leave_one_out', seed, dict(negatives=negatives)),
   )
 
@@ -120,7 +120,7 @@ def cold_start(
     whole._replace(target=views.take(target, group == 0)),
     *_to_rank(draws, target, group == 1, group == 2, negatives),
     dataset=dataset,
-    given=pair if dataset is not None else None,
+    given=pair if isinstance(pair, Dataset) else None,
     how=How('cold_start', seed, dict(users=users, negatives=negatives)),
   )
 
@@ -168,7 +168,7 @@ def partial(
     *_to_rank(draws, target, valid, test, negatives),
     shown=whole._replace(target=views.take(target, seen)),
     dataset=dataset,
-    given=pair if dataset is not None else None,
+    given=pair if isinstance(pair, Dataset) else None,
     how=How('partial', seed, dict(shown=shown, users=users, negatives=negatives)),
   )
 

@@ -128,7 +128,7 @@ def cross_matrices(params: base.Tree) -> list[base.Array]:
 
 def lasso(params: base.Tree) -> base.Array:
   """The penalty `sum_l |H_l|_1`."""
-  return sum(jnp.sum(jnp.abs(h)) for h in cross_matrices(params))
+  return jnp.sum(jnp.stack([jnp.sum(jnp.abs(h)) for h in cross_matrices(params)]))
 
 
 def same_user(
@@ -291,8 +291,8 @@ def by_size(rows: PerDomain, pairing: str) -> tuple[str, str]:
   """The name of the domain that has batches of its own, and of the other."""
   more = rows.source.n_entries > rows.target.n_entries
   if pairing == 'independent' and more:
-    return PerDomain._fields
-  return PerDomain._fields[::-1]
+    return 'source', 'target'
+  return 'target', 'source'
 
 
 def examples(key: base.Array, rows: base.Rows, ids: base.Array) -> Examples:

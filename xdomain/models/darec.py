@@ -134,9 +134,10 @@ def model(
   if len(heads) != 2:
     raise ValueError(f'heads is {heads!r}; it takes the widths of two layers')
   settings = dict(axis=axis, embed=embed, batch=batch)
-  users, *items = sizes
-  columns = tuple(items) if axis == 'user' else (users, users)
-  network = DARec(columns, extractor, tuple(heads), classifier)
+  users, source, target = sizes
+  columns = (source, target) if axis == 'user' else (users, users)
+  first, second = heads
+  network = DARec(columns, extractor, (first, second), classifier)
   in_turn = (
     _autorec(sizes, 'source', **settings),
     _autorec(sizes, 'target', **settings),

@@ -85,6 +85,7 @@ def model(
 
   def fold_in(state, data, new, hyper):
     of_bias = bias.Hyper(hyper.penalty)
+    assert floor.fold_in is not None
     return state._replace(biases=floor.fold_in(state.biases, data, new, of_bias))
 
   return base.Model((biases, near), predict, target_only=True, fold_in=fold_in)

@@ -123,8 +123,8 @@ class SharedVAE(nn.Module):
     """The reconstruction of each domain by what its decoder reads, scalars."""
     domains = [*self.source, self.target]
     return [
-      each.cross_entropy(*of_domain, beta, weight, chunk)
-      for each, weight, *of_domain in zip(domains, weights, z, entries, strict=True)
+      each.cross_entropy(latent, row, beta, weight, chunk)
+      for each, weight, latent, row in zip(domains, weights, z, entries, strict=True)
     ]
 
 

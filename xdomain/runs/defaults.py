@@ -59,7 +59,7 @@ def _from_config(module, argument):
   if not path.exists() or module in ('common', '__init__'):
     return None
   config = importlib.import_module(f'configs.{module}')
-  if pathlib.Path(config.__file__).resolve() != path.resolve():
+  if pathlib.Path(str(config.__file__)).resolve() != path.resolve():
     return None  # Another package of that name comes first.
   try:
     found = config.get_config(argument or None)

@@ -95,6 +95,8 @@ def _rate(prepared, model, state):
 def _rating_differences(ours, theirs):
   errors = [each['rating'] - each['truth'] for each in (ours, theirs)]
   first, second = (ratings.mean_error(e, power=2) for e in errors)
+  if first is None or second is None:
+    return []  # One of the two is not finite.
   low, high = ratings.error_interval(ours['user'], *errors)
   return [('RMSE', first - second, low, high)]
 

@@ -82,7 +82,7 @@ def run(
       for hyper, (measures, _), at in zip(method.members, members, seeds)
     ]
     if test:
-      answers = [answer for _, answer in members]
+      answers = [answer for _, answer in members if answer is not None]
       store.save_test(folder, answers, apart=len(several) > 1)
     if test and not specs.is_sweep(spec):
       model = _trained(spec, several[0], folder, progress, members[0][0])
@@ -253,7 +253,7 @@ def give(
   keys = [jax.random.key(each.seed) for each in specs.by_seed(spec)]
   if not spec.sweep.seed:
     (one,) = several
-    return Given(*keys, one.data, one.valid, one.shown)
+    return Given(keys[0], one.data, one.valid, one.shown)
   each = _seed_of(method, several)
   given = [several[at] for at in each]
   return Given(

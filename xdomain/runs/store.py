@@ -277,7 +277,7 @@ def save_test(folder: pathlib.Path, answers: list[protocols.Answer], apart: bool
     shared, own = {}, [answer.shared | answer.own for answer in answers]
   own = {name: np.stack([each[name] for each in own]) for name in own[0]}
   beside = folder / 'test.part.npz'
-  np.savez_compressed(beside, **shared, **own)
+  np.savez_compressed(beside, **shared, **own)  # pyright: ignore[reportArgumentType]
   beside.replace(folder / 'test.npz')
 
 

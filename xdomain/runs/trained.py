@@ -195,7 +195,8 @@ class Trained:
       SpecError: as `recommend_for`.
     """
     specs.check_name('domain', domain, ('source', 'target'))
-    return self.recommend_for(**{domain: [item]}, top=top, say=say)
+    source, target = ([item], []) if domain == 'source' else ([], [item])
+    return self.recommend_for(source, target, top=top, say=say)
 
   def save(self, folder) -> None:
     """Writes an artefact: parameters, settings, ids, interactions and measures.

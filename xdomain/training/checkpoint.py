@@ -114,7 +114,8 @@ def restore(
     tree = manager.restore(step, args=args).tree
   host = {name: np.asarray(tree.pop(name)) for name in HOST}
   # A copy that XLA owns: the loop donates the state.
-  return loop.Progress(stage=stage, epoch=epoch, **_copied(tree), **host)
+  parts: dict[str, Any] = {**_copied(tree), **host}
+  return loop.Progress(stage=stage, epoch=epoch, **parts)
 
 
 @contextlib.contextmanager

@@ -48,11 +48,11 @@ def watch() -> Iterator[Compiled]:
 def _listen():
   """Registers the listeners, once a process: not every jax can remove them."""
 
-  def on_duration(event, seconds, **_):
+  def on_duration(event: str, duration_secs: float, **_: str | int) -> None:
     if event == COMPILED:
       for counts in _watching:
         counts.programs += 1
-        counts.seconds += seconds
+        counts.seconds += duration_secs
 
   def on_event(event, **_):
     if event == FROM_CACHE:

@@ -113,4 +113,4 @@ def _host_memory():
     text = pathlib.Path('/proc/meminfo').read_text()
   except OSError:
     return 8 * 2**30  # A guess: only Linux reports it.
-  return 1024 * int(re.search(r'MemAvailable: +(\d+)', text)[1])
+  return 1024 * int(re.findall(r'MemAvailable: +(\d+)', text)[0])
