@@ -2,8 +2,8 @@
 
 Nearly all the time of a test is spent in the compiler. Programs are therefore
 compiled with few optimisations, which takes a quarter of the time, and are kept in
-pytest's cache directory. Set XLA_FLAGS to test other programs: XLA_FLAGS=' ' compiles
-as the commands do.
+pytest's cache directory. An XLA_FLAGS that is set stays: XLA_FLAGS= (empty) compiles as
+the commands do.
 """
 
 import importlib.util
@@ -59,8 +59,11 @@ SMOKE = (
 
 def pytest_collection_modifyitems(items):
   for item in items:
-    if str(item.path).replace(os.sep, '/').endswith(SMOKE):
+    path = item.path.as_posix()
+    if path.endswith(SMOKE):
       item.add_marker('smoke')
+    if '/tests/benchmarks/' in path:  # No part of the library.
+      item.add_marker('matrix')
 
 
 @pytest.fixture(scope='session', autouse=True)

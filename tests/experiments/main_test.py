@@ -135,6 +135,7 @@ def test_a_device_that_is_not_there_is_said_in_one_line(ask, environment):
   assert done.stderr.splitlines()[-1].startswith(says)
 
 
+@pytest.mark.matrix
 def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(ask, environment, tmp_path):
   flags = QUICK, '--config.epochs=40', '--checkpoint_seconds=0'
   whole = ask(*flags, f'--workdir={tmp_path / "whole"}')
@@ -265,6 +266,7 @@ def test_own_files_are_read_and_their_ids_kept(ask, tmp_path):
   assert '40 users' in answer.stdout
 
 
+@pytest.mark.matrix
 def test_a_search_is_kept_and_its_choice_tested_on_seeds_at_once(ask, tmp_path):
   flags = [
     QUICK,

@@ -226,16 +226,19 @@ def test_all_scores_are_the_scores_of_all_items():
 def test_a_planted_taste_is_found():
   small, floor = helpers.planted_implicit()
   model = mlp.model(small.sizes, embed=16, layers=(16, 8), batch=128)
-  ours = loop.fit(
-    model,
-    jax.random.key(0),
-    small.data,
-    mlp.Hyper(lr=1e-2),
-    epochs=15,
-    valid=small.valid,
-    measure=small.measure,
-  )
-  assert 1 - ours.best_value > 1.1 * (1 - floor)
+  values = [
+    loop.fit(
+      model,
+      jax.random.key(seed),
+      small.data,
+      mlp.Hyper(lr=1e-2),
+      epochs=15,
+      valid=small.valid,
+      measure=small.measure,
+    ).best_value
+    for seed in range(3)  # One seed in six is below the bound.
+  ]
+  assert 1 - np.mean(values) > 1.1 * (1 - floor)
 
 
 def test_merged_it_tells_people_apart_who_are_new_to_the_target():

@@ -290,6 +290,7 @@ def restore(folder):
 
 
 @pytest.mark.skipif(jax.local_device_count() == 4, reason='it would not end')
+@pytest.mark.matrix
 def test_sweeps_on_four_devices():
   settings = {
     'JAX_PLATFORMS': 'cpu',
