@@ -12,7 +12,7 @@ class Writer:
 
   def __init__(self, folder: pathlib.Path, lines: list[dict]):
     try:
-      import tensorboardX
+      import tensorboardX  # pyright: ignore[reportMissingImports]
     except ImportError:
       self._writer = None
       return
