@@ -216,9 +216,25 @@ def _keep_compiled():
       folder.mkdir(parents=True, exist_ok=True)
     if os.access(folder, os.W_OK | os.X_OK):  # Else it goes on without.
       jax.config.update('jax_compilation_cache_dir', str(folder))
-      # Small programs too: a second start compiles nothing. The oldest go first.
+      # Small programs too: a second start compiles nothing.
       jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
-      jax.config.update('jax_compilation_cache_max_size', COMPILED_BYTES)
+      _bound(folder, COMPILED_BYTES)
+
+
+def _bound(folder: pathlib.Path, most: int) -> None:
+  """Deletes the oldest files of a folder until the rest holds at most so many bytes.
+
+  jax can bound its cache itself, but then fails on a file that an earlier version or
+  a killed process left behind.
+  """
+  with contextlib.suppress(OSError):  # Another command may be at it.
+    files = [(path, path.stat()) for path in folder.iterdir()]
+    files.sort(key=lambda each: each[1].st_mtime, reverse=True)
+    total = 0
+    for path, about in files:
+      total += about.st_size
+      if total > most:
+        path.unlink()
 
 
 def check_config(argv):
