@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from xdomain.data import types
 from xdomain.data.readers import columns, tables
 
-hypothesis.settings.register_profile('data', deadline=None, max_examples=60)
+hypothesis.settings.register_profile(
+  'data', deadline=None, max_examples=60, derandomize=True
+)
 hypothesis.settings.load_profile('data')
 
 CHARACTERS = st.characters(codec='utf-8', exclude_categories=('Cs',))
@@ -79,9 +81,10 @@ def test_lines_that_are_no_records_are_refused(tmp_path_factory, lines):
     table = tables.read(path)
   except types.DataError:
     return
-  written = [line for line in text.split('\n')[1:] if line]
+  # A quoted field may hold commas and line breaks.
+  written = list(filter(None, csv.reader(io.StringIO(text), strict=True)))[1:]
   assert table.ratings.user.size + table.duplicates == len(written)
-  assert all(line.count(',') == 2 for line in written)
+  assert all(len(record) == 3 for record in written)
 
 
 def test_a_text_of_many_columns_is_read(tmp_path):
