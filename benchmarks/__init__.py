@@ -1,1 +1,1 @@
-"""What is timed, against what, side by side in one run."""
+"""Benchmarks: each times two or more forms side by side in one run."""

@@ -1,4 +1,4 @@
-r"""What one accelerator does with xdomain: right numbers first, then speed.
+r"""Checks and times xdomain on one accelerator: right numbers first, then speed.
 
 python -m benchmarks.accelerator
 python -m benchmarks.accelerator --parts=ceilings,correctness,ials --limit=60
@@ -227,7 +227,7 @@ def row(*cells):
 
 
 def ceilings() -> dict:
-  """What the part `ceilings` measured; measured now if it was not run."""
+  """The measurements of the part `ceilings`, made now if it was not run."""
   path = scratch() / 'ceilings.json'
   return json.loads(path.read_text()) if path.exists() else part_ceilings(quiet=True)
 
@@ -710,7 +710,7 @@ def part_tests():
 
 
 def part_chaos():
-  """Where runs of the same seed part: on one device, and between devices.
+  """Compares runs of one seed, epoch by epoch, on one device and between devices.
 
   An I-AutoRec run, epoch by epoch, twice on the entries (atomic sums in any
   order), twice on the matrix (no atomics), once with rounded products.

@@ -78,7 +78,7 @@ HEADER = (
 
 
 class Timed(NamedTuple):
-  """What a row of the table says."""
+  """The cells of a row of the table."""
 
   method: str
   stage: str

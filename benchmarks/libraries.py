@@ -49,7 +49,7 @@ class Library(NamedTuple):
 
 
 class Result(NamedTuple):
-  """What validation chose, and how it did."""
+  """The setting that validation chose, and its test."""
 
   settings: dict[str, Any]
   valid: float
@@ -244,13 +244,13 @@ RANKING_LIBRARIES = (
 
 
 def rmse(predict, held, scale):
-  """Of predictions clipped to the scale."""
+  """The RMSE of predictions clipped to the scale."""
   rated = np.clip(predict(held.user, held.item), *scale)
   return (float(np.sqrt(np.mean((rated - held.value) ** 2))),)
 
 
 def ndcg_and_hr(predict, held, scale):
-  """Of held-out items among their negatives; ties count against them."""
+  """Measures of held-out items among their negatives; ties count against them."""
   del scale
   items = np.concatenate([held.item[:, None], held.negatives], axis=1)
   users = np.broadcast_to(held.user[:, None], items.shape)

@@ -55,7 +55,7 @@ def _parse(argv, has_config):
 
 @contextlib.contextmanager
 def program():
-  """What every command runs in.
+  """The context that every command runs in.
 
   Ends it with one line and status 1 where a user can mend something. Compiled
   programs are kept beside the data, unless jax has been told where. Numbers

@@ -1,4 +1,4 @@
-"""What commands write: recommendations to a file or to a terminal."""
+"""Writes recommendations to a file or to a terminal."""
 
 import contextlib
 import io

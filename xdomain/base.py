@@ -153,7 +153,7 @@ class Rows:
     )
 
   def expected(self, rows: Array) -> Array:
-    """How many entries as many rows as a padded batch `[B]` has on average.
+    """The mean number of entries of as many rows as a padded batch `[B]` has.
 
     Dividing a batch's sum by it makes the loss's expectation the mean over all
     entries, whatever the batch size.

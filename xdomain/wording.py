@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 def instead(word: str, known: Iterable[str]) -> str:
-  """What to say after a word that is not known: the nearest, and all."""
+  """The end of a message about an unknown word: the nearest one, and all."""
   known = list(known)
   near = difflib.get_close_matches(word, known, 1, cutoff=0.4)
   did_you_mean = f'; did you mean {near[0]!r}?' if near else ';'

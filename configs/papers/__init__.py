@@ -1,1 +1,1 @@
-"""What the papers print and claim, as data."""
+"""The numbers and claims of the papers, as data."""

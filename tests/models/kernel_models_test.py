@@ -14,12 +14,6 @@ from xdomain.models import edlae, low_rank_ridge, ntk_ridge
 from xdomain.training import loop
 
 
-def dense(ratings):
-  matrix = np.zeros((ratings.n_users, ratings.n_items))
-  matrix[ratings.user, ratings.item] = 1
-  return matrix
-
-
 @functools.cache
 def pair_with_cold_users():
   """A pair in which the first 12 users have no target interactions."""
@@ -49,7 +43,7 @@ def test_edlae_over_users_equals_the_inverse_over_items(source_weight, dropout):
   pair, penalty = helpers.implicit().split.train, 7.0
   hyper = edlae.Hyper(penalty, source_weight, dropout)
   scores, metrics = fit(edlae, pair, hyper)
-  source, target = dense(pair.source), dense(pair.target)
+  source, target = helpers.dense(pair.source), helpers.dense(pair.target)
   x = np.hstack([source, target])
   ridge = penalty + dropout / (1 - dropout) * x.sum(0)
   ridge[: source.shape[1]] /= source_weight**2
@@ -64,7 +58,7 @@ def test_edlae_over_users_equals_the_inverse_over_items(source_weight, dropout):
 def test_edlae_of_source_weight_0_is_ease_of_the_target_alone():
   pair = helpers.implicit().split.train
   scores, _ = fit(edlae, pair, edlae.Hyper(7.0, 0.0, 0.0))
-  x = dense(pair.target)
+  x = helpers.dense(pair.target)
   inverse = np.linalg.inv(x.T @ x + 7.0 * np.eye(x.shape[1]))
   weight = np.eye(x.shape[1]) - inverse / np.diag(inverse)
   chex.assert_trees_all_close(np.asarray(scores), x @ weight, atol=2e-4)
@@ -89,8 +83,10 @@ def test_ntk_ridge_is_the_regression_on_users_with_a_target(target_weight):
   pair = pair_with_cold_users()
   hyper = ntk_ridge.Hyper(0.7, 0.5, target_weight)
   scores, metrics = fit(ntk_ridge, pair, hyper)
-  x = np.hstack([0.5 * dense(pair.source), target_weight * dense(pair.target)])
-  known, target = x[12:], dense(pair.target)[12:]
+  x = np.hstack(
+    [0.5 * helpers.dense(pair.source), target_weight * helpers.dense(pair.target)]
+  )
+  known, target = x[12:], helpers.dense(pair.target)[12:]
   kernel = tangent_kernel(known, known)
   level = 0.7 * np.trace(kernel) / len(known)
   coefficients = np.linalg.solve(kernel + level * np.eye(len(known)), target)
@@ -105,8 +101,8 @@ def test_ntk_ridge_is_the_regression_on_users_with_a_target(target_weight):
 def test_low_rank_ridge_keeps_the_leading_directions_of_the_fit(rank):
   pair = pair_with_cold_users()
   scores, _ = fit(low_rank_ridge, pair, low_rank_ridge.Hyper(5.0), rank=rank)
-  everybody = dense(pair.source)
-  source, target = everybody[12:], dense(pair.target)[12:]
+  everybody = helpers.dense(pair.source)
+  source, target = everybody[12:], helpers.dense(pair.target)[12:]
   gram = source.T @ source + 5.0 * np.eye(source.shape[1])
   weight = np.linalg.solve(gram, source.T @ target)
   directions = np.linalg.svd(source @ weight)[2][:rank].T

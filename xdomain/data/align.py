@@ -306,7 +306,7 @@ def _none_shared(source, target):
 
 
 def _more_if_alike(source, target) -> str:
-  """How many more users would be shared if ids were written alike, in words."""
+  """The count of users that ids written alike would add, in words."""
   more, ours, theirs = _alike(source, target)
   if not more:
     return ''
@@ -314,7 +314,7 @@ def _more_if_alike(source, target) -> str:
 
 
 def _alike(source, target) -> tuple[int, str, str]:
-  """How many users differ only in how their ids are written, and an example."""
+  """The count of users whose ids differ only in spelling, and an example."""
   import polars as pl
 
   ours, theirs = (_series(table.users).unique() for table in (source, target))

@@ -200,7 +200,7 @@ def _say_beside(say, title, number, dataset, printed):
 
 
 def _printed(pair: amazon_files.PrintedPair):
-  """What a paper's table says of a pair, named as in `describe.counts`."""
+  """The counts of a pair in a paper's table, named as in `describe.counts`."""
   source, target, users = pair
   return {
     'users': users,

@@ -52,7 +52,7 @@ class Hyper(NamedTuple):
 
 
 class Given(NamedTuple):
-  """What stage 2 takes from a domain's AutoRec, frozen."""
+  """The frozen part of a domain's AutoRec that stage 2 reads."""
 
   embedding: base.Array  # f [rows, H]
   level: base.Array  # [] offset * mean

@@ -39,7 +39,7 @@ class Hyper(NamedTuple):
 
 
 class Frozen(NamedTuple):
-  """What the mapping is given."""
+  """The frozen inputs of the mapping."""
 
   source: base.Array  # U_s [U, H]
   target: base.Array  # U_t [U, H]

@@ -114,7 +114,7 @@ def absent(
 
 
 def _leading(holds, column, begin, entries, longest):
-  """How many of some entries, from `begin` on, it holds for: the first ones.
+  """The number of leading entries, from `begin` on, for which `holds` is true.
 
   Args:
     holds: `(column, place among the entries) -> bool`, first true, then false.
@@ -138,7 +138,7 @@ def _leading(holds, column, begin, entries, longest):
 
 
 def n_batches(rows: int, batch: int) -> int:
-  """How many batches `balanced_batches` makes."""
+  """The number of batches that `balanced_batches` makes."""
   return max(1, -(-rows // batch))
 
 

@@ -25,7 +25,7 @@ RANKED = tuple(f'{c} {name}' for c in CATALOGUES for name in rankings.names())
 
 
 class Task(NamedTuple):
-  """What the methods of a protocol predict, as far as records show it."""
+  """The kind of prediction of a protocol, as far as records show it."""
 
   name: str
   valid: str  # the field of a record with the best validation value
@@ -118,7 +118,7 @@ def read_table(path: str | pathlib.Path) -> list[dict]:
 
 
 def fault_of(record: object) -> str:
-  """What a record lacks, in a few words; empty for a whole record."""
+  """The fault of a record, in a few words; empty for a whole record."""
   if not isinstance(record, dict):
     return f'it is a {type(record).__name__}, not an object'
   for name, kind in FIELDS.items():
@@ -277,7 +277,7 @@ def with_user_sums(
 
 
 def user_sums(test: dict[str, np.ndarray], measures: Iterable[str]) -> dict[str, list]:
-  """What each user adds to each measure, as a record's `by_user` holds it.
+  """The share of each user in each measure, as a record's `by_user` holds it.
 
   Args:
     test: `[Q]` arrays of one run's test queries.

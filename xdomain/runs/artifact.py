@@ -37,7 +37,7 @@ class ArtifactError(ValueError):
 
 
 class Contents(NamedTuple):
-  """What an artefact holds; the fields are those of `trained.Trained`."""
+  """The content of an artefact; the fields are those of `trained.Trained`."""
 
   spec: specs.Spec
   dataset: types.Dataset

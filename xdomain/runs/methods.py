@@ -13,7 +13,7 @@ from xdomain.runs import spec as specs
 
 
 class Method(NamedTuple):
-  """What is trained."""
+  """A model with its hyper-parameters, ready to train."""
 
   model: base.Model
   hyper: Any  # leaves [], or [W] for a sweep

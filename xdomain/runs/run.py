@@ -92,7 +92,7 @@ def run(
 
 
 def _trained(spec, prepared, folder, progress, measures) -> trained.Trained:
-  """What recommends from a finished run."""
+  """The `Trained` method of a finished run, which recommends."""
   split, dataset = prepared.split, prepared.dataset
   *before, last = store.chosen_epochs(folder, spec)
   return trained.Trained(

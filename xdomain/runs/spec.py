@@ -1,4 +1,4 @@
-"""What a run is, as plain values, and what makes two runs the same.
+"""A run as plain values, and the rule by which two runs are the same.
 
 A `Spec` is a config without its configuration library: the same fields, as
 dicts, tuples, numbers and words.
@@ -164,7 +164,7 @@ def _plain(spec):
 
 
 def identity(spec, hyper=None, but=()) -> dict[str, Any]:
-  """What two runs that are the same have in common, as JSON values.
+  """The values that two equal runs have in common, as JSON values.
 
   Args:
     spec: a `Spec`, or its `plain` form as records hold it.

@@ -225,7 +225,7 @@ def spent(folder: pathlib.Path) -> dict[str, Any]:
 def checkpoint_identity(
   spec: specs.Spec, several: list[preparing.Prepared]
 ) -> dict[str, Any]:
-  """What a checkpoint must share with the run that resumes from it."""
+  """The values that a checkpoint must share with the run that resumes from it."""
   plain = specs.plain(spec)
   hashes = [each.hashes for each in several]
   if not spec.sweep.seed:
@@ -305,7 +305,7 @@ def differences(spec: specs.Spec, folder, other, member: int = 0) -> list[tuple]
 
 
 def about(spec: specs.Spec, hashes: dict[str, str]) -> dict[str, Any]:
-  """What a reader needs to trust a record, or to repeat it."""
+  """The facts that a reader needs to trust a record, or to repeat it."""
   device = jax.devices()[0]
   return {
     'name': spec.name,

@@ -72,7 +72,7 @@ def _cell(table, row, column):
 
 
 def _set_by_columns(table):
-  """What columns set, such as ('hyper', 'beta'), and no search may choose."""
+  """The fields that columns set, such as ('hyper', 'beta'); no search chooses them."""
   return {
     (field, name)
     for column in table.on.values()

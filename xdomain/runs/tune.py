@@ -184,7 +184,7 @@ def unchosen(config: specs.Spec) -> specs.Spec:
 
 
 def plain(config: specs.Spec) -> dict[str, Any]:
-  """What makes two searches the same, but for the data's content, as JSON values."""
+  """The values that two equal searches share, without the data's content, as JSON."""
   space = json.loads(json.dumps(dataclasses.asdict(config.search)))
   return specs.plain(unchosen(config)) | dict(search=space)
 
@@ -244,7 +244,7 @@ def _read(file):
 
 
 def fault_of(found: object) -> str:
-  """What a search that was read lacks, in a few words; empty for a whole one."""
+  """The fault of a search that was read, in a few words; empty for a whole one."""
   if not isinstance(found, dict):
     return f'it is a {type(found).__name__}, not an object'
   for name, kind in FIELDS.items():

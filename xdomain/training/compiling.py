@@ -11,7 +11,7 @@ FROM_CACHE = '/jax/compilation_cache/cache_hits'
 
 
 class Compiled:
-  """What was compiled while it was watched; counts grow until `watch` ends.
+  """Counts of compiled programs; they grow until `watch` ends.
 
   Attributes:
     programs: compiled programs, those read from the persistent cache included.

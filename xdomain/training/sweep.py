@@ -1,4 +1,4 @@
-"""How many members of a sweep are trained at once: what fits in memory."""
+"""The number of members of a sweep that are trained at once, by memory."""
 
 import pathlib
 import re
