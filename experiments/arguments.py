@@ -6,9 +6,7 @@ import importlib.util
 import os
 import pathlib
 import re
-import signal
 import sys
-import threading
 
 import ml_collections
 from absl import flags, logging
@@ -74,12 +72,12 @@ def program():
   logging.set_verbosity(logging.WARNING)  # jax tells of every missing backend.
   _keep_compiled()
   try:
-    with jax.enable_x64(False), _signals():
+    with jax.enable_x64(False), stop.on_signals():
       _check_device()
       yield
   except (stop.Stopped, KeyboardInterrupt):
-    print('stopped; the same command goes on', file=sys.stderr)
-    sys.exit(130)
+    print(stop.SAYS, file=sys.stderr)
+    sys.exit(stop.STATUS)
   except (
     specs.SpecError,
     types.DataError,
@@ -105,14 +103,14 @@ def program():
     print(
       'error: the device has too little memory; try a smaller'
       ' --config.model.batch or, of a sweep, --config.width=1, and see that no'
-      ' other process holds it. The same command goes on with what was done',
+      ' other process holds it. The same command resumes',
       file=sys.stderr,
     )
     sys.exit(1)
 
 
 _DISK_FULL = (
-  'the disk is full; free some space, and the same command goes on with what was saved'
+  'the disk is full; free some space, and the same command resumes with what was saved'
 )
 
 
@@ -124,25 +122,6 @@ def _is_disk_full(error):
 def _file_of(error):
   name = getattr(error, 'filename', None)
   return f': {name}' if name else ''
-
-
-@contextlib.contextmanager
-def _signals():
-  """A signal to end is a request to stop, that a run saves its state for."""
-  from xdomain.runs import stop
-
-  names = ('SIGINT', 'SIGTERM', 'SIGHUP')
-  numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-  if threading.current_thread() is not threading.main_thread():
-    numbers = []  # Only the main thread has handlers.
-  before = {
-    number: signal.signal(number, lambda *args: stop.request()) for number in numbers
-  }
-  try:
-    yield
-  finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
 
 
 def ids(flag: str, words: list[str]) -> list[str]:

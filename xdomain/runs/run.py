@@ -172,15 +172,17 @@ def _train(spec, several, method, folder, about, watch, seconds):
   save = functools.partial(
     store.save_checkpoint, folder, identity=store.checkpoint_identity(spec, several)
   )
-  due = 0.0
+  due = took = 0.0
 
   def after(report, progress):
-    nonlocal due
+    nonlocal due, took
     if report is not None:
       log.write(progress.stage, report)
       watch(report)
     started = time.monotonic()
-    if report is None or stop.requested() or started >= due:
+    # A signal would not wait for such an epoch.
+    long = report is not None and report.seconds > max(stop.GRACE, 10 * took)
+    if report is None or long or stop.requested() or started >= due:
       save(progress)
       took = time.monotonic() - started
       # Large states are saved less often: at most a twentieth of the time.

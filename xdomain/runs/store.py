@@ -28,7 +28,7 @@ import numpy as np
 import xdomain
 from xdomain import base, files, wording
 from xdomain.reporting import records as records_lib
-from xdomain.runs import events, methods, protocols
+from xdomain.runs import events, methods, protocols, stop
 from xdomain.runs import prepare as preparing
 from xdomain.runs import spec as specs
 from xdomain.training import checkpoint, loop
@@ -239,7 +239,8 @@ def save_checkpoint(
   folder: pathlib.Path, progress: loop.Progress, identity: dict[str, Any]
 ) -> None:
   """Replaces the checkpoint of the run in a folder."""
-  checkpoint.save(folder / 'checkpoint', progress, identity)
+  with stop.saving():
+    checkpoint.save(folder / 'checkpoint', progress, identity)
 
 
 def restore(

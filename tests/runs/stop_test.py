@@ -1,0 +1,71 @@
+"""Signals end a command: between two calls, or within one that takes long."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from xdomain.runs import stop
+
+# Compiled code that runs for minutes, as an epoch does, and saves or not.
+PROGRAM = """
+import contextlib, hashlib, sys
+from xdomain.runs import stop
+stop.GRACE = 0.2
+with stop.on_signals(), stop.deferred():
+  with stop.saving() if 'saving' in sys.argv else contextlib.nullcontext():
+    print('ready', flush=True)
+    hashlib.pbkdf2_hmac('sha256', b'', b'', int(sys.argv[1]))
+  print('saved', flush=True)
+"""
+
+
+def started(*words):
+  root = pathlib.Path(stop.__file__).parents[2]
+  process = subprocess.Popen(
+    [sys.executable, '-c', PROGRAM, *words],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    env=os.environ | {'PYTHONPATH': str(root)},
+  )
+  assert process.stdout.readline() == 'ready\n'
+  return process
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_an_epoch_that_takes_too_long(number):
+  process = started(str(10**9))
+  began = time.monotonic()
+  process.send_signal(number)
+  _, error = process.communicate(timeout=20)
+  assert time.monotonic() - began < 5
+  assert (process.returncode, error) == (stop.STATUS, f'{stop.SAYS}\n')
+
+
+def test_a_second_interrupt_ends_it_at_once():
+  process = started(str(10**9), 'saving')
+  process.send_signal(signal.SIGINT)
+  time.sleep(0.05)  # Signals that come at once are one.
+  process.send_signal(signal.SIGINT)
+  process.communicate(timeout=20)
+  assert process.returncode == stop.STATUS
+
+
+def test_a_checkpoint_is_written_to_its_end():
+  process = started(str(10**6), 'saving')
+  process.send_signal(signal.SIGTERM)
+  out, error = process.communicate(timeout=30)
+  assert out == 'saved\n'
+  assert error.splitlines()[-1] in ('xdomain.runs.stop.Stopped', stop.SAYS)
+
+
+def test_a_request_that_comes_after_the_last_epoch_stops_all_the_same():
+  with pytest.raises(stop.Stopped), stop.deferred():
+    stop.request()
+    stop.request()  # `timeout` sends a signal twice.
+  assert not stop.requested()
