@@ -661,7 +661,7 @@ def main_command(**environment):
     )
 
   if TOY.value:
-    run('item,quick')
+    run('item,quick,synthetic')
   elif any((download.cache_dir() / 'pairs').glob('movielens-*.npz')):
     run('item')
   else:  # MovieLens's counts.

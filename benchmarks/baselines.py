@@ -102,7 +102,7 @@ def load(text, quick):
   from experiments import arguments
 
   if quick:
-    text += ',quick' if ':' in text else ':quick'
+    text += ',quick,synthetic' if ':' in text else ':quick,synthetic'
   return arguments.load(text)
 
 

@@ -34,7 +34,7 @@ def movielens():
   from configs import common
   from xdomain.data import sources
 
-  return sources.dataset(say=lambda line: None, **common.movielens_implicit())
+  return sources.dataset(say=lambda line: None, **common.data('movielens_implicit'))
 
 
 def amazon(share):

@@ -25,22 +25,22 @@ from benchmarks import autorec
 CASES = {  # A config, its argument, and settings in place of its own.
   'bias': ('bias', '', {}),
   'bpr': ('bpr', '', {}),
-  'bpr, quick': ('bpr', 'quick', {}),
+  'bpr, quick': ('bpr', 'quick,synthetic', {}),
   'cmf': ('cmf', '', {}),
   'cmf, als': ('cmf', 'als', {}),
-  'cmf, als, quick': ('cmf', 'als,quick', {}),
+  'cmf, als, quick': ('cmf', 'als,quick,synthetic', {}),
   'mlp': ('mlp', '', {}),
-  'mlp, quick': ('mlp', 'quick', {}),
+  'mlp, quick': ('mlp', 'quick,synthetic', {}),
   'pmf': ('pmf', '', {}),
   'autorec': ('autorec', 'item', {}),
   'autorec, 32': ('autorec', 'item', dict(embed=32)),
-  'autorec, quick': ('autorec', 'item,quick', {}),
+  'autorec, quick': ('autorec', 'item,quick,synthetic', {}),
   'darec': ('darec', 'item', {}),
-  'darec, quick': ('darec', 'item,quick', {}),
+  'darec, quick': ('darec', 'item,quick,synthetic', {}),
   'shared_vae': ('shared_vae', '', {}),
   'shared_vae, 128-64': ('shared_vae', '', dict(hidden=(128,), latent=64)),
   'shared_vae, 64-16': ('shared_vae', '', dict(hidden=(64,), latent=16)),
-  'shared_vae, quick': ('shared_vae', 'quick', {}),
+  'shared_vae, quick': ('shared_vae', 'quick,synthetic', {}),
 }
 SWEPT = flags.DEFINE_string(
   'models', ';'.join(CASES), 'Which models, between semicolons.'

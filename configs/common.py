@@ -93,25 +93,33 @@ def length(arg):
   return dict(epochs=60, patience=8)
 
 
-def data_block(arg):
-  """Returns the data of a rating config; `arg` holds `data`, `pair` and `quick`.
+QUICK_USERS = 500  # that a first try trains and tests on
 
-  The number of a pair means Amazon's data, `quick` a small synthetic pair.
+
+def data_block(arg, **changes):
+  """Returns the data of a rating config.
+
+  Args:
+    arg: holds `data`, `quick` and perhaps the number of Amazon's `pair`.
+    **changes: options that have other values than the library's defaults.
   """
-  if arg.get('pair'):
-    return amazon(arg.pair)
-  if arg.quick and arg.data == 'movielens':
-    return synthetic()
-  return {
-    'movielens': movielens,
-    'amazon': lambda: amazon(1),
-    'tables': tables,
-    'synthetic': synthetic,
-  }[arg.data]()
+  kind = 'amazon' if arg.get('pair') else arg.data
+  if kind == 'amazon':
+    changes = dict(pair=arg.get('pair') or 1) | changes
+  return data(kind, **changes, **_first_try(arg))
+
+
+def implicit_block(arg):
+  """Returns the data of a ranking config; `arg` holds `data` and `quick`."""
+  return data(f'{arg.data}_implicit', **_first_try(arg))
+
+
+def _first_try(arg):
+  return dict(most_users=QUICK_USERS) if arg.quick else {}
 
 
 def data(kind, **changes):
-  """The options of a kind of data, with the library's defaults but for `changes`.
+  """Returns the options of a kind of data: the library's defaults, but for `changes`.
 
   An option that is None may be set to a value of any type.
   """
@@ -120,61 +128,6 @@ def data(kind, **changes):
     name: ml_collections.config_dict.placeholder(object) if value is None else value
     for name, value in values.items()
   }
-
-
-def movielens():
-  """MovieLens-1M: Action against Comedy, Drama, Fantasy and Romance."""
-  return data('movielens')
-
-
-def amazon(pair):
-  """One of the paper's four pairs (Table 1), from the raw files."""
-  return data('amazon', pair=pair)
-
-
-def tables():
-  """Two files of one's own."""
-  return data('tables')
-
-
-def synthetic():
-  """A small pair with planted taste, for a first try."""
-  return data('synthetic')
-
-
-def implicit_block(arg):
-  """The data of a ranking config: `arg` holds `data` and `quick`.
-
-  `quick` means a small synthetic pair.
-  """
-  if arg.quick and arg.data == 'movielens':
-    return synthetic_implicit()
-  return {
-    'movielens': movielens_implicit,
-    'amazon': amazon_implicit,
-    'tables': tables_implicit,
-    'synthetic': synthetic_implicit,
-  }[arg.data]()
-
-
-def movielens_implicit():
-  """MovieLens-1M, exactly as SharedVAE's Table 2 counts it."""
-  return data('movielens_implicit')
-
-
-def amazon_implicit():
-  """Movies -> Books from the raw files; the floors are ours."""
-  return data('amazon_implicit')
-
-
-def tables_implicit():
-  """Two files of one's own, with ratings or without."""
-  return data('tables_implicit')
-
-
-def synthetic_implicit():
-  """A small pair with planted taste and auxiliary vectors, for a first try."""
-  return data('synthetic_implicit')
 
 
 def method(name, /, *, model, hyper, search=None, **settings):
@@ -213,7 +166,7 @@ def method(name, /, *, model, hyper, search=None, **settings):
       view='both',  # 'alone' is the target, 'merged' both domains as one
       reviews=False,  # make side vectors from Amazon's review texts
       split=dict(test=0.1, valid=0.1),  # shares of all ratings, and of the others
-      data=movielens(),
+      data=data('movielens'),
       beside=dict(),  # configs by name that run on the same split
     )
     | settings
@@ -245,8 +198,8 @@ def ranking_baseline(name, arg, /, **settings):
   )
 
 
-TABLE_ARGUMENT = dict(data=('movielens', 'amazon', 'tables'), quick=False)
-AMAZON_TABLE_ARGUMENT = TABLE_ARGUMENT | dict(data=('amazon', 'movielens', 'tables'))
+TABLE_ARGUMENT = dict(data=DATA, quick=False)
+AMAZON_TABLE_ARGUMENT = dict(data=tuple(sorted(DATA)), quick=False)  # amazon first
 RANKING = tuple(
   f'{kind} {name}@{k}'
   for kind in ('sampled', 'full')
@@ -271,20 +224,18 @@ def table(name, arg, /, *, title, rows, columns, **settings):
   quick = ['quick'] if arg.quick else []
   words = [arg.data] if arg.data != settings.pop('default', 'movielens') else []
   words += quick
-  shared = [*quick, *(['amazon'] if arg.data == 'amazon' else [])]
   rows = {
-    row: module.get_config(','.join([*given, *shared]))
+    row: module.get_config(','.join([*given, arg.data, *quick]))
     for row, (module, *given) in rows.items()
   }
-  if arg.data != 'movielens':
-    for row, space in settings.pop('spaces', {}).items():
-      rows[row].search = ml_collections.ConfigDict(space)
-  settings.pop('spaces', None)
+  spaces = settings.pop('spaces', {})
+  for row in spaces if arg.data != 'movielens' else ():
+    rows[row].search = ml_collections.ConfigDict(spaces[row])
   config = ml_collections.ConfigDict(
     dict(
       name='_'.join([name, *words]),
       command=f'configs/{name}.py' + ':' * bool(words) + ','.join(words),
-      title=title,
+      title=title + ' (a first try: few users and epochs)' * arg.quick,
       note='',  # above the table
       rows=tuple(rows),  # names of `methods`, in the order of the table
       methods=rows,
@@ -296,7 +247,7 @@ def table(name, arg, /, *, title, rows, columns, **settings):
       seeds=(0, 1) if arg.quick else (0, 1, 2, 3, 4),
       # Settings of rows were chosen on MovieLens. On other data each row is searched
       # on the first of the columns that share data.
-      tune=arg.data != 'movielens' and not arg.quick,
+      tune=arg.data in ('amazon', 'tables') and not arg.quick,
     )
     | settings
   )

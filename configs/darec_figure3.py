@@ -43,7 +43,7 @@ def get_config(arg=None):
   columns = {'90 %': {}}
   if arg.data == 'amazon':
     columns = {
-      f'pair {pair}': dict(terms=dict(data=common.amazon(pair)))
+      f'pair {pair}': dict(terms=dict(data=common.data_block(arg, pair=pair)))
       for pair in (1, 2, 3, 4)
     }
   return common.table(

@@ -11,10 +11,10 @@ from configs import common
 
 def get_config(arg=None):
   arg = common.parse_arg(arg, data=('movielens', 'amazon'))
-  data, paper = {'MovieLens': common.movielens()}, {}
+  data, paper = {'MovieLens': common.data('movielens')}, {}
   if arg.data == 'amazon':
     rows = common.paper('darec')['table1']['rows']
-    data = {f'pair {row["no"]}': common.amazon(row['no']) for row in rows}
+    data = {f'pair {row["no"]}': common.data('amazon', pair=row['no']) for row in rows}
     paper = {f'pair {row["no"]}': _printed(row) for row in rows}
   return common.statistics(
     'darec_table1',

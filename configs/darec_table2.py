@@ -85,7 +85,7 @@ def get_config(arg=None):
     " validation. The rows bias and AutoRec are not in the paper's table.",
     rows=ROWS | BESIDE,
     columns={
-      _name(pair, percent): dict(terms=_terms(pair, percent))
+      _name(pair, percent): dict(terms=_terms(arg, pair, percent))
       for pair in pairs
       for percent in PERCENT
     },
@@ -99,9 +99,9 @@ def _name(pair, percent):
   return f'pair {pair}, {percent} %' if pair else f'{percent} %'
 
 
-def _terms(pair, percent):
+def _terms(arg, pair, percent):
   terms = dict(split=dict(test=round(1 - percent / 100, 2)))
-  return terms | (dict(data=common.amazon(pair)) if pair else {})
+  return terms | (dict(data=common.data_block(arg, pair=pair)) if pair else {})
 
 
 def _paper():

@@ -10,8 +10,8 @@ from configs import common
 def get_config(arg=None):
   arg = common.parse_arg(arg, data=('movielens', 'amazon'))
   name, data = {
-    'movielens': ('MovieLens', common.movielens_implicit()),
-    'amazon': ('Amazon', common.amazon_implicit()),
+    'movielens': ('MovieLens', common.data('movielens_implicit')),
+    'amazon': ('Amazon', common.data('amazon_implicit')),
   }[arg.data]
   return common.statistics(
     'sharedvae_table2',

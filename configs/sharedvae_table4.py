@@ -61,6 +61,7 @@ def table(name, arg, **settings):
     'movielens': ('MovieLens', 'table4'),
     'amazon': ('Amazon', 'table3'),
     'tables': ('own files', None),
+    'synthetic': ('planted', None),
   }[arg.data]
   return common.table(
     name,

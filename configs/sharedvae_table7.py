@@ -43,6 +43,7 @@ def table(name, arg, **settings):
     'movielens': ('MovieLens', 'table7'),
     'amazon': ('Amazon', 'table6'),
     'tables': ('own files', None),
+    'synthetic': ('planted', None),
   }[arg.data]
   return common.table(
     name,

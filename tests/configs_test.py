@@ -9,7 +9,7 @@ import shlex
 import jax
 import pytest
 
-from configs import shared_vae
+from configs import common, shared_vae
 from experiments import arguments
 from tests import helpers
 from xdomain import base
@@ -94,7 +94,7 @@ def test_a_config_builds_its_model(text):
 
 @pytest.mark.parametrize('text', matrix_but(CASES, TRIED))
 def test_the_quick_form_runs_and_is_recorded(text, tmp_path):
-  config = arguments.load(f'{text},quick')
+  config = arguments.load(f'{text.replace("movielens", "synthetic")},synthetic,quick')
   config.epochs = 2
   spec = specs.from_config(config)
   prepared = prepare.prepare(spec, say=lambda line: None)
@@ -193,7 +193,7 @@ def test_a_search_that_is_kept_is_that_of_its_config(path):
   found = json.loads(path.read_text())
   every = {arguments.load(text).name: text for text in SEARCHED}
   config = arguments.load(every[path.stem])
-  assert found['config'] == tune.plain(specs.from_config(config))
+  assert tune.same(found['config'], tune.plain(specs.from_config(config)))
   tried = [
     {field: trial[field] for field in ('model', 'hyper')} for trial in found['trials']
   ]
@@ -238,7 +238,7 @@ def test_the_quick_form_of_a_table_is_filled(text, tmp_path):
   config = arguments.load(text)
   if 'methods' not in config:
     pytest.skip('its rows are data sets')
-  config = arguments.load(f'{text}:movielens,quick')
+  config = arguments.load(f'{text}:synthetic,quick')
   config.update(seeds=(0,), rows=config.rows[-1:], columns=config.columns[:2])
   config.methods[config.rows[0]].epochs = 2
   table = table_config.from_config(config)
@@ -246,6 +246,15 @@ def test_the_quick_form_of_a_table_is_filled(text, tmp_path):
   text = (tmp_path / config.name / 'table.md').read_text()
   assert re.search(r'\*\*0\.\d{4}\*\*', text)
   assert (tmp_path / config.name / 'plot.png').exists()
+
+
+@pytest.mark.parametrize('text', CONFIGS)
+def test_quick_is_a_first_try_on_the_named_data(text):
+  for word in ('', ',tables', ',amazon'):
+    whole, quick = (arguments.load(f'{text}:{w}') for w in (word, f'quick{word}'))
+    assert (whole.data.most_users, quick.data.most_users) == (0, common.QUICK_USERS)
+    assert quick.data.kind == whole.data.kind
+    assert quick.epochs <= whole.epochs
 
 
 def commands():

@@ -222,3 +222,14 @@ def test_auxiliary_vectors_go_to_their_users_and_zeros_to_others():
 def test_vectors_of_nobody_are_an_error_that_shows_an_id_of_each_side():
   with pytest.raises(DataError, match=r"such as 'cat', .* of such as 'u12'"):
     filters.with_side(toys.aligned(), ['u12'], np.ones((1, 2)))
+
+
+def test_a_sample_of_users_is_the_same_in_every_call():
+  dataset = synthetic.pair(0, users=60)
+  left = filters.sample(dataset, 20)
+  assert left.pair.target.n_users == left.ids.users.size == 20
+  assert left.trail[-1][0] == 'a random sample of 20 of 60 users'
+  assert cache.digest(left) == cache.digest(filters.sample(dataset, 20))
+  assert filters.sample(dataset, 60) is filters.sample(dataset, 0) is dataset
+  with pytest.raises(DataError, match='most_users=-1 is negative'):
+    filters.sample(dataset, -1)

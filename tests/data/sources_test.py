@@ -213,7 +213,7 @@ def liked(dataset):
   ]
 
 
-MOVIELENS = common.movielens_implicit() | dict(source_at_least=2)
+MOVIELENS = common.data('movielens_implicit') | dict(source_at_least=2)
 
 
 def test_the_rules_of_table_2_on_a_toy(toy):
@@ -255,7 +255,7 @@ def test_likes_of_movies_and_books_are_told_beside_table_2(cache_folder):
     text = '\n'.join(rows) + '\nx,x,5.0,1\n'
     (cache_folder / 'amazon' / f'ratings_{name}.csv').write_text(text)
   say, lines = said()
-  options = common.amazon_implicit() | dict(at_least=2, item_at_least=1)
+  options = common.data('amazon_implicit') | dict(at_least=2, item_at_least=1)
   dataset = sources.dataset(say=say, **options)
   assert dataset.name == 'amazon_implicit' and dataset.scale == (0, 1)
   expected = {
@@ -382,7 +382,7 @@ def test_columns_are_named_for_all_files_or_for_each(tmp_path):
 
 
 def test_the_planted_positives_are_a_kind(tmp_path):
-  dataset = sources.dataset(say=len, **common.synthetic_implicit())
+  dataset = sources.dataset(say=len, **common.data('synthetic_implicit'))
   assert dataset.pair.target.n_users > 250
   assert dataset.pair.side.shape[0] == dataset.pair.target.n_users
 
@@ -437,7 +437,7 @@ def test_commands_write_options_of_messages_as_flags():
 @pytest.mark.slow
 def test_the_movielens_of_table_2_is_counted_exactly(monkeypatch):
   monkeypatch.undo()
-  options = common.movielens_implicit()
+  options = common.data('movielens_implicit')
   dataset = sources.dataset(**options)
   count = dataset.trail[-1][1]
   assert {name: count[name] for name in movielens.PRINTED} == movielens.PRINTED

@@ -63,7 +63,7 @@ def test_claims_are_decided_by_kept_records(ask, tmp_path):
 
 def test_a_table_is_made_and_listed_by_its_command(ask, tmp_path):
   flags = [
-    '--config=configs/darec_table2.py:quick',
+    '--config=configs/darec_table2.py:quick,synthetic',
     *TINY,
     "--config.rows=('bias',)",
     "--config.columns=('90 %',)",
@@ -72,7 +72,7 @@ def test_a_table_is_made_and_listed_by_its_command(ask, tmp_path):
   ]
   answer = ask('table', *flags)
   assert answer.returncode == 0, answer.stderr
-  text = (tmp_path / 'results/darec_table2_quick/table.md').read_text()
+  text = (tmp_path / 'results/darec_table2_synthetic_quick/table.md').read_text()
   assert '| method | RMSE |' in text and text in answer.stdout
   assert "--config.data.users=40 \\\n  '--config.rows=(" in text.replace('"', "'")
 

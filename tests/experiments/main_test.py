@@ -17,7 +17,7 @@ from tests import helpers
 from xdomain import files
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-QUICK = '--config=configs/autorec.py:item,quick'
+QUICK = '--config=configs/autorec.py:item,quick,synthetic'
 
 
 def command(*flags, module='experiments.main'):
@@ -235,7 +235,7 @@ def test_a_workdir_that_is_a_file_is_said_to_be_one(ask, tmp_path):
 def test_what_is_shown_beside_has_the_same_budget():
   from experiments import arguments, main
 
-  config = arguments.load(str(ROOT / 'configs/darec.py:item,quick'))
+  config = arguments.load(str(ROOT / 'configs/darec.py:item,quick,synthetic'))
   config.epochs, config.patience, config.seed = 7, 6, 5
   own, beside = main._specs(config)
   assert len(beside) == 2

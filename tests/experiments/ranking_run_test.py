@@ -21,7 +21,7 @@ def _from_the_root(monkeypatch, request):
 
 
 def config(variant='shared', **fields):
-  config = arguments.load(f'configs/shared_vae.py:{variant},quick')
+  config = arguments.load(f'configs/shared_vae.py:{variant},quick,synthetic')
   config = specs.from_config(config)
   return specs.replaced(config, **dict(epochs=3) | fields)
 
@@ -135,7 +135,7 @@ def test_several_sources_are_seen_apart_by_a_method_that_takes_them(tmp_path):
   both = dataclasses.replace(cold, view='both')
   (as_one,) = run.run(both, prepared, tmp_path / 'both', watch=lambda report: None)
   assert record['parameters'] > as_one['parameters']  # An encoder for each source.
-  blind = specs.from_config(arguments.load('configs/ridge.py:quick,cold'))
+  blind = specs.from_config(arguments.load('configs/ridge.py:quick,synthetic,cold'))
   blind = dataclasses.replace(blind, view='apart', data=data, split=cold.split)
   with pytest.raises(specs.SpecError, match='takes one source'):
     run.run(blind, prepared, tmp_path / 'b', watch=lambda report: None)

@@ -35,7 +35,9 @@ def recommended(folder, users, top, say=lambda line: None):
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, request):
   folder = tmp_path_factory.mktemp('run')
-  config = arguments.load(str(request.config.rootpath / 'configs/darec.py:item,quick'))
+  config = arguments.load(
+    str(request.config.rootpath / 'configs/darec.py:item,quick,synthetic')
+  )
   return folder, train(config, folder).dataset
 
 
@@ -153,7 +155,8 @@ def test_somebody_of_one_domain_is_told_how_to_be_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'spec', ['configs/autorec.py:user,quick', 'configs/shared_vae.py:quick']
+  'spec',
+  ['configs/autorec.py:user,quick,synthetic', 'configs/shared_vae.py:quick,synthetic'],
 )
 def test_people_are_known_by_all_they_did_held_out_or_not(spec, tmp_path):
   config = arguments.load(spec)
@@ -211,7 +214,7 @@ def test_a_run_that_has_not_ended_is_not_asked(trained, tmp_path):
 
 
 def test_a_run_that_diverged_says_so(tmp_path):
-  config = arguments.load('configs/autorec.py:quick')
+  config = arguments.load('configs/autorec.py:quick,synthetic')
   config.hyper.lr = 1e30
   with pytest.raises(loop.Diverged):
     train(config, tmp_path)
@@ -289,7 +292,7 @@ def test_wrong_words_are_answered_in_one_line(words, says, request):
 
 
 def test_new_users_are_recommended_items_by_what_is_shown(tmp_path):
-  config = arguments.load('configs/shared_vae.py:shared,quick')
+  config = arguments.load('configs/shared_vae.py:shared,quick,synthetic')
   config.update(protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5))
   given = train(config, tmp_path)
   new = int(given.split.test.target.user[0])

@@ -32,7 +32,7 @@ def table(measures=('rmse',), rows=('A',), columns=('x',), **settings):
     rows=dict.fromkeys(rows, (bias,)),
     columns={column: {} for column in columns},
     measures=measures,
-    data=common.tables() | dict(separator=';', scale=(1.0, 10.0)),
+    data=common.data('tables') | dict(separator=';', scale=(1.0, 10.0)),
     **settings,
   )
   return made

@@ -20,7 +20,7 @@ def _from_the_root(monkeypatch, request):
   monkeypatch.chdir(request.config.rootpath)
 
 
-def config(text='configs/darec.py:item,quick', **fields):
+def config(text='configs/darec.py:item,quick,synthetic', **fields):
   config = specs.from_config(arguments.load(text))
   return specs.replaced(config, **dict(epochs=3) | fields)
 
@@ -41,6 +41,14 @@ def killed_after(n):
 def go(config, folder, watch=lambda report: None, seconds=0.0):
   prepared = prepare.prepare(config, say=lambda line: None)
   return run.run(config, prepared, folder, watch=watch, seconds=seconds)
+
+
+def test_a_first_try_says_how_much_is_tried():
+  lines = []
+  first_try = config(data=dict(most_users=100))
+  prepared = prepare.prepare(first_try, say=lines.append)
+  assert prepared.dataset.pair.target.n_users == 100
+  assert 'a first try: 100 users and at most 3 epochs' in lines[-1]
 
 
 @pytest.mark.parametrize('seconds', [0.0, 1e9])
@@ -71,13 +79,13 @@ def test_a_checkpoint_of_another_config_is_refused(tmp_path):
 
 def test_a_sweep_leaves_a_record_a_member_equal_to_its_run(tmp_path):
   swept = config(
-    'configs/autorec.py:item,quick', sweep=dict(hyper=dict(lr=(0.001, 0.01)))
+    'configs/autorec.py:item,quick,synthetic', sweep=dict(hyper=dict(lr=(0.001, 0.01)))
   )
   records = go(swept, tmp_path / 'sweep')
   assert [record['hyper']['lr'] for record in records] == [0.001, 0.01]
   for record in records:
     hyper = dict(lr=record['hyper']['lr'])
-    alone = config('configs/autorec.py:item,quick', hyper=hyper)
+    alone = config('configs/autorec.py:item,quick,synthetic', hyper=hyper)
     (single,) = go(alone, tmp_path / f'{record["hyper"]["lr"]}')
     assert record['valid_rmse'] == pytest.approx(single['valid_rmse'], abs=1e-4)
     assert record['test']['rmse'] == pytest.approx(single['test']['rmse'], abs=1e-4)
@@ -103,7 +111,7 @@ def test_a_diverged_run_says_where_and_keeps_the_last_good_checkpoint(
 
 def test_a_member_that_diverged_at_once_has_no_measures(tmp_path):
   swept = config(
-    'configs/autorec.py:item,quick', sweep=dict(hyper=dict(lr=(0.01, 1e30)))
+    'configs/autorec.py:item,quick,synthetic', sweep=dict(hyper=dict(lr=(0.01, 1e30)))
   )
   fine, failed = go(swept, tmp_path)
   assert fine['test']['rmse'] < 2 and not fine['failed']

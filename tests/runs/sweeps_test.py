@@ -17,7 +17,7 @@ def _from_the_root(monkeypatch, request):
 
 
 def config(width=0, epochs=2, **sweep):
-  config = specs.from_config(arguments.load('configs/autorec.py:item,quick'))
+  config = specs.from_config(arguments.load('configs/autorec.py:item,quick,synthetic'))
   small = dict(data=helpers.TINY, model=dict(embed=8))
   return specs.replaced(config, width=width, epochs=epochs, sweep=sweep, **small)
 
@@ -180,7 +180,7 @@ def test_a_sweep_of_one_seed_is_a_run_of_it(tmp_path, capsys):
 
 
 def test_splits_of_other_sizes_are_trained_one_after_another(tmp_path):
-  cold = specs.from_config(arguments.load('configs/ridge.py:cold,quick'))
+  cold = specs.from_config(arguments.load('configs/ridge.py:cold,quick,synthetic'))
   cold = specs.replaced(cold, width=2, sweep=dict(seed=(0, 1)))
   turns = list(sweeps.turns(cold, prepared))
   assert [turn.seed for turn, _ in turns] == [0, 1]

@@ -85,12 +85,12 @@ def small(rows=None, **settings):
   """Two raters on a small pair, one column a share of the ratings."""
   config = common.table(
     'small',
-    common.parse_arg('quick', **common.TABLE_ARGUMENT),
+    common.parse_arg('quick,synthetic', **common.TABLE_ARGUMENT),
     title='A small table',
     rows=rows or {'bias': (bias,), 'AutoRec': (autorec, 'item')},
     columns={'80 %': dict(terms=dict(split=dict(test=0.2))), '90 %': {}},
     paper={'AutoRec': {'80 %': {'rmse': 0.5}}},
-    data=common.synthetic() | helpers.TINY,
+    data=common.data('synthetic') | helpers.TINY,
     **settings,
   )
   for method in config.methods.values():
@@ -143,7 +143,7 @@ def test_a_field_that_is_wrong_is_named(change, reason):
 
 
 def test_a_table_is_written_and_written_again_without_training(filled, trained, capsys):
-  folder = filled / 'out' / 'small_quick'
+  folder = filled / 'out' / 'small_synthetic_quick'
   first = {path.name: path.read_bytes() for path in folder.iterdir()}
   assert set(first) == {
     'table.md',
@@ -170,7 +170,7 @@ def test_a_table_is_written_and_written_again_without_training(filled, trained, 
 
 
 def test_sums_of_each_user_add_up_to_the_measure(filled):
-  for kept in records_lib.read(filled / 'out/small_quick/records.jsonl.xz'):
+  for kept in records_lib.read(filled / 'out/small_synthetic_quick/records.jsonl.xz'):
     sums = kept['by_user']
     mean = sum(sums['rmse']) / sum(sums['n'])
     assert mean**0.5 == pytest.approx(kept['test']['rmse'], rel=1e-2)
@@ -201,7 +201,8 @@ def test_only_missing_runs_are_trained(filled, trained):
 
 def test_runs_that_differ_in_hyper_parameters_are_trained_together():
   one, other, third = (
-    specs.from_config(arguments.load('configs/bias.py:quick')) for _ in range(3)
+    specs.from_config(arguments.load('configs/bias.py:quick,synthetic'))
+    for _ in range(3)
   )
   other = specs.replaced(other, hyper=dict(penalty=9.0))
   third = specs.replaced(third, epochs=7)
@@ -219,7 +220,7 @@ def test_runs_that_differ_in_hyper_parameters_are_trained_together():
   ],
 )
 def test_a_table_never_replaces_records_that_it_would_lose(filled, change, reason):
-  path = filled / 'out/small_quick/records.jsonl.xz'
+  path = filled / 'out/small_synthetic_quick/records.jsonl.xz'
   before = path.read_bytes()
   narrow = small()
   narrow.update(change)
@@ -433,7 +434,7 @@ def test_an_overview_counts_missing_runs_and_their_hours(filled):
 
 
 def sizes(**paper):
-  data = {'small': common.synthetic() | helpers.TINY}
+  data = {'small': common.data('synthetic') | helpers.TINY}
   return data_tables.DataTable('sizes', 'configs/sizes.py', 'Sizes', data, paper)
 
 

@@ -19,7 +19,7 @@ def _from_the_root(monkeypatch, request):
 
 
 def config(**space):
-  config = arguments.load('configs/autorec.py:item,quick')
+  config = arguments.load('configs/autorec.py:item,quick,synthetic')
   config.epochs = 3
   config.width = 1
   config.model.embed = 8

@@ -65,6 +65,18 @@ def at_least_in_total(dataset: Dataset, ratings: int) -> Dataset:
   return keep_users(dataset, keep, step)
 
 
+def sample(dataset: Dataset, users: int) -> Dataset:
+  """Keeps so many users at random, the same in every call; all of them for 0."""
+  if users < 0:
+    raise DataError(f'most_users={users} is negative; 0 keeps all users')
+  every = dataset.ids.users.size
+  if not users or every <= users:
+    return dataset
+  keep = np.zeros(every, bool)
+  keep[np.random.default_rng(0).choice(every, users, replace=False)] = True
+  return keep_users(dataset, keep, f'a random sample of {users:,} of {every:,} users')
+
+
 def core(dataset: Dataset, users: int, items: int) -> Dataset:
   """Keeps users and items with enough ratings, until no more of them go.
 

@@ -22,7 +22,7 @@ Say = Callable[[str], Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class MovieLens:
+class MovieLens(types.Options):
   """MovieLens-1M, Action against Comedy, Drama, Fantasy and Romance.
 
   Films of both sides are dropped.
@@ -43,7 +43,7 @@ class MovieLens:
 
 
 @dataclasses.dataclass(frozen=True)
-class MovieLensImplicit:
+class MovieLensImplicit(types.Options):
   """MovieLens-1M as in SharedVAE's Table 2, with users' demographics.
 
   All five counts are the paper's. Section 5.1 leaves three facts out: columns are the
@@ -79,7 +79,7 @@ class MovieLensImplicit:
 
 
 @dataclasses.dataclass(frozen=True)
-class Amazon:
+class Amazon(types.Options):
   """One of the four Amazon pairs of DARec's Table 1.
 
   The paper's "users with at least 5 ratings" may be meant for each domain or in total:
@@ -108,7 +108,7 @@ class Amazon:
 
 
 @dataclasses.dataclass(frozen=True)
-class AmazonImplicit:
+class AmazonImplicit(types.Options):
   """Amazon's Movies -> Books, the large pair of SharedVAE's Table 2.
 
   The paper keeps ratings of 4 and 5 of users with some in both domains; it does not say
@@ -136,7 +136,7 @@ class AmazonImplicit:
 
 
 @dataclasses.dataclass(frozen=True)
-class Synthetic:
+class Synthetic(types.Options):
   """A pair with planted taste."""
 
   users: int = 300
@@ -148,11 +148,11 @@ class Synthetic:
 
   def read(self, say: Say) -> types.Dataset:
     del say
-    return planted.pair(**dataclasses.asdict(self))
+    return planted.pair(**_planted(self))
 
 
 @dataclasses.dataclass(frozen=True)
-class SyntheticImplicit:
+class SyntheticImplicit(types.Options):
   """Positives of users with one planted taste, and a noisy view of it beside."""
 
   users: int = 300
@@ -165,7 +165,11 @@ class SyntheticImplicit:
 
   def read(self, say: Say) -> types.Dataset:
     del say
-    return planted.implicit(**dataclasses.asdict(self))
+    return planted.implicit(**_planted(self))
+
+
+def _planted(options):
+  return {n: v for n, v in dataclasses.asdict(options).items() if n != 'most_users'}
 
 
 def review_vectors(say, dataset, split, seed: int, dimensions=256):

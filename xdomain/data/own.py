@@ -16,7 +16,7 @@ PerFile = Any  # one value for all files, or a tuple of one for each, the target
 
 
 @dataclasses.dataclass(frozen=True)
-class Tables:
+class Tables(types.Options):
   """Two files of one's own, with ratings.
 
   Options of a file may differ from file to file: a pair is the source's and the
@@ -241,6 +241,7 @@ def load_pair(
   *,
   say: Say = print,
   side: str = '',
+  most_users: int = 0,
   **options,
 ) -> types.Dataset:
   """Returns the ratings of two files of one's own, ready to be split.
@@ -251,6 +252,7 @@ def load_pair(
     target: the file of the domain to recommend from.
     say: called with lines on what is read.
     side: a file of users' auxiliary vectors: user ids, then numbers.
+    most_users: users of a random sample, for a first try; 0 keeps all.
     **options: of `Tables`: the columns `user`, `item`, `rating` and `time`, `header`,
       `separator`, `scale`, `users`, `shared_items`, `at_least`.
 
@@ -258,7 +260,8 @@ def load_pair(
     DataError: an unknown option, or a file that cannot be used.
   """
   read = Tables(str(source), str(target), **options).read(say)
-  return filters.with_side(read, *side_vectors.read(side)) if side else read
+  read = filters.with_side(read, *side_vectors.read(side)) if side else read
+  return filters.sample(read, most_users)
 
 
 def _each_file(name, value, n) -> list:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, get_type_hints
 
 from xdomain import wording
-from xdomain.data import named, own, types
+from xdomain.data import filters, named, own, types
 
 Say = Callable[[str], Any]
 
@@ -37,7 +37,9 @@ def dataset(kind: str, say: Say = print, **options) -> types.Dataset:
   Raises:
     DataError: an unknown option, or data that is missing or wrong.
   """
-  return chosen(kind, **options).read(say)
+  of_kind = chosen(kind, **options)
+  every_user = dataclasses.replace(of_kind, most_users=0)  # One entry of the cache.
+  return filters.sample(every_user.read(say), of_kind.most_users)
 
 
 def chosen(kind: str, **options):

@@ -4,6 +4,7 @@ E interactions of a domain, U users, Q held-out interactions, N negatives of eac
 numbers of an auxiliary vector.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +85,14 @@ class Dataset(NamedTuple):
   trail: tuple[tuple[str, dict[str, int]], ...]  # (step, counts after it)
   sources: tuple[str, ...] = ()  # where several domains are stacked in the source:
   # their names, which its raw ids begin with, as in 'films:tt0076759'
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """The options that every kind of data has."""
+
+  # Users of a random sample; 0 keeps all.
+  most_users: int = dataclasses.field(default=0, kw_only=True)
 
 
 class HeldOut(NamedTuple):

@@ -48,6 +48,11 @@ def prepare(spec: specs.Spec, say: Say = print) -> Prepared:
     SpecError: a field is wrong.
   """
   dataset = sources.dataset(say=say, **spec.data)
+  if spec.data.get('most_users'):
+    say(
+      f'a first try: {dataset.pair.target.n_users:,} users and at most {spec.epochs}'
+      ' epochs, so measures are not those of a full run'
+    )
   protocol = protocols.of(spec)
   _check_ratings(protocol, dataset)
   split = _split(spec, dataset)
@@ -94,8 +99,7 @@ def _check_ratings(protocol, dataset):
   if protocol.rates and not np.ptp(ratings):
     raise types.DataError(
       f'every rating of the target is {ratings[0]:g}: there is nothing to'
-      ' predict; name the column of ratings (--config.data.rating), or rank'
-      ' items instead, as configs/shared_vae.py:tables does'
+      ' predict; name the column of ratings (rating=), or rank items instead'
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 import xdomain
 from xdomain import files
+from xdomain.data import sources
 from xdomain.reporting import records as records_lib
 from xdomain.reporting import render, terminal
 from xdomain.runs import prepare, store, sweeps
@@ -189,6 +190,12 @@ def plain(config: specs.Spec) -> dict[str, Any]:
   return specs.plain(unchosen(config)) | dict(search=space)
 
 
+def same(recorded: dict[str, Any], wanted: dict[str, Any]) -> bool:
+  """Whether two searches in `plain` form are the same."""
+  one, other = ({**each, 'data': None} for each in (recorded, wanted))
+  return one == other and sources.agrees(recorded['data'], wanted['data'])
+
+
 def folder_of(config: specs.Spec, workdir: pathlib.Path, kind: str) -> pathlib.Path:
   """The folder of a search, or of a `kind` of result of it."""
   space = dataclasses.asdict(config.search)
@@ -221,7 +228,7 @@ def kept(
   if not file.exists():
     return None
   found = _read(file)
-  if (found['config'], found['hashes']) != (plain(config), hashes):
+  if not same(found['config'], plain(config)) or found['hashes'] != hashes:
     raise specs.SpecError(
       f'{file} holds another search (other data, space or settings); give --keep'
       ' another folder, or delete the file'
