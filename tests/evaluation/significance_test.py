@@ -16,8 +16,12 @@ def normal_p(difference):
   return math.erfc(abs(z) / math.sqrt(2))
 
 
+def times_drawn(byte):
+  return np.sum(byte[..., None] >= significance.TIMES, axis=-1, dtype=float)
+
+
 def test_draws_have_the_mean_and_variance_of_a_poisson_number():
-  draws = np.frombuffer(significance.DRAWN, np.uint8).astype(float)
+  draws = times_drawn(np.arange(256))
   assert draws.size == 256
   assert (draws.mean(), draws.var()) == (1, 1)
   poisson = 256 * np.exp(-1) / np.array([math.factorial(k) for k in range(6)])
@@ -163,6 +167,21 @@ def test_resampled_sums_vary_as_a_mean_of_users_does(monkeypatch, many):
   means = sums[:, 0] / sums[:, 1]
   assert means.mean() == pytest.approx(values[:, 0].mean(), rel=0.01)
   assert means.std() == pytest.approx(values[:, 0].std() / 20, rel=0.06)
+
+
+@pytest.mark.parametrize(
+  ('users', 'resamples'), [(significance.USERS + 300, 70), (333, 21), (5, 1)]
+)
+def test_sums_of_many_users_are_those_of_one_product(monkeypatch, users, resamples):
+  monkeypatch.setattr(significance, 'MANY', 4)
+  values = np.random.default_rng(0).normal(size=(users, 3)).astype(np.float32)
+  rng, sums = np.random.default_rng(7), []
+  for begin in range(0, resamples, 16):
+    n = min(16, resamples - begin)
+    byte = np.frombuffer(rng.bytes(n * users), np.uint8).reshape(n, users)
+    sums.append(times_drawn(byte) @ values)
+  found = significance.resampled_sums(values, resamples, seed=7)
+  np.testing.assert_allclose(found, np.concatenate(sums), rtol=1e-4, atol=1e-3)
 
 
 def test_resampled_sums_do_not_depend_on_the_size_of_a_block(monkeypatch):
