@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import pathlib
+import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
@@ -261,13 +262,13 @@ def _batches(path) -> Iterator[list[tuple[int, str]]]:
 def _parse(lines, path) -> 'pl.DataFrame':
   """The fields of numbered lines as text: by polars, else line by line.
 
-  Lines that are no JSON, or lack a field, are read one by one, as is a batch with
-  deeply nested values.
+  Lines that are no JSON, or lack a field, are read one by one, as is a batch that
+  polars would end at, or change.
   """
   import polars as pl
 
   text = ''.join(text for _, text in lines)
-  if not _nested(lines):
+  if not _nested(lines) and not _LONE_SURROGATE.search(text):
     schema: Any = dict(zip(FIELDS, (pl.String, pl.String, pl.Float64, pl.Int64)))
     with contextlib.suppress(types.DataError), parquet.polars_errors('JSON'):
       frame = pl.read_ndjson(io.BytesIO(text.encode()), schema=schema)
@@ -281,6 +282,12 @@ def _parse(lines, path) -> 'pl.DataFrame':
   rows = [_texts(record, line, path) for line, record in _records(lines, path)]
   parts = ('user', 'item', 'rating', 'time')
   return pl.DataFrame(rows, dict.fromkeys(parts, pl.String), orient='row')
+
+
+# Half a character, which polars reads as another one.
+_LONE_SURROGATE = re.compile(
+  r'\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]'
+)
 
 
 def _nested(lines) -> bool:
