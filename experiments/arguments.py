@@ -133,7 +133,13 @@ def ids(flag: str, words: list[str]) -> list[str]:
 
   given = words
   if len(words) == 1 and words[0].startswith('@'):
-    content = pathlib.Path(words[0][1:]).expanduser().read_bytes()
+    path = pathlib.Path(words[0][1:]).expanduser()
+    if not path.exists():
+      raise specs.SpecError(
+        f'--{flag}={words[0]}: there is no file {path}; for the id {words[0]!r} itself'
+        f' give --{flag}={words[0]},'
+      )
+    content = path.read_bytes()
     wide = content.startswith((b'\xff\xfe', b'\xfe\xff'))
     try:
       given = content.decode('utf-16' if wide else 'utf-8-sig').splitlines()

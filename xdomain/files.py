@@ -27,11 +27,15 @@ def write(path: Path, content: str | bytes) -> None:
   beside = path.with_name(f'{path.name}.part')
   if isinstance(content, str):
     content = content.encode()
-  with beside.open('wb') as file:
-    file.write(lzma.compress(content) if path.suffix == '.xz' else content)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(beside, path)
+  try:
+    with beside.open('wb') as file:
+      file.write(lzma.compress(content) if path.suffix == '.xz' else content)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(beside, path)
+  except OSError:  # A full disk; it needs the room.
+    beside.unlink(missing_ok=True)
+    raise
 
 
 def write_json(path: Path, value: object) -> None:

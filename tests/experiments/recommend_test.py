@@ -321,6 +321,12 @@ def test_ids_in_utf_16_are_read_and_other_encodings_are_named(tmp_path):
     arguments.ids('users', words)
 
 
+def test_an_id_that_begins_with_an_at_sign_can_be_given(tmp_path):
+  with pytest.raises(specs.SpecError, match=r'no file u0; for the id .@u0. itself'):
+    arguments.ids('users', ['@u0'])
+  assert arguments.ids('users', ['@u0', '']) == ['@u0']
+
+
 def test_a_console_that_cannot_show_an_id_gets_an_escape(monkeypatch):
   raw = io.BytesIO()
   console = io.TextIOWrapper(raw, encoding='ascii', newline='\n')

@@ -1,3 +1,4 @@
+import resource
 import shutil
 
 import jax
@@ -132,3 +133,15 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_last_one_stays(
       checkpoint.save(tmp_path / 'c', kept[1], IDENTITY)
   assert '\n' not in str(error.value)
   same(checkpoint.restore(tmp_path / 'c', IDENTITY, *arguments()), kept[0])
+
+
+def test_a_file_that_cannot_grow_is_named_without_tracebacks(tmp_path, capfd):
+  kept, _ = stands()
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+  try:
+    with pytest.raises(checkpoint.NotSaved, match='cannot be written: File too large'):
+      checkpoint.save(tmp_path / 'c', kept[0], IDENTITY)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert capfd.readouterr() == ('', '')

@@ -5,7 +5,9 @@ after that. So a run that is killed at any moment leaves a whole checkpoint or n
 """
 
 import contextlib
+import errno
 import json
+import logging
 import os
 import pathlib
 from typing import Any
@@ -36,11 +38,17 @@ class NotSaved(RuntimeError):
 def _manager(folder):
   import orbax.checkpoint as ocp  # Half a second, so only where it is used.
 
+  # Its threads log the traceback of an error that is raised here anyway.
+  logging.getLogger('absl').addFilter(_is_of_others)
   # Not asynchronous: on a CPU the buffers would be donated while being written.
   options = ocp.CheckpointManagerOptions(
     max_to_keep=1, enable_async_checkpointing=False
   )
   return ocp.CheckpointManager(pathlib.Path(folder).resolve(), options=options)
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+  return 'orbax' not in record.pathname
 
 
 def save(
@@ -68,7 +76,7 @@ def save(
     tree=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(about)
   )
   message = (
-    f'the checkpoint in {folder} cannot be written ({{}}); make room, and the same'
+    f'the checkpoint in {folder} cannot be written: {{}}; mend that, and the same'
     ' command resumes from the last one'
   )
   with _one_line(NotSaved, message), _manager(folder) as manager:
@@ -98,7 +106,7 @@ def restore(
 
   if not pathlib.Path(folder).is_dir():
     return None
-  damaged = f'{folder} holds a damaged checkpoint ({{}}); delete it to begin again'
+  damaged = f'{folder} holds a damaged checkpoint; delete it to begin again'
   with _one_line(DamagedCheckpoint, damaged), _manager(folder) as manager:
     step = manager.latest_step()
     if step is None:
@@ -124,8 +132,22 @@ def _one_line(kind, message):
   try:
     yield
   except Exception as error:
-    cause = str(error).strip().split('\n')[0][:200]
-    raise kind(message.format(f'{type(error).__name__}: {cause}')) from None
+    if 'RESOURCE_EXHAUSTED' in str(error):
+      raise
+    raise kind(message.format(_cause(error))) from None
+
+
+_CAUSES = 'ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EACCES', 'EPERM', 'EIO'
+
+
+def _cause(error) -> str:
+  """The reason of the system for an error, where its text holds one."""
+  text = str(error).strip()
+  for name in _CAUSES:
+    reason = os.strerror(getattr(errno, name))
+    if reason in text:
+      return reason
+  return f'{type(error).__name__}: {text.splitlines()[0][:100] if text else ""}'
 
 
 @jax.jit
