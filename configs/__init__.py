@@ -1,1 +1,67 @@
-"""One config a method; the argument behind the colon chooses the variant."""
+"""Configs: settings of methods, tables and figures, found by name."""
+
+import importlib.util
+import pathlib
+
+import ml_collections
+
+from xdomain import wording
+
+FOLDER = pathlib.Path(__file__).parent
+
+
+def files():
+  """Returns the paths of all configs."""
+  return [path for path in sorted(FOLDER.glob('[a-z]*.py')) if path.stem != 'common']
+
+
+def find(text):
+  """Returns `path.py:argument` of a config in the working directory or installed.
+
+  `darec:item`, `darec.py:item` and `configs/darec.py:item` name the same config. What
+  names none is returned as it is.
+  """
+  name, colon, argument = text.partition(':')
+  path = pathlib.Path(name).expanduser()
+  inner = pathlib.Path(*path.parts[1:]) if path.parts[:1] == ('configs',) else path
+  tried = (path, pathlib.Path('configs') / inner, FOLDER / inner)
+  for each in tried:
+    for file in (each, each.with_name(f'{each.name}.py')) if each.name else ():
+      if file.is_file():
+        return f'{file}{colon}{argument}'
+  return text
+
+
+def load(text):
+  """Returns the config that `path.py:argument` names, before any override.
+
+  Raises:
+    ValueError: no such file, or an argument that it does not know.
+  """
+  path, _, argument = find(text).partition(':')
+  path = pathlib.Path(path)
+  if path.is_dir():
+    raise ValueError(f'{path} is a folder; name a config in it')
+  if not path.is_file():
+    known = map(str, sorted(path.parent.glob('*.py')))
+    known = [name for name in known if not name.endswith('__init__.py')]
+    raise ValueError(f'{path} does not exist{wording.instead(str(path), known)}')
+  spec = importlib.util.spec_from_file_location('config', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  if not hasattr(module, 'get_config'):
+    raise ValueError(f'{path} is no config: it has no function get_config')
+  return module.get_config(*([argument] if argument else []))
+
+
+def check_field(config, name):
+  """Raises a ValueError with the nearest word unless a config has a dotted field."""
+  at = config
+  *path, last = name.split('.')
+  for depth, part in enumerate([*path, last]):
+    before = '.'.join(['config', *path[:depth]])
+    if not isinstance(at, ml_collections.ConfigDict):
+      raise ValueError(f'{before} is a value and has no field {part!r}')
+    if part not in at:
+      raise ValueError(f'{before} has no field {part!r}{wording.instead(part, at)}')
+    at = at[part]

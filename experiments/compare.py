@@ -55,15 +55,18 @@ def _compare(display):
   splits = dict(leave_one_out=xd.leave_one_out, cold_start=xd.cold_start)
   splits |= dict(partial=xd.partial, rating=xd.by_ratio)
   split = splits[PROTOCOL.value](pair, SEED.value)
-  value = protocols.PROTOCOLS[PROTOCOL.value].value
+  protocol = protocols.PROTOCOLS[PROTOCOL.value]
   names = list(dict.fromkeys(METHODS.value))
 
   def watch(method):
-    return display.training(method, value, names.index(method), len(names))
+    return display.training(method, protocol.value, names.index(method), len(names))
 
   found = xd.compare(split, names, watch=watch, epochs=EPOCHS.value)
   display.table(found.rows)
-  display.say(f'validation chose {found.best}; intervals are paired, over users')
+  display.say(
+    f'{"lower" if protocol.rates else "higher"} is better; validation chose'
+    f' {found.best}; intervals are 95 %, paired, over users'
+  )
   if FINAL.value:
     best = found.fits[found.best]
     final = xd.fit(found.best, pair, epochs=best.epoch, seed=SEED.value)

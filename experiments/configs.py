@@ -8,6 +8,7 @@ import ast
 
 from absl import app, flags
 
+import configs
 from experiments import arguments, output
 
 NAME = flags.DEFINE_string('config', None, 'A config, to list its fields and values.')
@@ -21,14 +22,13 @@ def main(argv):
 
 def _list():
   if NAME.value:
-    config = arguments.load(NAME.value)
+    config = configs.load(NAME.value)
     for name, value in _fields(config):
       print(f'--config.{name}={value!r}')
     return
-  for path in sorted(arguments.CONFIGS.glob('[a-z]*.py')):
-    if path.stem != 'common':
-      document = ast.get_docstring(ast.parse(path.read_text('utf-8'))) or ''
-      print(f'{path.stem:20} {document.splitlines()[0] if document else ""}')
+  for path in configs.files():
+    document = ast.get_docstring(ast.parse(path.read_text('utf-8'))) or ''
+    print(f'{path.stem:20} {document.splitlines()[0] if document else ""}')
 
 
 def _fields(config, before=''):

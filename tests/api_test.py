@@ -192,6 +192,6 @@ def test_methods_are_compared_on_one_split(split):
   found = xd.compare(split, ['item_pop', 'ease'], **FIT)
   assert found.best == next(iter(found.fits))
   assert {row['method'] for row in found.rows} == {'item_pop', 'ease'}
-  other = found.rows[1]['full NDCG@10 less best']
-  assert ' to ' in other and found.rows[0]['full NDCG@10 less best'] == ''
+  column = f'full NDCG@10 minus {found.best}'
+  assert ' to ' in found.rows[1][column] and found.rows[0][column] == ''
   assert found.best in str(found)

@@ -270,7 +270,7 @@ def compare(
     row = {'method': name} | protocol.headline(each.measures)
     if name != best:
       for measure, gap, low, high in protocol.differences(answers[name], answers[best]):
-        row[f'{measure} less best'] = f'{gap:+.4f} ({low:+.4f} to {high:+.4f})'
+        row[f'{measure} minus {best}'] = f'{gap:+.4f} ({low:+.4f} to {high:+.4f})'
     rows.append(row)
   columns = dict.fromkeys(column for row in rows for column in row)
   return Comparison(found, [{c: row.get(c, '') for c in columns} for row in rows])

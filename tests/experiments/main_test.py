@@ -15,6 +15,7 @@ import pytest
 from experiments import arguments
 from tests import helpers
 from xdomain import files
+from xdomain.runs import beside
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 QUICK = '--config=configs/autorec.py:item,quick,synthetic'
@@ -233,13 +234,11 @@ def test_a_workdir_that_is_a_file_is_said_to_be_one(ask, tmp_path):
 
 
 def test_what_is_shown_beside_has_the_same_budget():
-  from experiments import arguments, main
-
   config = arguments.load(str(ROOT / 'configs/darec.py:item,quick,synthetic'))
   config.epochs, config.patience, config.seed = 7, 6, 5
-  own, beside = main._specs(config)
-  assert len(beside) == 2
-  for other in beside:
+  own, others = beside.specs_of(config)
+  assert len(others) == 2
+  for other in others:
     assert (other.epochs, other.patience, other.seed) == (7, 6, 5)
     assert other.data == own.data
 

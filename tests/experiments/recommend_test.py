@@ -11,7 +11,7 @@ import pytest
 
 from experiments import arguments, output
 from xdomain import api
-from xdomain.data import device
+from xdomain.data import device, types
 from xdomain.runs import methods, prepare, run, store
 from xdomain.runs import spec as specs
 from xdomain.training import loop
@@ -317,7 +317,7 @@ def test_ids_in_utf_16_are_read_and_other_encodings_are_named(tmp_path):
   words = [f'@{tmp_path / "ids.txt"}']
   assert arguments.ids('users', words) == ['ann', 'büb']
   (tmp_path / 'ids.txt').write_bytes('büb'.encode('latin-1'))
-  with pytest.raises(specs.SpecError, match='is not UTF-8'):
+  with pytest.raises(types.DataError, match='is not UTF-8'):
     arguments.ids('users', words)
 
 

@@ -167,6 +167,7 @@ class _Training:
     )
     self._task: Any = None
     self._stage = None
+    self._unsaid = ''  # the line of the last epoch, where it was not printed
 
   def __enter__(self):
     if not self._bar.disable:
@@ -176,6 +177,8 @@ class _Training:
 
   def __exit__(self, *_):
     self._bar.stop()
+    if self._unsaid:
+      self._display.say(self._unsaid)
 
   def __call__(self, report):
     text = _text(report, self._value)
@@ -186,12 +189,16 @@ class _Training:
       done = self._part + report.epoch / report.epochs
     self._bar.update(self._task, completed=done, text=text)
     late = time.monotonic() - self._last >= PAUSE
-    if self._bar.disable and (late or report.epoch == report.epochs):
+    if not self._bar.disable:
+      return
+    self._unsaid = (
+      f'{self._title}: {report.stage} {report.epoch}/{report.epochs}'
+      f'  {text}{_aside(report)}'
+    )
+    if late or report.epoch == report.epochs:
       self._last = time.monotonic()
-      self._display.say(
-        f'{self._title}: {report.stage} {report.epoch}/{report.epochs}'
-        f'  {text}{_aside(report)}'
-      )
+      self._display.say(self._unsaid)
+      self._unsaid = ''
 
   def _begin(self, report):
     if self._task is not None:
@@ -223,5 +230,7 @@ def _text(report, shown_as):
     parts.append(f'best {shown_as(np.nanmin(report.best_value)):.4f} at {at}')
   if 'ratings' in report.metrics:
     ratings = np.nansum(report.metrics['ratings'])  # NaN for stopped members.
-    parts.append(f'{ratings / report.seconds / 1e6:.2f}M ratings/s')
+    speed = ratings / report.seconds
+    many = speed >= 1e5
+    parts.append(f'{speed / 1e6:.2f}M ratings/s' if many else f'{speed:,.0f} ratings/s')
   return '  '.join(parts)

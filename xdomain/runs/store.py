@@ -63,8 +63,8 @@ def find_trained(name, workdir='runs') -> pathlib.Path:
   spec = read_spec(folder)
   if specs.is_sweep(spec):
     raise specs.SpecError(
-      f'{folder} holds a sweep; train the chosen member on its own'
-      ' (--config.hyper.<name>=<value>)'
+      f'{folder} holds a sweep; train the chosen member on its own, as in'
+      ' hyper.lr=0.001'
     )
   found = files.read(folder / 'records.jsonl')
   if found and 'diverged' in found[0]:
@@ -126,8 +126,7 @@ def records(folder, several: list[preparing.Prepared]) -> list[dict]:
   if any(record['hashes'] not in hashes for record in found):
     raise specs.SpecError(
       f'{folder} holds a run of this config on other data, which has changed'
-      ' since; put the data back, or train on the present data under another'
-      ' --workdir'
+      ' since; put the data back, or train on the present data in another workdir'
     )
   return found
 

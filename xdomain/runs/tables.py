@@ -166,7 +166,7 @@ def _check_kept(config, wanted, digests, folder):
       what += ', on other data'
     raise specs.SpecError(
       f'{folder} holds {what}, which this table would lose; give it another name,'
-      f' such as --config.name={config.name}_2, or delete the folder'
+      f' such as name={config.name}_2, or delete the folder'
     )
 
 

@@ -230,8 +230,8 @@ def kept(
   found = _read(file)
   if not same(found['config'], plain(config)) or found['hashes'] != hashes:
     raise specs.SpecError(
-      f'{file} holds another search (other data, space or settings); give --keep'
-      ' another folder, or delete the file'
+      f'{file} holds another search (other data, space or settings); keep'
+      ' this one in another folder, or delete the file'
     )
   return found if specs.comparable(found['version']) else None
 
@@ -245,7 +245,7 @@ def _read(file):
   fault = fault_of(found)
   if fault:
     raise files.DamagedFile(
-      f'{file} is not a search: {fault}; delete it, or give --keep another folder'
+      f'{file} is not a search: {fault}; delete it, or keep searches in another folder'
     )
   return found
 

@@ -242,8 +242,7 @@ def _train(stage, progress, key, data, hyper, patience) -> tuple[Progress, dict]
   if failed.ndim == 0 and failed:
     raise Diverged(
       f'stage {stage.name}: the loss is not finite in epoch {epoch}, step'
-      f' {int(broken) + 1}; try a smaller learning rate'
-      ' (--config.hyper.lr)'
+      f' {int(broken) + 1}; try a smaller learning rate (hyper.lr)'
     )
   return progress._replace(epoch=epoch, state=state, failed=failed), metrics
 

@@ -1,0 +1,119 @@
+"""The process that runs are trained in: its signals, device, programs and errors."""
+
+import contextlib
+import errno
+import os
+import pathlib
+from collections.abc import Iterator
+
+import jax
+
+from xdomain import files
+from xdomain.data import types
+from xdomain.data.readers import download
+from xdomain.reporting import records
+from xdomain.runs import artifact, stop
+from xdomain.runs import spec as specs
+from xdomain.training import checkpoint, loop
+
+COMPILED_BYTES = 2**30  # of compiled programs that are kept
+
+# Errors whose message says what to do.
+EXPLAINED = (
+  specs.SpecError,
+  types.DataError,
+  artifact.ArtifactError,
+  loop.Diverged,
+  checkpoint.NotSaved,
+  checkpoint.WrongCheckpoint,
+  files.DamagedFile,
+  records.RecordError,
+)
+
+
+@contextlib.contextmanager
+def opened(keep_programs: bool = True) -> Iterator[None]:
+  """A context in which runs can be stopped by a signal and resumed.
+
+  Numbers have 32 bits, whatever JAX_ENABLE_X64 is.
+
+  Args:
+    keep_programs: keeps compiled programs beside the data, unless jax has a folder
+      for them already.
+
+  Raises:
+    SpecError: jax has no device for JAX_PLATFORMS.
+    Stopped: at a signal to end; what was finished is kept.
+  """
+  if keep_programs:
+    _keep_programs()
+  with jax.enable_x64(False), stop.on_signals():
+    _check_device()
+    yield
+
+
+def advice(error: BaseException) -> str | None:
+  """The line that tells a user how to mend an error; None if no user can."""
+  if isinstance(error, EXPLAINED):
+    return str(error)
+  name = getattr(error, 'filename', None)
+  file = f': {name}' if name else ''
+  full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+  if getattr(error, 'errno', None) in full or 'No space left' in str(error):
+    return (
+      'the disk is full; free some space, and the same command resumes from what was'
+      f' saved{file}'
+    )
+  if isinstance(error, OSError):
+    return f'{error.strerror or error}{file}'
+  memory = isinstance(error, jax.errors.JaxRuntimeError)
+  if memory and 'RESOURCE_EXHAUSTED' in str(error):
+    return (
+      'the device has too little memory; try a smaller model.batch or, in a sweep,'
+      ' width=1, and check that no other process uses the device; the same command'
+      ' resumes from what was saved'
+    )
+  return None
+
+
+def _check_device():
+  """Refuses a `JAX_PLATFORMS` that this jax has no device for."""
+  try:
+    jax.devices()
+  except (AssertionError, RuntimeError):
+    names = ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME')
+    name = next((each for each in names if os.environ.get(each)), names[0])
+    value = os.environ.get(name, jax.config.jax_platforms)
+    raise specs.SpecError(
+      f'jax has no device for {name}={value}; install the jax that fits it'
+      f' (https://docs.jax.dev/en/latest/installation.html), or unset {name}'
+    ) from None
+
+
+def _keep_programs():
+  if jax.config.jax_compilation_cache_dir is not None:
+    return
+  folder = download.cache_dir() / 'compiled'
+  with contextlib.suppress(OSError):
+    folder.mkdir(parents=True, exist_ok=True)
+  if os.access(folder, os.W_OK | os.X_OK):  # Otherwise nothing is kept.
+    jax.config.update('jax_compilation_cache_dir', str(folder))
+    # Small programs too: a second start compiles nothing.
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+    bound(folder, COMPILED_BYTES)
+
+
+def bound(folder: pathlib.Path, most: int) -> None:
+  """Deletes the oldest files of a folder until the rest holds at most `most` bytes.
+
+  jax can bound its cache itself, but then fails on a file that an earlier version or
+  a killed process left behind.
+  """
+  with contextlib.suppress(OSError):  # Another command may be at work there.
+    found = [(path, path.stat()) for path in folder.iterdir()]
+    found.sort(key=lambda each: each[1].st_mtime, reverse=True)
+    total = 0
+    for path, about in found:
+      total += about.st_size
+      if total > most:
+        path.unlink()
