@@ -157,7 +157,7 @@ def method(name, /, *, model, hyper, search=None, **settings):
         members=(),
       ),
       width=0,  # members that are trained at once; 0 takes as many as fit
-      search=dict(trials=8) | search,
+      search=dict(trials=64, minutes=8.0) | search,
       epochs=60,  # the most of each stage
       patience=8,  # epochs without a better validation value that end a stage
       every=1,  # epochs between validations
@@ -218,8 +218,7 @@ def table(name, arg, /, *, title, rows, columns, **settings):
     rows: module of a method's config and its argument, by row.
     columns: replaced fields, by column: a dict of `terms`, and the number `x` where
       the columns are an axis.
-    **settings: fields that replace the defaults below. `spaces` are search spaces on
-      data other than MovieLens, by row; a row without keeps that of its config.
+    **settings: fields that replace the defaults below.
   """
   quick = ['quick'] if arg.quick else []
   words = [arg.data] if arg.data != settings.pop('default', 'movielens') else []
@@ -228,9 +227,6 @@ def table(name, arg, /, *, title, rows, columns, **settings):
     row: module.get_config(','.join([*given, arg.data, *quick]))
     for row, (module, *given) in rows.items()
   }
-  spaces = settings.pop('spaces', {})
-  for row in spaces if arg.data != 'movielens' else ():
-    rows[row].search = ml_collections.ConfigDict(spaces[row])
   config = ml_collections.ConfigDict(
     dict(
       name='_'.join([name, *words]),
@@ -246,7 +242,7 @@ def table(name, arg, /, *, title, rows, columns, **settings):
       paper={},  # by row, column and measure
       seeds=(0, 1) if arg.quick else (0, 1, 2, 3, 4),
       # Settings of rows were chosen on MovieLens. On other data each row is searched
-      # on the first of the columns that share data.
+      # on each split, on the first of the columns that share it.
       tune=arg.data in ('amazon', 'tables') and not arg.quick,
     )
     | settings

@@ -11,12 +11,19 @@ I-DARec on pair 1 with 80 % of the ratings for training.
 
 from configs import autorec, bias, common
 
-SEARCH = {
-  'item': dict(hyper=dict(lam=(3e-5, 3e-4), beta=(0.01, 0.1), mu=(0.01, 0.1))),
-  'user': dict(hyper=dict(lam=(1e-5, 1e-4), mu=(0.01, 0.1), offset=(0.0, 1.0))),
-}
-# The best of SEARCH on MovieLens (results/searches); the AutoRecs are those of
-# configs/autorec.py.
+SEARCH = dict(
+  hyper=dict(
+    lr=('log', 3e-5, 3e-3),
+    lam=('log', 1e-6, 1e-2),
+    beta=('log', 1e-3, 1.0),
+    mu=('log', 1e-3, 1.0),
+    alpha=('log', 1e-5, 1e-2),
+    offset=(0.0, 1.0),
+  ),
+  model=dict(dropped=(0.0, 0.3, 0.6), initial=('glorot', 'small')),
+)
+# The best of eight trials on MovieLens (results/searches), from small initial weights;
+# the AutoRecs are those of configs/autorec.py.
 SELECTED = {
   'item': dict(
     alpha=2e-4,
@@ -49,6 +56,8 @@ def get_config(arg=None):
       heads=(200, 400),
       classifier=50,
       batch=128,
+      initial='small',
+      dropped=0.0,
     ),
     hyper=dict(
       lr=1e-3,
@@ -58,7 +67,7 @@ def get_config(arg=None):
       penalise_bias=1.0,
       **SELECTED[arg.axis],
     ),
-    search=SEARCH[arg.axis],
+    search=SEARCH,
     data=common.data_block(arg),
     **common.length(arg),
   )

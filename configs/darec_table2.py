@@ -33,44 +33,6 @@ BESIDE = {  # not in the paper's table
   'U-AutoRec': (autorec, 'user'),
   'I-AutoRec': (autorec, 'item'),
 }
-# Search spaces on data other than MovieLens: the ranges of the paper and of the
-# methods' authors, with 16 trials drawn for each method.
-DAREC = dict(
-  lam=(1e-6, 1e-5, 1e-4, 1e-3),
-  beta=(0.01, 0.1, 1.0),
-  mu=(0.01, 0.1, 1.0),
-  alpha=(1e-4, 3e-4, 1e-3),
-  alpha_source=(1e-4, 3e-4, 1e-3),
-  offset=(0.0, 1.0),
-)
-AUTOREC = dict(
-  alpha=(5e-5, 1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3, 6.4e-3),
-  offset=(0.0, 1.0),
-)
-SPACES = {
-  'CMF': dict(
-    hyper=dict(alpha=(0.1, 0.3, 0.5, 0.7), penalty=(1.0, 3.0, 5.0, 10.0, 20.0)),
-    model=dict(factors=(8, 16)),
-  ),
-  'CDTF': dict(
-    hyper=dict(lambda_a=(0.5, 5.0, 50.0, 500.0, 5000.0), source=(0.03, 0.1, 0.3, 1.0)),
-    model=dict(factors=(8, 16)),
-  ),
-  'FM-CDCF': dict(
-    hyper=dict(centre=(0.0, 1.0), spread=(0.1, 0.3)),
-    model=dict(factors=(4, 8, 16, 32)),
-  ),
-  'CoNet': dict(
-    hyper=dict(lr=(1e-3, 3e-3), l2=(1e-5, 1e-4, 3e-4, 1e-3, 3e-3), l1=(0.01, 0.1)),
-    model={},
-  ),
-  'U-DARec': dict(hyper=DAREC, model={}),
-  'I-DARec': dict(hyper=DAREC, model={}),
-  'bias': dict(hyper=dict(penalty=tuple(float(p) for p in range(1, 17))), model={}),
-  'U-AutoRec': dict(hyper=AUTOREC, model={}),
-  'I-AutoRec': dict(hyper=AUTOREC, model={}),
-}
-TRIALS = 16
 PERCENT = (80, 90)  # of the ratings are for training
 
 
@@ -90,7 +52,6 @@ def get_config(arg=None):
       for percent in PERCENT
     },
     paper=_paper() if arg.data == 'amazon' else {},
-    spaces={row: dict(trials=TRIALS, **SPACES[row]) for row in SPACES},
     data=common.data_block(arg),
   )
 

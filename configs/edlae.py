@@ -10,9 +10,9 @@ from configs import common
 
 SEARCH = dict(
   hyper=dict(
-    penalty=(10.0, 30.0, 100.0, 300.0, 1000.0),
-    source_weight=(0.0, 0.3, 1.0),
-    dropout=(0.0, 0.3, 0.6),
+    penalty=('log', 1.0, 1e4),
+    source_weight=('linear', 0.0, 1.0),
+    dropout=('linear', 0.0, 0.9),
   )
 )
 

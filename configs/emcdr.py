@@ -11,14 +11,19 @@ ranks users with a history by the target's BPR, here without item biases.
 
 from configs import common
 
-SEARCH = dict(
-  hyper=dict(penalty_user=(0.003, 0.01), lr_mapping=(0.003, 0.01, 0.03, 0.1))
-)
 # With cold_only, the mapping has no effect on users with a history.
 WARM_SEARCH = dict(
-  hyper=dict(lr=(0.02, 0.05), penalty_user=(0.003, 0.01), penalty_item=(0.003, 0.01))
+  hyper=dict(
+    lr=('log', 3e-3, 0.3),
+    penalty_user=('log', 1e-3, 0.1),
+    penalty_item=('log', 1e-3, 0.1),
+  ),
+  model=dict(factors=(10, 20, 50, 100)),
 )
-# The best of SEARCH on MovieLens (results/searches).
+SEARCH = WARM_SEARCH | dict(
+  hyper=WARM_SEARCH['hyper'] | dict(lr_mapping=('log', 1e-4, 0.1))
+)
+# The best of eight trials on MovieLens (results/searches).
 LR_MAPPING, COLD_LR_MAPPING = 0.03, 0.003
 
 

@@ -12,11 +12,16 @@ times as fast, and the expected values are .787 and .523.
 
 from configs import common
 
-SEARCH = dict(hyper=dict(alpha=(1.0, 4.0, 10.0, 30.0), penalty=(10.0, 30.0)))
-# A cold-start user's zeros in the target count as dislike, so confidence is lower.
-COLD_SEARCH = dict(hyper=dict(alpha=(1.0, 4.0), penalty=(30.0, 100.0, 300.0, 1000.0)))
-# The best of either on MovieLens, seed 0, by validation NDCG@10; for cold-start users
-# after at most 6 epochs, every second one validated.
+SEARCH = dict(
+  hyper=dict(
+    alpha=('log', 0.3, 100.0),
+    penalty=('log', 0.1, 300.0),
+    frequency=('linear', 0.0, 1.0),
+  ),
+  model=dict(factors=(16, 32, 64, 128, 256)),
+)
+# The best of eight trials on MovieLens (results/searches). A cold-start user's zeros in
+# the target count as dislike, so confidence is lower.
 ALPHA, COLD_ALPHA, PENALTY = 4.0, 1.0, 30.0
 
 
@@ -30,7 +35,7 @@ def get_config(arg=None):
     view=arg.view,
     model=dict(factors=64, **(dict(solver='cg') if arg.cg else {})),
     hyper=dict(alpha=COLD_ALPHA if arg.cold else ALPHA, penalty=PENALTY, frequency=0.0),
-    search=COLD_SEARCH if arg.cold else SEARCH,
+    search=SEARCH,
     epochs=30,
     patience=5,
   )

@@ -9,7 +9,7 @@ Seconds on two CPU cores.
 from configs import common
 
 SEARCH = dict(
-  hyper=dict(penalty=(30.0, 100.0, 300.0, 1000.0)), model=dict(rank=(10, 20, 40, 80))
+  hyper=dict(penalty=('log', 1.0, 1e4)), model=dict(rank=(5, 10, 20, 40, 80, 160))
 )
 
 

@@ -10,13 +10,15 @@ and .482; for cold-start users .635 and .374.
 
 from configs import common
 
-SEARCH = dict(
-  model=dict(negatives_from=('same_domain', 'union')),
-  hyper=dict(lr=(2e-3, 4e-3), l2=(3e-5, 1e-4)),
+COLD_SEARCH = dict(
+  model=dict(embed=(8, 16, 32, 64)),
+  hyper=dict(lr=('log', 3e-4, 3e-2), l2=('log', 1e-6, 1e-2)),
 )
-COLD_SEARCH = dict(hyper=dict(lr=(1e-3, 2e-3), l2=(3e-5, 1e-4, 3e-4, 1e-3)))
-# The best of either on MovieLens (results/searches); batches of 1024 and 2048 were
-# worse on validation data.
+SEARCH = COLD_SEARCH | dict(
+  model=COLD_SEARCH['model'] | dict(negatives_from=('same_domain', 'union'))
+)
+# The best of eight trials of either on MovieLens (results/searches); batches of 1024
+# and 2048 were worse on validation data.
 SELECTED = dict(lr=2e-3, l2=3e-5)
 COLD = dict(lr=2e-3, l2=3e-4)
 

@@ -9,8 +9,13 @@ A minute on two CPU cores. Expected test HR@10 and NDCG@10 on MovieLens: .764 an
 
 from configs import common
 
-SEARCH = dict(hyper=dict(lr=(5e-4, 1e-3), kl=(0.2, 0.5), dropout=(0.3, 0.5)))
-# The best of SEARCH on MovieLens, seed 0, by validation NDCG@10 of every second epoch.
+SEARCH = dict(
+  hyper=dict(
+    lr=('log', 1e-4, 1e-2), kl=('log', 0.03, 3.0), dropout=('linear', 0.0, 0.9)
+  ),
+  model=dict(latent=(50, 100, 200)),
+)
+# The best of eight trials on MovieLens (results/searches).
 SELECTED = dict(lr=1e-3, kl=0.5, anneal=20.0, dropout=0.3)
 
 

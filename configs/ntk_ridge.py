@@ -9,9 +9,9 @@ Seconds on two CPU cores. For cold-start users the kernel reads the source alone
 from configs import common
 
 SEARCH = dict(
-  hyper=dict(penalty=(0.1, 0.3, 1.0, 3.0, 10.0), source_weight=(0.0, 0.3, 0.5, 1.0))
+  hyper=dict(penalty=('log', 0.01, 100.0), source_weight=('linear', 0.0, 1.0))
 )
-COLD_SEARCH = dict(hyper=dict(penalty=(0.3, 1.0, 3.0, 10.0, 30.0)))
+COLD_SEARCH = dict(hyper=dict(penalty=('log', 0.01, 100.0)))
 
 
 def get_config(arg=None):

@@ -11,12 +11,12 @@ from configs import common
 
 SEARCH = {
   'item': dict(
-    hyper=dict(lr=(1e-3, 2e-3), decay=(3e-3, 5e-3)),
-    model=dict(hidden=(300, 500)),
+    hyper=dict(lr=('log', 1e-4, 1e-2), decay=('log', 1e-4, 0.1)),
+    model=dict(hidden=(100, 200, 300, 500)),
   ),
-  'user': dict(hyper=dict(lr=(1e-3, 2e-3), decay=(1e-3, 2e-3, 4e-3, 8e-3))),
 }
-# The best of SEARCH on MovieLens (results/searches). Steps and batch were chosen
+SEARCH['user'] = SEARCH['item']
+# The best of eight trials on MovieLens (results/searches). Steps and batch were chosen
 # before, on validation data.
 SELECTED = {
   'item': (dict(hidden=500), dict(decay=5e-3)),

@@ -1,4 +1,4 @@
-r"""Tunes a method on validation data, then tests the choice on several seeds.
+r"""Tunes a method on validation data, then tests the choice, on each of several seeds.
 
 python -m experiments.tune --config=configs/bpr.py
 python -m experiments.tune --config=configs/darec.py:item,tables \
@@ -6,9 +6,11 @@ python -m experiments.tune --config=configs/darec.py:item,tables \
 python -m experiments.tune --config=configs/bpr.py --seeds=0 \
   --keep=results/searches
 
-The space is `config.search`: all of its combinations, or `config.search.trials` of
-them drawn at random, the same number for every method. Trials train on the split of
-`config.seed` and leave its test fold alone.
+The space is `config.search`. A search ends after `config.search.trials` trials or
+`config.search.minutes` minutes of two cores, whichever comes first; the seeds share the
+minutes. Each seed is searched on its own split, and trials leave its test fold alone,
+so that no choice depends on a test set. `--seeds=0` searches on `config.seed` and tests
+nothing. A search that was interrupted resumes. Needs `pip install xdomain[tune]`.
 """
 
 import math
@@ -22,7 +24,7 @@ from experiments import arguments
 CONFIG = config_flags.DEFINE_config_file('config', help_string='The config.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'The folder of run folders.')
 SEEDS = flags.DEFINE_integer(
-  'seeds', 5, 'The number of seeds that test the choice.', lower_bound=0
+  'seeds', 5, 'The number of seeds that are tuned and tested.', lower_bound=0
 )
 KEEP = flags.DEFINE_string(
   'keep', '', 'A folder of searches: the search is kept there, or read from it.'
@@ -38,8 +40,8 @@ def main(argv):
 
 
 def tune_and_test(config, display):
-  """Makes the search, prints its table, and tests its choice on all seeds."""
-  from xdomain.runs import methods, prepare, sweeps, tune
+  """Makes the search of each seed, prints its table, and tests its choice."""
+  from xdomain.runs import methods, sweeps, tune
   from xdomain.runs import spec as specs
 
   config = specs.from_config(config)
@@ -51,46 +53,53 @@ def tune_and_test(config, display):
   workdir = pathlib.Path(WORKDIR.value)
   for folder in filter(None, (workdir, KEEP.value)):
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+  seeds = range(SEEDS.value) or (config.seed,)
+  tested = [
+    record
+    for seed in seeds
+    for record in _of_seed(tune.on_seed(config, seed, seeds), workdir, display)
+  ]
+  if tested:
+    _report(config, tested, workdir, display)
+
+
+def _of_seed(config, workdir, display):
+  """Searches one seed; the records of its test, none where nothing is tested."""
+  from xdomain.runs import prepare, store, sweeps, tune
+
   prepared = prepare.prepare(config, display.say)
   display.data(prepared.dataset)
   found = KEEP.value and tune.kept(KEEP.value, config, prepared.hashes)
+  title = f'{config.name}, seed {config.seed}'
   if found:
-    display.say(f'{config.name}: the search that is kept in {KEEP.value}')
+    display.say(f'{title}: the search is read from {KEEP.value}')
   else:
     found = tune.search(config, prepared, workdir, display)
     if KEEP.value:
       tune.keep(KEEP.value, config, found)
-      display.say(f'{config.name}: the search is kept in {KEEP.value}')
   display.table(tune.rows(found))
-  if SEEDS.value:
-    _test(config, found, prepared, workdir, display)
+  display.say(f'{title}: {tune.summary(found)}')
+  if not SEEDS.value:
+    return []
+  chosen = tune.apply(config, found)
+  folder = store.folder_of(chosen, workdir)
+  records = sweeps.run_shown(chosen, prepared, folder, display)
+  return [record | {'search': found} for record in records]
 
 
-def _test(config, found, prepared, workdir, display):
-  """Trains the choice of a search on all seeds, and prints the test."""
+def _report(config, tested, workdir, display):
+  """Writes the records of all seeds and prints their means."""
   from xdomain import files
   from xdomain.reporting import records, tables, terminal
-  from xdomain.runs import prepare, sweeps, tune
-  from xdomain.runs import spec as specs
+  from xdomain.runs import tune
   from xdomain.training import loop
 
-  def prepared_for(of_seed):
-    if of_seed.seed == config.seed:
-      return prepared
-    return prepare.prepare(of_seed, lambda line: None)
-
   folder = tune.folder_of(config, workdir, f'tuned{SEEDS.value}')
-  chosen = specs.replaced(
-    tune.apply(config, found), sweep=dict(seed=tuple(range(SEEDS.value)))
-  )
-  runs = sweeps.run_all(chosen, prepared_for, folder, workdir, display)
-  tested = [record | {'search': found} for _, members in runs for record in members]
   files.write(folder / 'records.jsonl', ''.join(map(files.line, tested)))
-  folders = ', '.join(str(folder) for folder, _ in runs)
-  display.say(f'trials and records are in {folder}; runs of the choice in {folders}')
+  display.say(f'the records of the choices are in {folder}')
   diverged = [str(r['seed']) for r in tested if records.loss(r) == math.inf]
   if diverged:
-    raise loop.Diverged(f'{chosen.name} diverged with seed {", ".join(diverged)}')
+    raise loop.Diverged(f'{config.name} diverged with seed {", ".join(diverged)}')
   display.say(terminal.OVER_SEEDS)
   for rows in tables.over_seeds(tested):
     display.table(rows)

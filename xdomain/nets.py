@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from xdomain import base
+from xdomain import base, wording
 from xdomain.base import Array
 from xdomain.ops import sparse, variational
 
@@ -27,6 +27,18 @@ zeros = nn.initializers.zeros
 glorot = nn.initializers.glorot_uniform()
 small = nn.initializers.normal(0.01)
 he = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
+
+
+def initializer(name: str) -> Initializer:
+  """The distribution of initial weights of a name, 'small' or 'glorot'.
+
+  Raises:
+    ValueError: the name is unknown.
+  """
+  known = {'small': small, 'glorot': glorot}
+  if name not in known:
+    raise ValueError(f'initial is {name!r}{wording.instead(name, known)}')
+  return known[name]
 
 
 def init(module: nn.Module, key: Array, *args) -> base.Tree:

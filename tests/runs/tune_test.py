@@ -20,13 +20,11 @@ def _from_the_root(monkeypatch, request):
 
 def config(**space):
   config = arguments.load('configs/autorec.py:item,quick,synthetic')
-  config.epochs = 3
-  config.width = 1
+  config.update(epochs=1, patience=1)
   config.model.embed = 8
   config.data.update(helpers.TINY)
-  config.search.update(dict(hyper={}, model={}))
   with config.search.unlocked():
-    config.search.hyper = dict(lr=(1e-3, 1e-2))
+    config.search.hyper, config.search.model = dict(lr=(1e-3, 1e-2)), {}
     config.search.update(space)
   return specs.from_config(config)
 
@@ -36,34 +34,96 @@ def go(config, folder):
   return tune.search(config, prepared, folder, terminal.Terminal())
 
 
-def test_a_small_grid_is_tried_whole():
-  trials = tune.trials(config(model=dict(embed=(8, 16))))
-  assert len(trials) == 4
-  assert trials[1] == {'model': {'embed': 8}, 'hyper': {'lr': 1e-2}}
+def longer(config):
+  """The spec with two lengths of trials."""
+  return dataclasses.replace(config, epochs=8, patience=8)
 
 
-def test_of_a_large_grid_as_many_as_asked_are_drawn_once_and_for_all():
-  large = config(hyper=dict(alpha=tuple(i / 100 for i in range(50))))
-  drawn = tune.trials(large)
-  assert len(drawn) == 8 == len({json.dumps(trial) for trial in drawn})
-  assert drawn == tune.trials(large)
-  assert drawn != [{'model': {}, 'hyper': {'alpha': i / 100}} for i in range(8)]
+def drawn(config, folder):
+  """The parameters of a first batch of trials."""
+  folder.mkdir()
+  return [trial.params for trial in tune._draw(tune._study(folder), config)]
 
 
-def test_a_method_without_anything_to_tune_says_so():
+def test_a_small_grid_is_tried_whole(tmp_path):
+  found = go(config(model=dict(embed=(8, 16)), hyper=dict(lr=(1e-2, 2e-2))), tmp_path)
+  tried = [(t['model']['embed'], t['hyper']['lr']) for t in found['trials']]
+  assert sorted(tried) == [(8, 1e-2), (8, 2e-2), (16, 1e-2), (16, 2e-2)]
+  assert found['ended'] == 'trials'
+
+
+def test_a_batch_of_a_large_space_shares_its_shapes_and_is_always_the_same(tmp_path):
+  space = config(
+    hyper=dict(lr=('log', 1e-4, 1e-1), alpha=('linear', 0.0, 1.0)),
+    model=dict(embed=(4, 8, 16)),
+  )
+  one, two = (drawn(space, tmp_path / name) for name in 'ab')
+  assert one == two and len(one) == tune.BATCH
+  assert len({params['model.embed'] for params in one}) == 1
+  assert len({params['hyper.lr'] for params in one}) == tune.BATCH
+  assert all(1e-4 <= params['hyper.lr'] <= 1e-1 for params in one)
+
+
+def test_a_method_without_anything_to_tune_says_so(tmp_path):
   empty = dataclasses.replace(config(), search=specs.Search({}, {}))
   with pytest.raises(specs.SpecError, match='autorec_item is empty'):
-    tune.trials(empty)
+    go(empty, tmp_path)
 
 
-def test_at_least_one_trial_is_asked_for():
-  with pytest.raises(specs.SpecError, match='trials is 0; it must be at'):
-    tune.trials(config(trials=0))
+@pytest.mark.parametrize(
+  'space, fault',
+  [
+    (dict(trials=0), 'trials is 0; it must be at'),
+    (dict(hyper=dict(alpa=(1.0,))), r'search\.hyper\.alpa'),
+    (dict(hyper=dict(lr=('log', 0.0, 1.0))), r'hyper\.lr is .* low above 0'),
+    (dict(hyper=dict(lr=('linear', 1.0))), r"hyper\.lr is .*\('linear', low, high\)"),
+  ],
+)
+def test_a_malformed_space_is_refused(space, fault, tmp_path):
+  with pytest.raises(specs.SpecError, match=fault):
+    go(config(**space), tmp_path)
 
 
-def test_a_name_that_is_no_setting_is_refused():
-  with pytest.raises(specs.SpecError, match=r'search\.hyper\.alpa'):
-    tune.trials(config(hyper=dict(alpa=(1.0,))))
+def test_trials_run_for_a_quarter_of_the_epochs_and_their_best_quarter_to_the_end():
+  assert [tune.rungs(epochs) for epochs in (1, 3, 60)] == [[1], [1, 3], [15, 60]]
+
+
+@pytest.mark.parametrize(
+  'values, best, side',
+  [
+    (('log', 1e-3, 1e1), 1.1e-3, -1),
+    (('log', 1e-3, 1e1), 9.0, 1),
+    (('log', 1e-3, 1e1), 0.1, 0),
+    (('linear', 0.0, 1.0), 0.99, 1),
+    ((8, 16, 32), 32, 1),
+    ((8, 16, 32), 16, 0),
+    ((0.0, 1.0), 1.0, 0),
+    (('cg', 'cholesky', 'other'), 'cg', 0),
+  ],
+)
+def test_a_value_at_the_edge_of_its_space_is_recognised(values, best, side):
+  assert tune.edge(values, best) == side
+
+
+def test_a_range_grows_by_a_decade_beyond_the_edge_that_is_best():
+  assert tune.widened(('log', 1e-2, 1.0), 0.9) == ('log', 1e-2, 10.0)
+  assert tune.widened(('log', 1e-2, 1.0), 1.1e-2) == ('log', 1e-3, 1.0)
+  assert tune.widened(('linear', 0.0, 1.0), 1.0) == ('linear', 0.0, 1.0)
+
+
+def test_a_search_ends_by_its_minutes(tmp_path):
+  space = dict(lr=('log', 1e-3, 1e-1))
+  found = go(longer(config(hyper=space, minutes=1e-6)), tmp_path)
+  assert found['ended'] == 'minutes' and len(found['trials']) == tune.BATCH
+  assert [trial['epochs'] for trial in found['trials']] == [8, 8] + [2] * 6
+
+
+def test_seeds_share_the_minutes_and_are_searched_apart(tmp_path):
+  one, two = (tune.on_seed(config(minutes=4.0), seed, (0, 1)) for seed in (0, 1))
+  assert one.search.minutes == two.search.minutes == 2.0
+  assert tune.folder_of(one, tmp_path, 'search') != tune.folder_of(
+    two, tmp_path, 'search'
+  )
 
 
 def test_the_best_on_validation_is_chosen_and_the_test_set_is_left_alone(
@@ -77,14 +137,13 @@ def test_the_best_on_validation_is_chosen_and_the_test_set_is_left_alone(
   assert best.hyper['lr'] == found['trials'][0]['hyper']['lr']
   assert best.model['embed'] == found['trials'][0]['model']['embed']
   assert not list(tmp_path.glob('**/test.npz'))
-  for path in tmp_path.glob('**/records.jsonl'):
-    assert all('test' not in record for record in files.read(path))
   (saved,) = tmp_path.glob('*-search-*/search.json')
   assert json.loads(saved.read_text()) == found
 
 
-def test_a_killed_search_repeats_no_finished_trial(tmp_path, monkeypatch):
-  whole = go(config(), tmp_path / 'whole')
+def test_a_killed_search_repeats_no_finished_part_of_a_batch(tmp_path, monkeypatch):
+  space = longer(config(hyper=dict(lr=('log', 1e-3, 1e-1)), trials=tune.BATCH))
+  whole = go(space, tmp_path / 'whole')
   ran, run_one = [], run.run
 
   def counted(*args, **options):
@@ -96,40 +155,25 @@ def test_a_killed_search_repeats_no_finished_trial(tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(run, 'run', counted)
     with pytest.raises(helpers.Killed):
-      go(config(), tmp_path / 'broken')
+      go(space, tmp_path / 'broken')
   trained, train = [], run._train
   monkeypatch.setattr(run, '_train', lambda *args: trained.append(1) or train(*args))
-  again = go(config(), tmp_path / 'broken')
-  assert len(trained) == 1
+  again = go(space, tmp_path / 'broken')
   assert again['trials'] == whole['trials']
+  trained.clear()
+  assert go(space, tmp_path / 'broken')['trials'] == whole['trials'] and not trained
 
 
 def test_a_trial_that_diverged_is_last_and_harms_no_other(tmp_path):
-  found = go(config(hyper=dict(lr=(1e-2, 1e30))), tmp_path)
+  found = go(longer(config(hyper=dict(lr=(1e-2, 1e30)))), tmp_path)
   assert found['trials'][0]['valid'] < 2
   assert found['trials'][1]['valid'] is None
   assert tune.rows(found)[1]['valid'] == 'diverged'
 
 
-def test_a_trial_that_diverged_after_its_best_epoch_is_not_chosen():
-  about = {
-    'hashes': {},
-    'seconds': 1.0,
-    'epoch': 1,
-    'device': 'cpu',
-    'git': None,
-  }
-  fine, broken = (
-    {'valid_rmse': value, 'failed': failed} | about
-    for value, failed in ((0.9, False), (0.8, True))
-  )
-  found = tune._found(config(), [[broken, fine]])
-  assert [trial['valid'] for trial in found['trials']] == [0.9, None]
-
-
 def test_a_search_whose_trials_all_diverged_says_so(tmp_path):
   with pytest.raises(specs.SpecError, match='every trial of autorec_item'):
-    go(config(hyper=dict(lr=(1e30, 2e30))), tmp_path)
+    go(longer(config(hyper=dict(lr=(1e30, 2e30)))), tmp_path)
 
 
 def test_another_space_is_another_search(tmp_path):
@@ -174,11 +218,11 @@ def test_a_search_that_is_kept_is_neither_taken_for_another_nor_replaced(
   assert tune.kept(tmp_path, tuned, hashes) is None
   tune.keep(tmp_path, tuned, go(tuned, tmp_path))
   assert tune.kept(tmp_path, tuned, hashes)
-  longer = specs.replaced(config(), epochs=4)
+  more = specs.replaced(config(), epochs=4)
   for other, of in (
     (tuned, hashes | {'split': 'other'}),
     (config(hyper=dict(lr=(1e-3, 1e-1))), hashes),
-    (longer, hashes),
+    (more, hashes),
   ):
     with pytest.raises(specs.SpecError, match='holds another search'):
       tune.kept(tmp_path, other, of)
@@ -195,14 +239,14 @@ def test_a_search_that_is_kept_is_neither_taken_for_another_nor_replaced(
   [
     ({'trials': []}, "a trial has no 'model'"),
     ({'trials': [{'model': {}, 'hyper': {}, 'epoch': 1}]}, "a trial has no 'valid'"),
-    ({'points': 'many'}, "'points' is 'many'"),
+    ({'epochs': 'many'}, "'epochs' is 'many'"),
     ({'hashes': None}, "'hashes' is None"),
   ],
 )
 def test_a_file_that_is_no_search_is_named_with_its_fault(tmp_path, change, fault):
   tuned = config()
   trial = {'model': {}, 'hyper': {'lr': 1e-3}, 'valid': 1.0, 'epoch': 1}
-  whole = {'points': 2, 'version': '0.1.0', 'hashes': {}, 'epochs': 3, 'patience': 3}
+  whole = {'version': '0.1.0', 'hashes': {}, 'epochs': 3, 'patience': 3}
   tune.keep(tmp_path, tuned, whole | {'trials': [trial], 'seconds': 1.0})
   assert tune.kept(tmp_path, tuned, {})
   path = tmp_path / 'autorec_item.json'
@@ -212,8 +256,7 @@ def test_a_file_that_is_no_search_is_named_with_its_fault(tmp_path, change, faul
   assert fault in str(at.value)
 
 
-@pytest.mark.parametrize('ask', [tune.plain, tune.trials])
-def test_a_space_may_have_nothing_to_try_of_a_name_but_no_unknown_name(ask):
-  ask(config(model=dict(embed=())))
+def test_a_space_may_have_nothing_to_try_of_a_name_but_no_unknown_name():
+  tune.plain(config(model=dict(embed=())))
   with pytest.raises(specs.SpecError, match=r'search\.hyper\.nope'):
-    ask(config(hyper=dict(nope=(1.0, 2.0))))
+    tune.plain(config(hyper=dict(nope=(1.0, 2.0))))

@@ -18,6 +18,7 @@ around the mean rating. The logged loss is the data term alone.
 import functools
 from typing import NamedTuple
 
+import jax
 from flax import linen as nn
 
 from xdomain import base, nets, stages
@@ -36,10 +37,11 @@ class AutoRec(nn.Module):
 
   columns: int
   embed: int
+  kernel_init: nets.Initializer = nets.small
 
   def setup(self):
-    self.encoder = nets.EmbeddingBag(self.columns, self.embed, nets.small)
-    self.decoder = nets.OutputTable(self.columns, self.embed, nets.small)
+    self.encoder = nets.EmbeddingBag(self.columns, self.embed, self.kernel_init)
+    self.decoder = nets.OutputTable(self.columns, self.embed, self.kernel_init)
 
   def __call__(self, entries: nets.Batch, n_rows: int, level):
     """The squared error of a batch of rows, summed over its entries."""
@@ -57,7 +59,12 @@ class AutoRec(nn.Module):
 
 @functools.cache
 def model(
-  sizes: base.Sizes, *, axis: str = 'item', embed: int = 500, batch: int = 128
+  sizes: base.Sizes,
+  *,
+  axis: str = 'item',
+  embed: int = 500,
+  batch: int = 128,
+  initial: str = 'small',
 ) -> base.Model:
   """AutoRec on the target domain.
 
@@ -66,20 +73,29 @@ def model(
     axis: 'user' for U-AutoRec, 'item' for I-AutoRec.
     embed: hidden units, H.
     batch: rows a step, B.
+    initial: distribution of the initial weights, 'small' (normal, deviation .01) or
+      'glorot' (uniform, Glorot and Bengio 2010).
   """
   base.check_axis(axis)
-  only = stage(sizes, axis=axis, domain='target', embed=embed, batch=batch)
+  settings = dict(embed=embed, batch=batch, initial=initial)
+  only = stage(sizes, axis=axis, domain='target', **settings)
   trained = functools.partial(base.column_trained, axis)
   fold_in = base.reads_rows if axis == 'user' else None
   return base.Model((only,), only.predict, trained, target_only=True, fold_in=fold_in)
 
 
 def stage(
-  sizes: base.Sizes, *, axis: str, domain: str, embed: int, batch: int
+  sizes: base.Sizes,
+  *,
+  axis: str,
+  domain: str,
+  embed: int,
+  batch: int,
+  initial: str = 'small',
 ) -> base.Stage:
   """AutoRec on one domain, selected on that domain's validation ratings."""
   columns = getattr(sizes, domain) if axis == 'user' else sizes.users
-  network = AutoRec(columns, embed)
+  network = AutoRec(columns, embed, nets.initializer(initial))
 
   def rows_of(data):
     return getattr(data, domain).along(axis)
@@ -115,10 +131,28 @@ def stage(
   )
 
 
-def encode(params: base.Tree, rows: base.Rows, ids: base.Array) -> base.Array:
-  """`[B, H]` embeddings of rows `ids [B]`; `sigmoid(b1)` for an empty row."""
+def encode(
+  params: base.Tree,
+  rows: base.Rows,
+  ids: base.Array,
+  *,
+  key: base.Array | None = None,
+  dropped: float = 0.0,
+) -> base.Array:
+  """`[B, H]` embeddings of rows `ids [B]`; `sigmoid(b1)` for an empty row.
+
+  Args:
+    params: of the AutoRec.
+    rows: the ratings.
+    ids: `[B]`.
+    key: chooses the ratings that are left out.
+    dropped: their share; the others weigh as much more.
+  """
   network = AutoRec(*params['encoder']['table'].shape)
   entries = rows.observed(ids)
+  if key is not None:
+    kept = jax.random.bernoulli(key, 1 - dropped, entries.value.shape)
+    entries = entries._replace(value=entries.value * kept / (1 - dropped))
   return nets.apply(network, params, entries, ids.size, method='encode')
 
 

@@ -56,6 +56,7 @@ class Given(NamedTuple):
 
   embedding: base.Array  # f [rows, H]
   level: base.Array  # [] offset * mean
+  encoder: base.Tree = ()  # parameters of the AutoRec, where it embeds at each step
 
 
 class DARec(nn.Module):
@@ -66,15 +67,17 @@ class DARec(nn.Module):
     extractor_width: of the rating patterns, d_f.
     head_widths: of the two layers of a head below its output table.
     classifier_width: hidden units of the classifier.
+    kernel_init: of the weights.
   """
 
   columns: tuple[int, int]
   extractor_width: int
   head_widths: tuple[int, int]
   classifier_width: int
+  kernel_init: nets.Initializer = nets.small
 
   def setup(self):
-    init = nets.small
+    init = self.kernel_init
     (self.extractor,) = nets.hidden_layers((self.extractor_width,), init)
     self.source, self.target = (
       nets.Decoder(columns, self.head_widths, nn.relu, init) for columns in self.columns
@@ -118,6 +121,8 @@ def model(
   heads: tuple[int, int] = (200, 400),
   classifier: int = 50,
   batch: int = 128,
+  initial: str = 'small',
+  dropped: float = 0.0,
 ) -> base.Model:
   """U-DARec or I-DARec.
 
@@ -129,6 +134,11 @@ def model(
     heads: widths of the two layers of each domain's predictor.
     classifier: hidden units of the domain classifier.
     batch: rows a step, B; in stage 2 half of them of each domain.
+    initial: distribution of the initial weights of stage 2, 'small' (normal, deviation
+      .01) or 'glorot' (uniform, Glorot and Bengio 2010).
+    dropped: share of the ratings that are left out at random, at each step, where
+      stage 2 embeds a row. At 0 an embedding has seen every rating that it is trained
+      to predict.
   """
   base.check_axis(axis)
   if len(heads) != 2:
@@ -137,11 +147,13 @@ def model(
   users, source, target = sizes
   columns = (source, target) if axis == 'user' else (users, users)
   first, second = heads
-  network = DARec(columns, extractor, (first, second), classifier)
+  network = DARec(
+    columns, extractor, (first, second), classifier, nets.initializer(initial)
+  )
   in_turn = (
     _autorec(sizes, 'source', **settings),
     _autorec(sizes, 'target', **settings),
-    _second_stage(axis, network, embed, max(1, batch // 2)),
+    _second_stage(axis, network, embed, max(1, batch // 2), dropped),
   )
 
   predict_source = functools.partial(_score, axis, network, 'source')
@@ -168,7 +180,7 @@ def _autorec(sizes, domain, **settings):
   return stage._replace(init=init, step=step)
 
 
-def _second_stage(axis, network, embed, half) -> base.Stage:
+def _second_stage(axis, network, embed, half, dropped) -> base.Stage:
   """The network on the frozen embeddings of both domains."""
 
   def rows_of(data):
@@ -182,7 +194,11 @@ def _second_stage(axis, network, embed, half) -> base.Stage:
 
   def init(key, data, hyper, previous):
     given = (
-      Given(autorec.encode_all(state.params, rows), hyper.offset * rows.mean())
+      Given(
+        autorec.encode_all(state.params, rows),
+        hyper.offset * rows.mean(),
+        state.params if dropped else (),
+      )
       for state, rows in zip(previous, rows_of(data))
     )
     params = nets.init(network, key, jnp.zeros((1, embed)))
@@ -214,10 +230,19 @@ def _second_stage(axis, network, embed, half) -> base.Stage:
       count += jnp.sum(real)
     return total / count
 
+  def embeddings(given, rows, visit, key):
+    """`[B, H]` of each domain's half of a batch, from the ratings that are kept."""
+    if not dropped:
+      return [g.embedding[ids] for g, ids in zip(given, visit)]
+    keys = jax.random.split(key)
+    return [
+      autorec.encode(g.encoder, of_domain, ids, key=k, dropped=dropped)
+      for k, g, of_domain, ids in zip(keys, given, rows, visit)
+    ]
+
   def loss(params, given, visit, data, key, hyper):
-    del key
     rows = rows_of(data)
-    patterns = patterns_of(params, (g.embedding[ids] for g, ids in zip(given, visit)))
+    patterns = patterns_of(params, embeddings(given, rows, visit, key))
     mse = PerDomain(
       *(
         mean_squared_error(params, *of_domain)
@@ -283,7 +308,7 @@ def _cycles(key, rows, half, n):
 def _score(axis, network, domain, state, data):
   """The score of one domain, from that domain's own rows."""
   del data
-  f, level = getattr(state.frozen, domain)
+  f, level, _ = getattr(state.frozen, domain)
   params = state.params
   x = nets.apply(network, params, f, method='pattern')
   units = nets.apply(network, params, x, domain, method='units')  # [rows, h2]

@@ -39,6 +39,7 @@ RANKING = Task(
   ('sampled ndcg@10', 'sampled hr@10', 'full ndcg@10', 'full hr@10'),
 )
 TASKS = (RATING, RANKING)
+CHOICE = 'valid_full_ndcg@10'  # of a trial that ranks: in the full catalogue
 DAMAGE = (OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile, zlib.error)
 # Fields that every record has, and their types.
 FIELDS = {
@@ -246,6 +247,12 @@ def loss(record: dict) -> float:
   if best is None or record['failed']:
     return math.inf
   return best if task is RATING else 1 - best
+
+
+def choice(record: dict) -> float:
+  """The loss by which a search compares a trial; infinite for a failed run."""
+  value = record.get(CHOICE)
+  return loss(record) if value is None or record['failed'] else 1 - value
 
 
 def with_user_sums(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from xdomain.data import sources
 from xdomain.reporting import records as records_lib
+from xdomain.runs import methods
 from xdomain.runs import spec as specs
 
 
@@ -59,7 +60,13 @@ def _without_place(record):
 
 
 def _identity(spec, hyper=None):
-  return json.dumps(specs.identity(spec, hyper, but=('data',)), sort_keys=True)
+  """What decides a record; a setting that it does not name has its default."""
+  values = specs.identity(spec, hyper, but=('data',))
+  if values['method'] in methods.names():
+    defaults = methods.module(values['method']).Hyper()._asdict()
+    values['hyper'] = defaults | values['hyper']
+    values['model'] = methods.settings(values['method']) | values['model']
+  return json.dumps(values, sort_keys=True)
 
 
 def find(

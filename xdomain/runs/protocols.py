@@ -29,6 +29,7 @@ class Protocol(NamedTuple):
   valid: str  # what its values are called in records
   value: Callable  # the measure's value -> the record's
   answer: Callable  # (prepared, model, state) -> Answer
+  choice: Callable  # (prepared, model, state) -> what a search compares trials by
   differences: Callable  # (arrays, arrays) -> [(name, value, low, high)]
   headline: Callable  # measures of a record -> columns of a short table
   rates: bool  # whether it predicts ratings, on the scale of the data
@@ -131,6 +132,15 @@ def _rank(prepared, model, state):
   return Answer({'test': rankings.ranking_measures(ranks)}, shared, own)
 
 
+def _full_validation(prepared, model, state):
+  """NDCG@10 of the validation items in the full catalogue."""
+  known = device.domain(prepared.dataset.pair.target).by_user
+  seen = prepared.data if prepared.shown is None else prepared.shown
+  ranks = rankings.ranks(model, state, seen, prepared.valid.target, known)
+  at = rankings.names().index(HEADLINE)
+  return {records.CHOICE: float(rankings.gains(ranks.full)[:, at].mean())}
+
+
 def _ranking_differences(ours, theirs):
   at = rankings.names().index(HEADLINE)
   rows = []
@@ -161,6 +171,7 @@ def _ranking(split):
     records.RANKING.valid,
     lambda value: 1 - value,
     _rank,
+    _full_validation,
     _ranking_differences,
     _ranking_headline,
     False,
@@ -175,6 +186,7 @@ PROTOCOLS = {
     records.RATING.valid,
     lambda value: value,
     _rate,
+    lambda prepared, model, state: {},
     _rating_differences,
     _rating_headline,
     True,

@@ -299,7 +299,7 @@ def evaluate(
     'parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
   }
   if not test:
-    return measures, None
+    return measures | protocol.choice(prepared, method.model, state), None
   answer = protocol.answer(prepared, method.model, state)
   return measures | answer.measures, answer
 

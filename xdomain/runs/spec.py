@@ -42,11 +42,16 @@ class Sweep:
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-  """Values that are tried on validation data."""
+  """Values that are tried on validation data.
+
+  The space of a name is `('log', low, high)`, `('linear', low, high)`, or a tuple of
+  choices.
+  """
 
   hyper: dict[str, tuple]
   model: dict[str, tuple]
-  trials: int = 8  # combinations that are tried, drawn at random if there are more
+  trials: int = 64  # at most
+  minutes: float = 8.0  # of two CPU cores, after which no trial begins
 
 
 @dataclasses.dataclass(frozen=True)

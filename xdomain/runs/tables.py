@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import jax
@@ -20,6 +20,7 @@ from xdomain.runs import spec as specs
 from xdomain.training import loop
 
 Cells = dict[tuple[str, str], specs.Spec]  # By row and column, without a seed.
+Runs = dict[tuple[str, str, int], specs.Spec]  # By row, column and seed.
 Digests = dict[str, str | None]  # Of each data set, None if it is not here.
 PROGRAMS = 20  # Runs between which compiled programs are kept in memory.
 
@@ -110,9 +111,10 @@ def fill(
   if missing and config.data['kind'].startswith('tables') and not folder.exists():
     raise types.DataError(missing[0])
   _check_kept(config, wanted, digests, folder)
+  runs = _runs(config, wanted)
   if config.tune:
-    wanted = _tuned(
-      *(config, wanted, digests, folder),
+    runs = _tuned(
+      *(config, runs, digests, folder),
       lambda spec: tune.search(
         spec, prepare.prepare(spec, lambda line: None), workdir, display
       ),
@@ -120,13 +122,13 @@ def fill(
   archive = archives.read(workdir, out)
   todo = [
     spec
-    for spec, digest in _runs(config, wanted, digests)
-    if digest and not archives.find(archive, spec, digest)
+    for spec in runs.values()
+    if (digest := digests[_key(spec.data)]) and not archives.find(archive, spec, digest)
   ]
   if todo:
     _train(todo, workdir, display, seconds)
     archive = archives.read(workdir, out)
-  found = _collect(config, wanted, archive, digests)
+  found = _collect(config, runs, archive, digests)
   report.write(config, found, missing, folder, display.say)
   display.say((folder / 'table.md').read_text('utf-8'))
   display.say(f'written to {folder}')
@@ -170,13 +172,13 @@ def _check_kept(config, wanted, digests, folder):
     )
 
 
-def _runs(
-  config: table_config.Table, wanted: Cells, digests: Digests
-) -> Iterator[tuple[specs.Spec, str | None]]:
-  """The spec of each run of a table, and the hash of its data."""
-  for spec in wanted.values():
-    for seed in config.seeds:
-      yield specs.replaced(spec, seed=seed), digests[_key(spec.data)]
+def _runs(config: table_config.Table, wanted: Cells) -> Runs:
+  """The spec of each run of a table."""
+  return {
+    (*place, seed): specs.replaced(spec, seed=seed)
+    for place, spec in wanted.items()
+    for seed in config.seeds
+  }
 
 
 def _train(todo, workdir, display, seconds):
@@ -218,17 +220,14 @@ def together(todo: Iterable[specs.Spec]) -> list[specs.Spec]:
   ]
 
 
-def _collect(config, wanted, archive, digests) -> grids.Found:
+def _collect(config, runs, archive, digests) -> grids.Found:
   """The records of each cell, one for each seed that has one."""
-  measures = config.measures
-  return {
-    place: [
-      records_lib.with_user_sums(*found, measures)
-      for spec, digest in _runs(config, {place: cell}, digests)
-      if (found := archives.find(archive, spec, digest, measures))
-    ]
-    for place, cell in wanted.items()
-  }
+  measures, cells = config.measures, {}
+  for (row, column, _), spec in runs.items():
+    records = cells.setdefault((row, column), [])
+    if found := archives.find(archive, spec, digests[_key(spec.data)], measures):
+      records.append(records_lib.with_user_sums(*found, measures))
+  return cells
 
 
 # --- Tuning -----------------------------------------------------------------
@@ -236,31 +235,31 @@ def _collect(config, wanted, archive, digests) -> grids.Found:
 
 def _tuned(
   config: table_config.Table,
-  wanted: Cells,
+  runs: Runs,
   digests: Digests,
   folder: pathlib.Path,
   search: Callable[[specs.Spec], dict] | None = None,
-) -> Cells:
-  """The cells with the settings that a search chose for their row on their data.
+) -> Runs:
+  """The runs with the settings that a search chose on their own split.
 
-  A row is searched on the first of the columns that share data, except for what
-  columns set. Without `search`, missing searches are not made.
+  A row is searched on the first of the columns that share data and split, except for
+  what columns set. Without `search`, missing searches are not made.
   """
   path = folder / 'search.jsonl'
   kept = read_searches(path)
   found, tuned = {}, {}
-  for (row, column), cell in wanted.items():
-    place, digest = (row, _key(cell.data)), digests[_key(cell.data)]
+  for (row, column, seed), spec in runs.items():
+    place, digest = (row, _split_key(spec)), digests[_key(spec.data)]
     if place not in found:
-      spec = as_searched(config, row, cell)
-      of = dict(row=row, column=column, config=tune.plain(spec))
+      searched = as_searched(config, row, tune.on_seed(spec, seed, config.seeds))
+      of = dict(row=row, column=column, config=tune.plain(searched))
       found[place] = _kept_search(kept, of, digest)
-      if search and digest and not found[place] and not tune.is_empty(spec):
-        found[place] = of | search(spec)
+      if search and digest and not found[place] and not tune.is_empty(searched):
+        found[place] = of | search(searched)
         kept.append(found[place])
         files.write(path, ''.join(map(files.line, kept)))
     best = found[place]
-    tuned[row, column] = tune.apply(cell, best) if best else cell
+    tuned[row, column, seed] = tune.apply(spec, best) if best else spec
   return tuned
 
 
@@ -346,10 +345,10 @@ def _seconds(records):
 def _state(config, archive, folder, seconds):
   wanted = cells(config)
   unread = dict.fromkeys(_key(cell.data) for cell in wanted.values())
+  runs = _runs(config, wanted)
   if config.tune:
-    wanted = _tuned(config, wanted, unread, folder)
-  runs = [spec for spec, _ in _runs(config, wanted, unread)]
-  todo = [spec for spec in runs if not archives.find(archive, spec, None)]
+    runs = _tuned(config, runs, unread, folder)
+  todo = [spec for spec in runs.values() if not archives.find(archive, spec, None)]
   places = [(spec.method, spec.data['kind']) for spec in todo]
   known = [np.median(seconds[place]) for place in places if place in seconds]
   return {

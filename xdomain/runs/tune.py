@@ -1,72 +1,44 @@
-"""The choice of hyper-parameters and settings, on validation data alone."""
+"""The choice of hyper-parameters and settings, on validation data alone.
+
+Trials are drawn by Optuna's samplers, in batches whose trials share the settings that
+fix shapes, so that they train together. All trials of a batch run for a quarter of the
+epochs, and the best quarter of them for all epochs (successive halving, Jamieson and
+Talwalkar 2016). A search ends after a number of trials or of minutes, whichever comes
+first. Its study is an SQLite file, from which an interrupted search resumes.
+"""
 
 import dataclasses
-import itertools
 import json
 import math
 import pathlib
-import random
+import shutil
+import time
+from collections.abc import Collection, Sequence
 from typing import Any
-
-import numpy as np
 
 import xdomain
 from xdomain import files
 from xdomain.data import sources
 from xdomain.reporting import records as records_lib
 from xdomain.reporting import render, terminal
-from xdomain.runs import prepare, store, sweeps
+from xdomain.runs import prepare, protocols, store, sweeps
 from xdomain.runs import spec as specs
 
 # Fields of a search that is kept, and their types.
 FIELDS = {
   'config': dict,
   'trials': list,
-  'points': int,
   'version': str,
   'hashes': dict,
   'epochs': int,
   'patience': int,
   'seconds': (int, float),
 }
-
-
-def trials(config: specs.Spec) -> list[dict[str, dict]]:
-  """The trials of a search: `{'model': settings, 'hyper': hyper-parameters}` each.
-
-  They are the whole grid of `search`, or `search.trials` of its points, drawn
-  without repetition and always the same.
-
-  Raises:
-    SpecError: the search is empty or names an unknown setting.
-  """
-  space = config.search
-  if is_empty(config):
-    raise specs.SpecError(f'search of {config.name} is empty: it has nothing to tune')
-  if space.trials < 1:
-    raise specs.SpecError(f'search.trials is {space.trials}; it must be at least 1')
-  _check_names(config)
-  grid = [
-    {'model': model, 'hyper': hyper}
-    for model, hyper in itertools.product(
-      specs.product(space.model), specs.product(space.hyper)
-    )
-  ]
-  if len(grid) <= space.trials:
-    return grid
-  drawn = random.Random(0).sample(range(len(grid)), space.trials)
-  return [grid[at] for at in sorted(drawn)]
-
-
-def _check_names(config):
-  for field in ('hyper', 'model'):
-    given, known = getattr(config.search, field), getattr(config, field)
-    specs.check_names(f'search.{field}', given, known, config.method)
-
-
-def is_empty(config: specs.Spec) -> bool:
-  """Whether a spec has nothing to search."""
-  return not (config.search.hyper or config.search.model)
+BATCH = 8  # Trials that are drawn at once.
+SHARE = 4  # One of so many trials runs for so many times the epochs.
+CORES = 2  # The minutes of a search are those of so many cores.
+EDGE = 0.05  # The part of a range that counts as its edge.
+WIDER = 10  # The factor by which a range grows beyond an edge.
 
 
 def search(
@@ -81,28 +53,28 @@ def search(
     config: of a method; trials train on the split of its seed and leave the test
       fold alone.
     prepared: its data.
-    workdir: in which the search has its folder, with a folder for each trial.
+    workdir: in which the search has its folder, with its study.
     display: shows progress.
 
   Returns:
-    `trials` with their validation values, the number of `points` of the grid, and
-    the cost. The same is written to the folder of the search.
+    `trials` with their validation values, whether 'trials' or 'minutes' `ended` it,
+    the names whose choice is at the `edges` of their space, and the cost. The same is
+    written to the folder of the search.
 
   Raises:
-    SpecError: every trial diverged.
+    SpecError: the search is empty or malformed, or every trial diverged.
   """
+  _check_space(config)
   config = unchosen(config)
   folder = folder_of(config, workdir, 'search')
-  parts = _parts(config, prepared, folder)
-  runs = [
-    sweeps.run_shown(
-      *(part, data, store.folder_of(part, folder), display, at, len(parts)),
-      title=config.name,
-      test=False,
-    )
-    for at, (part, data) in enumerate(parts)
-  ]
-  found = _found(config, runs)
+  folder.mkdir(parents=True, exist_ok=True)
+  study = _study(folder)
+  while not _ended(study, config):
+    started = time.process_time()
+    _run_batch(study, config, prepared, folder, display)
+    spent = _spent(study) + time.process_time() - started
+    study.set_user_attr('cpu_seconds', round(spent, 1))
+  found = _found(study, config, prepared)
   files.write_json(folder / 'search.json', found)
   if found['trials'][0]['valid'] is None:
     raise specs.SpecError(
@@ -111,41 +83,289 @@ def search(
   return found
 
 
-def _parts(config, prepared, folder):
-  """The trials as runs; trials that share settings are trained together."""
-  parts = []
-  for model, group in itertools.groupby(trials(config), lambda trial: trial['model']):
-    members = tuple(trial['hyper'] for trial in group)
-    of_model = specs.replaced(config, model=model, sweep=dict(members=members))
-    parts += sweeps.parts(of_model, [prepared], folder)
+def _study(folder):
+  import optuna
+
+  optuna.logging.set_verbosity(optuna.logging.WARNING)
+  return optuna.create_study(
+    storage=f'sqlite:///{folder.resolve()}/study.db',
+    study_name='search',
+    load_if_exists=True,
+  )
+
+
+def _ended(study, config) -> str:
+  """What ended a search: 'trials', 'minutes', or nothing yet."""
+  trials = _told(study)
+  if len(trials) >= min(config.search.trials, points(config)):
+    return 'trials'
+  seconds = 60 * CORES * config.search.minutes
+  return 'minutes' if trials and _spent(study) >= seconds else ''
+
+
+def _spent(study) -> float:
+  """CPU seconds of all batches."""
+  return study.user_attrs.get('cpu_seconds', 0.0)
+
+
+# --- A batch of trials ------------------------------------------------------
+
+
+def _run_batch(study, config, prepared, folder, display):
+  """Draws a batch, or finds the one that was interrupted, and halves it."""
+  trials, losses, ended = _draw(study, config), {}, {}
+  for epochs in rungs(config.epochs):
+    losses = _losses(trials, epochs, config, prepared, folder, display)
+    finite = [trial for trial in trials if losses[trial.number] < math.inf]
+    finite.sort(key=lambda trial: losses[trial.number])
+    best = finite if epochs == config.epochs else finite[: -(-len(finite) // SHARE)]
+    for trial in set(trials) - set(best):
+      ended[trial.number] = 'PRUNED' if trial in finite else 'FAIL'
+    trials = sorted(best, key=lambda trial: trial.number)
+  for trial in trials:
+    study.tell(trial.number, losses[trial.number])
+  # Last, so that an interrupted batch is found whole.
+  for number, state in ended.items():
+    study.tell(number, state=_state(state))
+  for path in folder.iterdir():  # The study holds what a search needs of runs.
+    if path.is_dir():
+      shutil.rmtree(path)
+
+
+def rungs(epochs: int) -> list[int]:
+  """The epochs of all trials of a batch, and those of its best."""
+  return sorted({-(-epochs // SHARE), epochs})
+
+
+def _draw(study, config):
+  """A batch of trials; those that follow the first share its shapes."""
+  import optuna
+
+  space, count = _distributions(study, config), points(config)
+  few = count <= config.search.trials  # All of them are tried.
+  if few and not study.trials:
+    for params in specs.product(_choices(space)):
+      study.enqueue_trial(params)
+  told = len(_told(study))
+  # A seed of its own for each batch, so that a resumed search draws the same trials.
+  study.sampler = optuna.samplers.TPESampler(seed=told, constant_liar=True)
+  trials = [
+    optuna.trial.Trial(study, trial._trial_id)
+    for trial in study.get_trials(states=(_state('RUNNING'),))
+  ]
+  while len(trials) < min(BATCH, min(config.search.trials, count) - told):
+    if trials and not few:
+      shapes = {n: v for n, v in trials[0].params.items() if n.startswith('model.')}
+      study.enqueue_trial(shapes)
+    trials.append(study.ask(space))
+  return trials
+
+
+def _choices(space):
+  return {name: each.choices for name, each in space.items()}
+
+
+def _losses(trials, epochs, config, prepared, folder, display) -> dict[int, float]:
+  """The loss of each trial by its number; infinite where it diverged."""
+  groups = {}
+  for trial in trials:
+    groups.setdefault(json.dumps(settings(trial.params)['model']), []).append(trial)
+  losses = {}
+  for group in groups.values():
+    of_group = [settings(trial.params) for trial in group]
+    spec = specs.replaced(
+      config,
+      model=of_group[0]['model'],
+      sweep=dict(members=tuple(each['hyper'] for each in of_group)),
+      epochs=epochs,
+    )
+    records = []
+    for part, data in sweeps.parts(specs.fitting_patience(spec), [prepared], folder):
+      title = f'{config.name} trials {trials[0].number} to {trials[-1].number}'
+      into = store.folder_of(part, folder)
+      records += sweeps.run_shown(part, data, into, display, title=title, test=False)
+    for trial, record in zip(group, records, strict=True):
+      losses[trial.number] = loss = records_lib.choice(record)
+      if loss < math.inf:
+        _report(trial, loss, epochs, record['epoch'])
+  return losses
+
+
+def _report(trial, loss, epochs, best_epoch):
+  frozen = trial.study.trials[trial.number]
+  if epochs not in frozen.intermediate_values:  # An interrupted batch may have it.
+    trial.report(loss, epochs)
+  trial.set_user_attr('epoch', best_epoch)
+
+
+def settings(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+  """`{'model': settings, 'hyper': hyper-parameters}` of a trial's parameters."""
+  parts = {'model': {}, 'hyper': {}}
+  for name, value in params.items():
+    field, name = name.split('.')
+    parts[field][name] = tuple(json.loads(value)) if _is_listed(value) else value
   return parts
 
 
-def _found(config, runs):
-  """The trials, best first, with their provenance and cost."""
-  records = [record for members in runs for record in members]
-  losses = [records_lib.loss(record) for record in records]
-  values = [
-    trial
-    | {
-      'valid': None if loss == math.inf else record[records_lib.task_of(record).valid],
-      'epoch': record['epoch'],
-    }
-    for trial, record, loss in zip(trials(config), records, losses, strict=True)
-  ]
-  lengths = map(len, (*config.search.hyper.values(), *config.search.model.values()))
+# --- The space --------------------------------------------------------------
+
+
+def is_empty(config: specs.Spec) -> bool:
+  """Whether a spec has nothing to search."""
+  return not _space(config)
+
+
+def points(config: specs.Spec) -> float:
+  """The number of points of a space; infinite where it holds a range."""
+  spaces = _space(config).values()
+  return math.inf if any(map(is_range, spaces)) else math.prod(map(len, spaces))
+
+
+def is_range(values: Sequence[Any]) -> bool:
+  """Whether a space is `('log', low, high)` or `('linear', low, high)`."""
+  return values[0] in ('log', 'linear')
+
+
+def _space(config) -> dict[str, tuple]:
+  """The space of each name, such as 'hyper.lr', that has any values to try."""
   return {
-    'trials': [values[at] for at in np.argsort(losses, kind='stable')],
-    'points': math.prod(lengths),
+    f'{field}.{name}': values
+    for field in ('model', 'hyper')
+    for name, values in getattr(config.search, field).items()
+    if values
+  }
+
+
+def _check_space(config):
+  """Raises a `SpecError` that names what is wrong with a search."""
+  _check_names(config)
+  if is_empty(config):
+    raise specs.SpecError(f'search of {config.name} is empty: it has nothing to tune')
+  if config.search.trials < 1:
+    raise specs.SpecError(
+      f'search.trials is {config.search.trials}; it must be at least 1'
+    )
+  for name, values in _space(config).items():
+    if is_range(values):
+      kind, *ends = values
+      fine = len(ends) == 2 and all(isinstance(end, int | float) for end in ends)
+      fine = fine and (0 if kind == 'log' else -math.inf) < ends[0] < ends[1]
+      expected = f"('{kind}', low, high)" + ' with low above 0' * (kind == 'log')
+      specs.check(f'search.{name}', values, fine, expected)
+
+
+def _check_names(config):
+  for field in ('hyper', 'model'):
+    given, known = getattr(config.search, field), getattr(config, field)
+    specs.check_names(f'search.{field}', given, known, config.method)
+
+
+def _distributions(study, config):
+  """The distribution of each name; ranges grow where the best trial is at an edge."""
+  from optuna import distributions
+
+  space = study.user_attrs.get('space', _space(config))
+  if complete := study.get_trials(states=(_state('COMPLETE'),)):
+    best = min(complete, key=lambda trial: trial.value).params
+    space = {name: widened(values, best[name]) for name, values in space.items()}
+  study.set_user_attr('space', space)
+  return {
+    name: distributions.FloatDistribution(*values[1:], log=values[0] == 'log')
+    if is_range(values)
+    else distributions.CategoricalDistribution([_choice(value) for value in values])
+    for name, values in space.items()
+  }
+
+
+def widened(values: Sequence[Any], best: Any) -> tuple:
+  """The space, with another decade where the best value is at the edge of a range."""
+  kind, *ends = values
+  if kind != 'log':
+    return tuple(values)
+  low, high = ends
+  side = edge(values, best)
+  return kind, low / WIDER if side < 0 else low, high * WIDER if side > 0 else high
+
+
+def edge(values: Sequence[Any], best: Any) -> int:
+  """-1 or 1 where a value is at the lower or the upper edge of a space, else 0."""
+  if is_range(values):
+    kind, *ends = values
+    low, high, best = map(math.log if kind == 'log' else float, (*ends, best))
+    place = (best - low) / (high - low)
+    return (place > 1 - EDGE) - (place < EDGE)
+  numbers = all(isinstance(value, int | float) for value in values)
+  if not numbers or len(values) < 3:
+    return 0
+  return (best == max(values)) - (best == min(values))
+
+
+def _choice(value):
+  """A value as Optuna keeps it: JSON where it is a list."""
+  return json.dumps(value) if isinstance(value, list | tuple) else value
+
+
+def _is_listed(value):
+  return isinstance(value, str) and value.startswith('[')
+
+
+# --- The result -------------------------------------------------------------
+
+
+def _found(study, config, prepared):
+  """The trials, best first, with their provenance and cost."""
+  trials = sorted(study.get_trials(deepcopy=False), key=_order)
+  best = settings(trials[0].params)
+  space = study.user_attrs['space']
+  about = store.about(config, prepared.hashes)
+  return {
+    'trials': [
+      settings(trial.params) | _outcome(trial, protocols.of(config).rates)
+      for trial in trials
+    ],
+    'ended': _ended(study, config),
+    'edges': [
+      name
+      for name, values in space.items()
+      if edge(values, best[name.split('.')[0]][name.split('.')[1]])
+    ],
+    'space': space,
     'seed': config.seed,
     'version': xdomain.__version__,
-    'hashes': records[0]['hashes'],
     'epochs': config.epochs,
     'patience': config.patience,
-    'seconds': round(sum(members[0]['seconds'] for members in runs), 1),
-    'device': records[0]['device'],
-    'git': records[0]['git'],
+    'seconds': _spent(study),
+    **{name: about[name] for name in ('hashes', 'device', 'git')},
   }
+
+
+def _order(trial):
+  """Trials of all epochs first, then the longest; lower losses first."""
+  epochs = max(trial.intermediate_values, default=0)
+  whole = trial.state == _state('COMPLETE')
+  loss = trial.intermediate_values.get(epochs, math.inf)
+  return not whole, -epochs, loss, trial.number
+
+
+def _outcome(trial, rates):
+  """The validation value of a trial at its last epochs, and its best epoch."""
+  failed = trial.state == _state('FAIL')
+  epochs = max(trial.intermediate_values, default=0)
+  loss = trial.intermediate_values.get(epochs)
+  value = None if failed or loss is None else loss if rates else 1 - loss
+  return {'valid': value, 'epochs': epochs, 'epoch': trial.user_attrs.get('epoch', 0)}
+
+
+def _told(study):
+  """The trials that have ended."""
+  trials = study.get_trials(deepcopy=False)
+  return [trial for trial in trials if trial.state.is_finished()]
+
+
+def _state(name):
+  import optuna
+
+  return optuna.trial.TrialState[name]
 
 
 def apply(config: specs.Spec, found: dict[str, Any]) -> specs.Spec:
@@ -154,15 +374,34 @@ def apply(config: specs.Spec, found: dict[str, Any]) -> specs.Spec:
   return specs.replaced(config, model=best['model'], hyper=best['hyper'])
 
 
+def on_seed(config: specs.Spec, seed: int, seeds: Collection[int]) -> specs.Spec:
+  """The spec of a seed whose search has its share of the minutes."""
+  minutes = config.search.minutes / len(seeds)
+  return specs.replaced(config, seed=seed, search=dict(minutes=minutes))
+
+
+def summary(found: dict[str, Any]) -> str:
+  """How a search ended, and what of its choice is at the edge of its space."""
+  minutes = found['seconds'] / 60 / CORES
+  text = (
+    f'{len(found["trials"])} trials in {minutes:.1f} minutes of {CORES} cores; the'
+    f' search ended by its {found["ended"]}'
+  )
+  edges = ', '.join(found['edges'])
+  return text + f'; at the edge of the space: {edges}' * bool(edges)
+
+
 def rows(found: dict[str, Any]) -> list[dict[str, str]]:
   """The trials as rows of a table, best first."""
   return [
     {
       'trial': ' '.join(
-        f'{name}={value}' for name, value in (trial['model'] | trial['hyper']).items()
+        f'{name}={value:.3g}' if isinstance(value, float) else f'{name}={value}'
+        for name, value in (trial['model'] | trial['hyper']).items()
       ),
       'valid': 'diverged' if trial['valid'] is None else f'{trial["valid"]:.4f}',
-      'epoch': str(trial['epoch']),
+      'epochs': str(trial.get('epochs', '')),
+      'best epoch': str(trial['epoch']),
     }
     for trial in found['trials']
   ]
@@ -172,13 +411,13 @@ def rows(found: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def unchosen(config: specs.Spec) -> specs.Spec:
-  """The spec with the first value of every name that is searched.
+  """The spec with the first or lowest value of every name that is searched.
 
   Whether a search has been made does not depend on the choice that came of it.
   """
   _check_names(config)
   hyper, model = (
-    {name: values[0] for name, values in space.items() if values}
+    {name: values[is_range(values)] for name, values in space.items() if values}
     for space in (config.search.hyper, config.search.model)
   )
   return specs.replaced(config, hyper=hyper, model=model)
@@ -237,7 +476,7 @@ def kept(
 
 
 def _file(folder, config):
-  return folder / f'{config.name}.json'
+  return folder / f'{config.name}{f"_seed{config.seed}" * (config.seed > 0)}.json'
 
 
 def _read(file):
@@ -276,11 +515,12 @@ def _summary(found):
   return {
     'method': found['config']['name'],
     'trials': str(len(found['trials'])),
-    'points': str(found['points']),
+    'ended by': found.get('ended', ''),
+    'at the edge': ', '.join(found.get('edges', ())),
     'epochs': str(found['epochs']),
     'patience': str(found['patience']),
     'seconds': f'{found["seconds"]:.0f}',
     'chosen': best['trial'],
     'valid': best['valid'],
-    'at epoch': best['epoch'],
+    'at epoch': best['best epoch'],
   }
