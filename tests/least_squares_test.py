@@ -97,13 +97,14 @@ def test_as_many_conjugate_gradient_steps_as_factors_are_exact():
   right = RNG.normal(size=(7, 5))
   expected = np.linalg.solve(left, right[..., None])[..., 0]
   matrix = jnp.asarray(left)
-  ours = least_squares.conjugate_gradients(
+  ours, residual = least_squares.conjugate_gradients(
     lambda x: jnp.einsum('bhk,bk->bh', matrix, x),
     jnp.asarray(right),
     jnp.zeros((7, 5)),
     steps=5,
   )
   np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(residual, 0, atol=1e-3)
 
 
 @pytest.mark.parametrize('slots', [8, 1 << 15])

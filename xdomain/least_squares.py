@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from xdomain import precision
-from xdomain.base import Array, Rows, Score
+from xdomain.base import Array, Rows, Score, Tree
 from xdomain.ops import sparse
 
 BLOCK = 128  # Items of a product at a time, each with a column of all users.
@@ -21,7 +21,7 @@ LARGEST = 20_000  # Items up to which a dense matrix of items x items fits.
 BATCH = 64  # Systems of `solve_each` at a time; [BATCH, H, H] fits a cache.
 # Slots of padded rows at a time. [SLOTS, H] stays near the cache of a CPU; an
 # accelerator needs many systems at once.
-SLOTS = {'cpu': 1 << 15}
+SLOTS = {'cpu': 1 << 13}
 MANY_SLOTS = 1 << 18
 SHORTEST = 8  # Rows up to this length share one class.
 WIDTH = 32  # Entries of each row that `outer_sums` adds at a time.
@@ -93,7 +93,7 @@ def squared_error(
     s = left[row] @ right[column]
     return (1 + extra) * (1 - s) ** 2 - s**2
 
-  slots = SLOTS.get(jax.default_backend(), MANY_SLOTS) // 8
+  slots = SLOTS.get(jax.default_backend(), MANY_SLOTS) // 2
   change = jax.lax.map(of_positive, (rows.row, rows.column), batch_size=slots)
   return every_cell.at[rows.row].add(change, indices_are_sorted=True)
 
@@ -178,8 +178,8 @@ def solve(left: Array, right: Array) -> Array:
 
 def conjugate_gradients(
   apply: Callable[[Array], Array], right: Array, start: Array, steps: int
-) -> Array:
-  """`[B, H]` approximate solutions of positive definite systems.
+) -> tuple[Array, Array]:
+  """Approximate solutions of positive definite systems, and residuals, both `[B, H]`.
 
   Args:
     apply: `x [B, H] -> [B, H]`, the product of each row's matrix with `x`.
@@ -200,11 +200,12 @@ def conjugate_gradients(
 
   residual = right - apply(start)
   first = start, residual, residual, jnp.sum(residual**2, axis=1)
-  return jax.lax.scan(step, first, None, steps)[0][0]
+  (x, residual, _, _), _ = jax.lax.scan(step, first, None, steps)
+  return x, residual
 
 
-def by_length(rows: Rows, function: Callable[..., Array], width: int) -> Array:
-  """`[R, ...]` values of a function of each row and its columns.
+def by_length(rows: Rows, function: Callable[..., Tree], width: int) -> Tree:
+  """`[R, ...]` values of a function of each row and its columns, in its tree.
 
   Rows are grouped in classes of similar length and padded to at most twice their
   length: a few loops over large, regular blocks. How many blocks a class has depends
@@ -212,8 +213,8 @@ def by_length(rows: Rows, function: Callable[..., Array], width: int) -> Array:
 
   Args:
     rows: the matrix.
-    function: `(ids [B], columns [B, L], observed [B, L]) -> [B, ...]`; id `R` is
-      padding.
+    function: `(ids [B], columns [B, L], observed [B, L]) -> leaves [B, ...]`; id
+      `R` is padding.
     width: the least that a row costs, in slots; it bounds the rows of a block.
   """
   slots = SLOTS.get(jax.default_backend(), MANY_SLOTS)
@@ -226,8 +227,10 @@ def by_length(rows: Rows, function: Callable[..., Array], width: int) -> Array:
     observed = slot < start[ids + 1, None] - first  # [B, L]
     return function(ids, column.at[first + slot].get(mode='clip'), observed)
 
-  shape = jax.eval_shape(functools.partial(of, 1), rows.order)
-  values = jnp.zeros((rows.n_rows, *shape.shape[1:]), shape.dtype)
+  values = jax.tree.map(
+    lambda shape: jnp.zeros((rows.n_rows, *shape.shape[1:]), shape.dtype),
+    jax.eval_shape(functools.partial(of, 1), rows.order),
+  )
   begin = 0
   for shortest, longest in classes(rows.longest):
     end = jnp.sum(rows.length >= shortest)
@@ -238,7 +241,11 @@ def by_length(rows: Rows, function: Callable[..., Array], width: int) -> Array:
       at = begin + k * size + jnp.arange(size)
       ids = rows.order.at[at].get(mode='clip')
       ids = jnp.where(at < end, ids, rows.n_rows)
-      return values.at[ids].set(of(longest, ids), mode='drop')
+      return jax.tree.map(
+        lambda all_of, some: all_of.at[ids].set(some, mode='drop'),
+        values,
+        of(longest, ids),
+      )
 
     n_blocks = (end - begin + size - 1) // size
     values = jax.lax.fori_loop(0, n_blocks, block, values)

@@ -52,6 +52,17 @@ def test_a_sweep_solves_users_and_then_items(frequency):
   np.testing.assert_allclose(metrics['loss'], expected, rtol=1e-4)
 
 
+def test_the_loss_of_conjugate_gradients_is_the_objective():
+  small = helpers.implicit()
+  (stage,) = ials.model(small.sizes, factors=5, solver='cg').stages
+  key = jax.random.key(0)
+  start = stage.init(key, small.data, HYPER, ())
+  end, metrics = stage.step(start, None, small.data, key, HYPER)
+  x = helpers.dense(small.split.train.target)
+  expected = objective(x, end.user, end.item, HYPER) / x.sum()
+  np.testing.assert_allclose(metrics['loss'], expected, rtol=1e-4)
+
+
 def test_the_objective_never_rises():
   small = helpers.implicit()
   losses = []

@@ -62,12 +62,12 @@ def model(
   def step(state, visit, data, key, hyper):
     del visit, key
     rows = data.target
-    user = fit_rows(rows.by_user, state.item, state.user, hyper, solve)
-    item = fit_rows(rows.by_item, user, state.item, hyper, solve)
-    state = Params(user, item)
+    user, _ = fit_rows(rows.by_user, state.item, state.user, hyper, solve)
+    item, errors = fit_rows(rows.by_item, user, state.item, hyper, solve)
     ratings = jnp.float32(rows.by_user.n_entries)
-    loss = objective(state, rows, hyper) / jnp.maximum(ratings, 1)
-    return state, {'loss': loss, 'ratings': ratings}
+    ridge = penalties(rows.by_user, hyper) @ jnp.sum(user**2, axis=1)
+    loss = (jnp.sum(errors) + ridge) / jnp.maximum(ratings, 1)
+    return Params(user, item), {'loss': loss, 'ratings': ratings}
 
   def predict(state, data):
     del data
@@ -83,7 +83,7 @@ def model(
     del data
     rows = new.target.by_user
     last = jnp.zeros((rows.n_rows, factors))
-    user = fit_rows(rows, state.item, last, hyper, _exactly)
+    user, _ = fit_rows(rows, state.item, last, hyper, _exactly)
     return state._replace(user=user)
 
   return base.Model(
@@ -101,9 +101,13 @@ def fit_rows(
   table: base.Array,
   last: base.Array,
   hyper: Hyper,
-  solve: Callable[..., base.Array],
-) -> base.Array:
-  """`[R, H]` better vectors of the rows, given the columns' `table`, eq. 4-5.
+  solve: Callable[..., tuple[base.Array, base.Array]],
+) -> tuple[base.Array, base.Array]:
+  """Better vectors of the rows, given the columns' `table`, eq. 4-5.
+
+  J is a sum over rows of `(1 + alpha) n + x^T A x - 2 b^T x`, where `A x = b` are the
+  equations of a row, beside the penalty of the table. With the residual `r = b - A x`
+  it needs no pass over the positives: `(1 + alpha) n - x^T (b + r)`.
 
   Args:
     rows: the positives.
@@ -111,6 +115,9 @@ def fit_rows(
     last: `[R, H]` the present vectors of the rows.
     hyper: the hyper-parameters.
     solve: one of `SOLVERS`.
+
+  Returns:
+    The vectors `[R, H]`, and the part of J of each row `[R]`.
   """
   gram, ridge = table.T @ table, penalties(rows, hyper)
 
@@ -118,21 +125,24 @@ def fit_rows(
     seen = jnp.where(observed[..., None], table[columns], 0)  # [B, L, H]
     right = (1 + hyper.alpha) * jnp.sum(seen, axis=1)
     start = last.at[ids].get(mode='fill', fill_value=0)
-    return solve(gram, hyper.alpha, seen, ridge[ids], right, start)
+    x, residual = solve(gram, hyper.alpha, seen, ridge[ids], right, start)
+    positives = jnp.sum(observed, axis=1)
+    part = (1 + hyper.alpha) * positives - jnp.sum(x * (right + residual), axis=1)
+    return x, part
 
   return least_squares.by_length(rows, vectors, table.shape[1])
 
 
 def _exactly(gram, alpha, seen, ridge, right, start):
-  """Solutions of `(gram + alpha sum q q^T + ridge) x = right`."""
+  """Solutions of `(gram + alpha sum q q^T + ridge) x = right`; residuals are 0."""
   del start
   own = jnp.einsum('blh,blk->bhk', seen, seen)
-  eye = jnp.eye(gram.shape[0])
-  return least_squares.solve(gram + alpha * own + ridge[:, None, None] * eye, right)
+  left = gram + alpha * own + ridge[:, None, None] * jnp.eye(gram.shape[0])
+  return least_squares.solve(left, right), jnp.zeros_like(right)
 
 
 def _by_conjugate_gradients(gram, alpha, seen, ridge, right, start):
-  """The same systems, `STEPS` steps nearer to their solutions."""
+  """The same systems, `STEPS` steps nearer to their solutions, and residuals."""
 
   def apply(x):
     own = jnp.einsum('bl,blh->bh', jnp.einsum('blh,bh->bl', seen, x), seen)
@@ -148,13 +158,3 @@ def penalties(rows: base.Rows, hyper: Hyper) -> base.Array:
   """`[R]` the penalty of each row's squared vector."""
   positives = jnp.maximum(rows.length, 1).astype(jnp.float32)
   return jnp.maximum(hyper.penalty * positives**hyper.frequency, 1e-6)
-
-
-def objective(state: Params, rows: base.Domain, hyper: Hyper) -> base.Array:
-  """J, a scalar, in one pass over the positives."""
-  value = jnp.sum(
-    least_squares.squared_error(state.user, state.item, rows.by_user, hyper.alpha)
-  )
-  for side, vectors in ((rows.by_user, state.user), (rows.by_item, state.item)):
-    value += penalties(side, hyper) @ jnp.sum(vectors**2, axis=1)
-  return value
