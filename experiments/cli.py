@@ -13,6 +13,8 @@ COMMANDS = {
   'table': 'fills a table or a figure of the papers',
   'tune': 'searches hyper-parameters on validation data',
   'recommend': 'recommends items with a trained method',
+  'export': 'writes a trained method as a portable program',
+  'serve': 'serves trained methods over HTTP, with a page',
   'summary': 'shows means over the seeds of runs',
   'claims': "shows the papers' claims beside the tables",
   'configs': 'lists the configs and their arguments',

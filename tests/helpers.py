@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import xdomain as xd
 from xdomain import base, files
 from xdomain.data import device, splits, synthetic, types, views
 from xdomain.evaluation import rankings, ratings
@@ -287,3 +288,21 @@ def ranking_record(name='r', seed=0, gain=0.5, **config) -> dict:
     interval = [max(0.0, gain - 0.1), min(1.0, gain + 0.1)]
     test[f'{catalogue}_interval'] = dict.fromkeys(rankings.names(), interval)
   return record | {'valid_ndcg@10': gain, 'test': test}
+
+
+# --- Trained methods --------------------------------------------------------
+
+
+@functools.cache
+def _trained(method, settings, epochs):
+  pair = synthetic.pair(
+    0, users=40, source=20, target=25, source_ratings=500, target_ratings=500
+  )
+  return xd.fit(
+    method, pair, model=dict(settings), epochs=epochs, patience=epochs, every=epochs
+  )
+
+
+def trained(method, settings=None, epochs=1) -> xd.Trained:
+  """A method after an epoch on a small planted pair, in the default view."""
+  return _trained(method, tuple((settings or {}).items()), epochs)

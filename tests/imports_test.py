@@ -17,7 +17,7 @@ LAYERS = (
   ('xdomain.wording', 'xdomain.files', 'xdomain.precision'),
   ('xdomain.data', 'xdomain.ops'),
   ('xdomain.base',),
-  ('xdomain.data.device', 'xdomain.nets', 'xdomain.least_squares'),
+  ('xdomain.data.device', 'xdomain.nets', 'xdomain.least_squares', 'xdomain.programs'),
   ('xdomain.kernel_ridge',),
   ('xdomain.stages',),
   ('xdomain.models',),

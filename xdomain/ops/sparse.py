@@ -73,11 +73,14 @@ def flatten_rows(
   length = start[rows + 1] - begin
   end = jnp.cumsum(length)  # [B]
   slot = jnp.arange(capacity, dtype=start.dtype)
-  segment = jnp.repeat(
-    jnp.arange(rows.shape[0], dtype=start.dtype),
-    length,
-    total_repeat_length=capacity,
-  )
+  if rows.shape[0] == 1:  # One user of a service: nothing to repeat.
+    segment = jnp.zeros(capacity, start.dtype)
+  else:
+    segment = jnp.repeat(
+      jnp.arange(rows.shape[0], dtype=start.dtype),
+      length,
+      total_repeat_length=capacity,
+    )
   weight = slot < end[-1]
   where = begin[segment] + slot - (end - length)[segment]
   where = jnp.where(weight, where, 0)

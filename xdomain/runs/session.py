@@ -3,20 +3,16 @@
 import contextlib
 import errno
 import os
-import pathlib
 from collections.abc import Iterator
 
 import jax
 
-from xdomain import files
+from xdomain import files, programs
 from xdomain.data import types
-from xdomain.data.readers import download
 from xdomain.reporting import records
 from xdomain.runs import artifact, stop
 from xdomain.runs import spec as specs
 from xdomain.training import checkpoint, loop
-
-COMPILED_BYTES = 2**30  # of compiled programs that are kept
 
 # Errors whose message says what to do.
 EXPLAINED = (
@@ -46,7 +42,7 @@ def opened(keep_programs: bool = True) -> Iterator[None]:
     Stopped: at a signal to end; what was finished is kept.
   """
   if keep_programs:
-    _keep_programs()
+    programs.keep()
   with jax.enable_x64(False), stop.on_signals():
     _check_device()
     yield
@@ -88,32 +84,3 @@ def _check_device():
       f'jax has no device for {name}={value}; install the jax that fits it'
       f' (https://docs.jax.dev/en/latest/installation.html), or unset {name}'
     ) from None
-
-
-def _keep_programs():
-  if jax.config.jax_compilation_cache_dir is not None:
-    return
-  folder = download.cache_dir() / 'compiled'
-  with contextlib.suppress(OSError):
-    folder.mkdir(parents=True, exist_ok=True)
-  if os.access(folder, os.W_OK | os.X_OK):  # Otherwise nothing is kept.
-    jax.config.update('jax_compilation_cache_dir', str(folder))
-    # Small programs too: a second start compiles nothing.
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
-    bound(folder, COMPILED_BYTES)
-
-
-def bound(folder: pathlib.Path, most: int) -> None:
-  """Deletes the oldest files of a folder until the rest holds at most `most` bytes.
-
-  jax can bound its cache itself, but then fails on a file that an earlier version or
-  a killed process left behind.
-  """
-  with contextlib.suppress(OSError):  # Another command may be at work there.
-    found = [(path, path.stat()) for path in folder.iterdir()]
-    found.sort(key=lambda each: each[1].st_mtime, reverse=True)
-    total = 0
-    for path, about in found:
-      total += about.st_size
-      if total > most:
-        path.unlink()

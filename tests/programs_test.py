@@ -2,18 +2,18 @@
 
 import os
 
-from xdomain.runs import session
+from xdomain import programs
 
 
 def test_the_oldest_compiled_programs_go_first(tmp_path):
   for age, name in enumerate(('newest', 'older', 'oldest')):
     (tmp_path / name).write_bytes(b'x' * 40)
     os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
-  session.bound(tmp_path, 100)
+  programs.bound(tmp_path, 100)
   assert sorted(path.name for path in tmp_path.iterdir()) == ['newest', 'older']
-  session.bound(tmp_path, 100)
+  programs.bound(tmp_path, 100)
   assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_folder_that_is_gone_is_no_fault(tmp_path):
-  session.bound(tmp_path / 'gone', 100)
+  programs.bound(tmp_path / 'gone', 100)
