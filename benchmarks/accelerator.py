@@ -175,8 +175,8 @@ def timed(cases: list[Case]) -> Iterator[tuple[Case, Timed | Exception]]:
     started = time.perf_counter()
     with jax.default_matmul_precision(case.precision or None):
       state = jax.jit(case.stage.init)(key, case.data, case.hyper, ())
-      rest = key, case.data, case.hyper, True
-      program = loop.run_epoch.lower(case.stage, state, *rest).compile()
+      rest = key, case.data, case.hyper
+      program = loop.epoch.lower(case.stage, state, *rest).compile()
     return program, state, rest, time.perf_counter() - started
 
   with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -394,7 +394,7 @@ def once(cases):
       state = jax.jit(case.stage.init)(key, case.data, case.hyper, ())
       started = time.perf_counter()
       state, metrics, _ = jax.device_get(
-        loop.run_epoch(case.stage, state, key, case.data, case.hyper, True)
+        loop.epoch(case.stage, state, key, case.data, case.hyper)
       )
       return Timed(state, metrics, 0.0, time.perf_counter() - started, 0.0)
     except Exception as error:  # Said in the table.
@@ -500,7 +500,7 @@ def part_darec():
   for index in range(len(model.stages)):
     progress = loop.begin(model, key, data, hyper, index, done)
     if index < len(model.stages) - 1:
-      done = (*done, progress.best)
+      done = (*done, progress.best_of())
   before = done
   last = model.stages[-1]
   stage = last._replace(
@@ -740,7 +740,7 @@ def part_chaos():
       losses, params = [], []
       for epoch in range(toy(8, 2)):
         at = jax.random.fold_in(key, epoch)
-        state, metrics, _ = loop.run_epoch(stage, state, at, form, hyper, True)
+        state, metrics, _ = loop.epoch(stage, state, at, form, hyper)
         losses.append(float(metrics['loss']))
         params.append(
           np.concatenate(

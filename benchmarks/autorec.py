@@ -90,9 +90,9 @@ def sparse_form(stage, data, hyper, key):
   from xdomain.training import loop
 
   state = jax.jit(stage.init)(key, data, hyper, ())
-  lowered = loop.run_epoch.lower(stage, state, key, data, hyper, True)
+  lowered = loop.epoch.lower(stage, state, key, data, hyper)
   program, seconds = _compile(lowered)
-  rest = key, data, hyper, True
+  rest = key, data, hyper
   return Form(program, state, rest, lambda out: out[0].params, seconds)
 
 

@@ -133,9 +133,9 @@ def compiled(stage, data, hyper, done) -> autorec.Form:
 
   key = jax.random.key(0)
   state = jax.jit(stage.init)(key, data, hyper, done)
-  rest = key, data, hyper, True
+  rest = key, data, hyper
   started = time.perf_counter()
-  program = loop.run_epoch.lower(stage, state, *rest).compile()
+  program = loop.epoch.lower(stage, state, *rest).compile()
   seconds = time.perf_counter() - started
   return autorec.Form(program, state, rest, lambda out: out, seconds)
 

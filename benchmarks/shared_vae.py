@@ -145,11 +145,11 @@ def compare(name, data, sizes, settings, steps, repeats) -> str:
   def plain():
     return plain_epoch((state.params, state.moments), *rest)
 
-  lowered = loop.run_epoch.lower(stage, state, key, data, hyper, True)
+  lowered = loop.epoch.lower(stage, state, key, data, hyper)
   program, compiled = _timed(lowered.compile)
 
   def ours():
-    return jax.block_until_ready(program(fresh, key, data, hyper, True))
+    return jax.block_until_ready(program(fresh, key, data, hyper))
 
   seconds = []
   for _ in range(repeats + 1):

@@ -1,16 +1,15 @@
-r"""One epoch of K runs: in turn, and at once by vmap or by map.
+r"""One epoch of K runs: in turn, and at once.
 
 python -m benchmarks.sweep
 python -m benchmarks.sweep --models='bpr;cmf, als' --members=4 --steps=10
 
 On the MovieLens pairs, with the settings of the configs; of a method of several
 stages the last is timed. In turn is the program of a single run, K times; the
-others are what `members.each` makes of K runs, and ratios are to in turn: vmap
-and map of runs that share batches, and seeds, which is vmap of runs with keys
-and data of their own. `chosen` is what a sweep does on this device, of values
-and of seeds. Forms take turns; the fastest epoch counts. A few steps stand for
-a long epoch. Compilation is timed apart. Nobody has stopped early: a run that
-has is passed over by map and not by vmap.
+others are what `placement.each` makes of K runs, and ratios are to in turn: vmap of
+runs that share batches, and seeds, which is vmap of runs with keys and data of their
+own. `chosen` is what a sweep does on this device, of values and of seeds. Forms take
+turns; the fastest epoch counts. A few steps stand for a long epoch. Compilation is
+timed apart.
 """
 
 import importlib
@@ -46,7 +45,7 @@ SWEPT = flags.DEFINE_string(
   'models', ';'.join(CASES), 'Which models, between semicolons.'
 )
 MEMBERS = flags.DEFINE_list('members', ['1', '4', '16'], 'Runs of a sweep, K.')
-FORMS = 'vmap', 'map', 'seeds'
+FORMS = 'vmap', 'seeds'
 STEPS = flags.DEFINE_integer('steps', 40, 'At most so many stand for an epoch.')
 
 
@@ -68,7 +67,7 @@ def case(name):
     pair = views.joint(pair)
   method = importlib.import_module(f'xdomain.models.{config.method}')
   model = method.model(device.sizes(pair), **config.model.to_dict())
-  hyper = method.Hyper(**config.hyper)
+  hyper = method.Hyper(*(jnp.full(1, v) for v in method.Hyper(**config.hyper)))
   return model, hyper, device.put(pair)
 
 
@@ -89,24 +88,18 @@ def last_stage(model, data, hyper, steps):
   return stage._replace(epoch=epoch), progress.state
 
 
-def stacked(tree, count):
-  """As many copies of a tree, `[W, ...]`."""
-  return jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * count), tree)
-
-
 def compiled(stage, form, state, data, hyper):
   """The program of an epoch, and the seconds that compiling it took."""
   from xdomain.data import device
   from xdomain.training import loop, placement
 
-  running = jnp.ones(jnp.shape(jax.tree.leaves(hyper)[0]), bool)
-  key = jax.random.key(0)
+  key, at = jax.random.key(0), (0, 1)
   if form == 'seeds':
-    data = device.stack([data] * running.size)
-    key = jax.random.split(key, running.size)
-  rest = key, data, hyper, running
-  over = dict(single=placement.alone, map=placement.in_turn).get(form, jax.vmap)
-  lowered = loop.run_epoch.lower(stage, state, *rest, over=over)
+    (count,) = {leaf.shape[0] for leaf in jax.tree.leaves(state)}
+    data = device.stack([data] * count)
+    key = jax.random.split(key, count)
+  plan, rest = placement.plan(key, hyper), (key, at, data, hyper)
+  lowered = loop.run_epoch.lower(plan, stage, state, *rest)
   started = time.perf_counter()
   program = lowered.compile()
   seconds = time.perf_counter() - started
@@ -126,11 +119,14 @@ def epoch(program, state, times=1):
 
 def compare(stage, state, data, hyper, count, repeats) -> list[str]:
   """Cells of the table: K runs in every form, in turn."""
-  from xdomain.training import placement
+  from xdomain.training import placement, sweep
 
-  states, hypers = stacked(state, count), stacked(hyper, count)
+  states, hypers = (
+    jax.tree.map(lambda leaf: jnp.repeat(leaf, count, axis=0), tree)
+    for tree in (state, hyper)
+  )
   size = placement.size(state)
-  single, *_ = compiled(stage, 'single', state, data, hyper)
+  single, *_ = compiled(stage, 'vmap', state, data, hyper)
   forms = {form: compiled(stage, form, states, data, hypers) for form in FORMS}
   turns = [
     (
@@ -142,8 +138,7 @@ def compare(stage, state, data, hyper, count, repeats) -> list[str]:
   alone, *others = (min(times) for times in zip(*turns[1:]))
   seconds = dict(zip(FORMS, others))
   chosen = [
-    'at once' if placement.at_once(size, apart) else 'in turn'
-    for apart in (False, True)
+    'at once' if sweep.at_once(size, apart) else 'in turn' for apart in (False, True)
   ]
   return [
     str(count),

@@ -100,7 +100,7 @@ def planted(source_ratings=2000) -> tuple[Small, float]:
     valid=pair.valid,
     measure=pair.measure,
   )
-  return pair, float(floor.best_value)
+  return pair, floor.best_value.item()
 
 
 @functools.cache

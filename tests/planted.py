@@ -124,8 +124,8 @@ MISTAKES = (
   Mistake(
     'a wrong fold_in: stages share their keys',
     'training/loop.py',
-    'key, progress.stage, epoch)',
-    'key, epoch)',
+    'at = progress.stage, epoch',
+    'at = 0, epoch',
     'training/loop_test.py',
   ),
   Mistake(

@@ -99,7 +99,7 @@ def test_everything_is_in_full_precision_unless_told_otherwise(told):
   known = small.data.target.by_user
   ranked = helpers.implicit().test.target
   with jax.default_matmul_precision(told):
-    best = fit(model, small).best
+    best = fit(model, small).best_of()
     assert under.keys() == {'init', 'loss', 'backward', 'inspect', 'predict'}
     asked = [
       lambda: ratings.predict_ratings(
@@ -123,7 +123,7 @@ def test_a_product_is_not_rounded():
   (stage,) = autorec.model(small.sizes, embed=4, batch=8).stages
   key, hyper = jax.random.key(0), autorec.Hyper()
   state = jax.eval_shape(stage.init, key, small.data, hyper, ())
-  traced = loop.run_epoch.trace(stage, state, key, small.data, hyper, True)
+  traced = loop.epoch.trace(stage, state, key, small.data, hyper)
   text = traced.lower(lowering_platforms=('cuda',)).as_text()
   products = [line for line in text.splitlines() if 'dot_general' in line]
   assert products

@@ -159,7 +159,7 @@ def _fit_split(spec, split, watch):
   train = split.train if split.shown is None else split.shown
   seen = trained.seen_interactions(split.dataset, split.given)
   return Trained(
-    spec, split.dataset, train, run.best_of(progress), chosen.epochs, seen, measures
+    spec, split.dataset, train, progress.best_of(), chosen.epochs, seen, measures
   )
 
 
@@ -196,7 +196,7 @@ def fit_everything(
       watch=chosen,
     )
   seen = trained.seen_interactions(dataset, rated)
-  state = run.best_of(progress)
+  state = progress.best_of()
   return Trained(spec, dataset, dataset.pair, state, chosen.epochs, seen, {})
 
 

@@ -165,7 +165,7 @@ def test_people_are_known_by_all_they_did_held_out_or_not(spec, tmp_path):
   method = methods.of(config, given.sizes)
   state = run.restore(
     config, [given], method, tmp_path, run.give(config, [given], method)
-  ).best
+  ).best_of()
   score, everything = (
     method.model.predict(state, device.put(pair))
     for pair in (given.split.train, given.dataset.pair)

@@ -179,7 +179,7 @@ def test_item_autorec_is_user_autorec_of_the_transpose():
     model = autorec.model(pair[0], axis=axis, embed=8)
     hyper = autorec.Hyper()
     ends.append(loop.fit(model, jax.random.key(0), pair[1], hyper, epochs=2))
-  chex.assert_trees_all_equal(*(end.best for end in ends))
+  chex.assert_trees_all_equal(*(end.best_of() for end in ends))
 
 
 @AXES
@@ -206,8 +206,8 @@ def test_training_costs_entries_and_not_users_times_items():
   hyper = autorec.Hyper()
   (stage,) = model.stages
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  compiled = loop.run_epoch.lower(
-    stage, state, jax.random.key(0), small.data, hyper, True
+  compiled = loop.epoch.lower(
+    stage, state, jax.random.key(0), small.data, hyper
   ).compile()
   batch_of_users_times_items = 4 * 1000 * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes
@@ -246,7 +246,7 @@ def test_a_resident_matrix_trains_as_the_entries_do(axis, monkeypatch):
 
   def epoch(data):
     state = stage.init(key, data, hyper, ())
-    return loop.run_epoch(stage, state, key, data, hyper, True)
+    return loop.epoch(stage, state, key, data, hyper)
 
   (entries, metrics, _), (cells, same, _) = epoch(small.data), epoch(matrix)
   chex.assert_trees_all_close(entries.params, cells.params, rtol=1e-4, atol=1e-5)

@@ -26,8 +26,8 @@ def test_biases_minimise_the_ridge_objective():
     design.T @ design + penalty * np.eye(users + items),
     design.T @ (ratings.value - ratings.value.mean()),
   )
-  np.testing.assert_allclose(end.best.user, direct[:users], atol=1e-4)
-  np.testing.assert_allclose(end.best.item, direct[users:], atol=1e-4)
+  np.testing.assert_allclose(end.best_of().user, direct[:users], atol=1e-4)
+  np.testing.assert_allclose(end.best_of().item, direct[users:], atol=1e-4)
 
 
 def test_one_user_and_one_item_by_hand():
@@ -41,9 +41,9 @@ def test_one_user_and_one_item_by_hand():
     bias.Hyper(penalty=1.0),
     epochs=5,
   )
-  np.testing.assert_allclose(end.best.mean, 3)
-  np.testing.assert_allclose(end.best.item, [0], atol=1e-6)
-  np.testing.assert_allclose(end.best.user, [1, -1])  # 2 / (1 + penalty)
+  np.testing.assert_allclose(end.best_of().mean, 3)
+  np.testing.assert_allclose(end.best_of().item, [0], atol=1e-6)
+  np.testing.assert_allclose(end.best_of().user, [1, -1])  # 2 / (1 + penalty)
 
 
 def test_without_a_penalty_an_unrated_item_is_average():
@@ -55,4 +55,4 @@ def test_without_a_penalty_an_unrated_item_is_average():
     bias.Hyper(penalty=0.0),
     epochs=2,
   )
-  np.testing.assert_allclose(end.best.item, [0, 0])
+  np.testing.assert_allclose(end.best_of().item, [0, 0])

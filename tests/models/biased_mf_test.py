@@ -127,9 +127,9 @@ def test_who_is_not_known_is_rated_by_the_other_bias(feedback):
   data = device.put(pair)
   model = biased_mf.model(small.sizes, feedback=feedback, factors=4)
   end = loop.fit(model, jax.random.key(0), data, biased_mf.Hyper(), epochs=3)
-  params, level = end.best.params, end.best.frozen
+  params, level = end.best_of().params, end.best_of().frozen
   users, items = jnp.array([3, 8, 3]), jnp.array([[7], [5], [5]])
-  scores = model.predict(end.best, data)(users, items)[:, 0]
+  scores = model.predict(end.best_of(), data)(users, items)[:, 0]
   expected = level + jnp.array([params.item_bias[7], params.user_bias[8], 0.0])
   np.testing.assert_allclose(scores, expected, rtol=1e-6)
   assert np.all(model.trained(data, users[:, None], items))
@@ -146,7 +146,7 @@ def test_without_vectors_it_ends_at_the_bias_model():
     biased_mf.Hyper(lr=0.02, penalty=100.0, penalty_bias=0.1),
     epochs=600,
   )
-  params, level = end.best.params, end.best.frozen
+  params, level = end.best_of().params, end.best_of().frozen
   assert np.max(np.abs(params.user)) < 1e-3
   # The ridge regression of one-hot users and items, each with its ratings.
   n, users = rows.n_entries, small.sizes.users
@@ -177,8 +177,8 @@ def test_an_epoch_costs_ratings_and_not_users_times_items(feedback):
   (stage,) = model.stages
   hyper = biased_mf.Hyper()
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  compiled = loop.run_epoch.lower(
-    stage, state, jax.random.key(0), small.data, hyper, True
+  compiled = loop.epoch.lower(
+    stage, state, jax.random.key(0), small.data, hyper
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
   assert memory < 4 * 1000 * 4000 / 4

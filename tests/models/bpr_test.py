@@ -210,7 +210,9 @@ def test_people_without_positives_are_ranked_by_the_items_biases():
 def test_all_scores_are_the_scores_of_all_items(bias):
   small = helpers.implicit()
   model = bpr.model(small.sizes, factors=8, bias=bias, batch=64)
-  params = loop.fit(model, jax.random.key(0), small.data, bpr.Hyper(), epochs=2).best
+  params = loop.fit(
+    model, jax.random.key(0), small.data, bpr.Hyper(), epochs=2
+  ).best_of()
   assert (params.item.bias is None) == (bias == 'none')
   users = jnp.arange(small.sizes.users)
   items = jnp.tile(jnp.arange(small.sizes.target), (users.size, 1))
@@ -254,8 +256,8 @@ def test_an_epoch_costs_positives_and_not_users_times_items():
   (stage,) = bpr.model(small.sizes, factors=4).stages
   hyper = jax.tree.map(jnp.asarray, bpr.Hyper())
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  compiled = loop.run_epoch.lower(
-    stage, state, jax.random.key(0), small.data, hyper, True
+  compiled = loop.epoch.lower(
+    stage, state, jax.random.key(0), small.data, hyper
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
   assert memory < small.sizes.users * small.sizes.target / 8  # A bitmap's.

@@ -120,7 +120,7 @@ def test_the_objective_never_rises(weight):
     epochs=20,
     watch=lambda report, at: reports.append(report),
   )
-  values = [float(report.metrics['loss']) for report in reports[1:]]
+  values = [report.metrics['loss'].item() for report in reports[1:]]
   assert len(values) == 20
   assert np.all(np.diff(values) < 0)
 
@@ -179,7 +179,7 @@ def test_with_weight_zero_the_source_says_nothing():
   model = cdtf.model(small.sizes, factors=3)
   hyper = cdtf.Hyper(source=0.0)
   one, two = (
-    loop.fit(model, jax.random.key(0), data, hyper, epochs=3).best
+    loop.fit(model, jax.random.key(0), data, hyper, epochs=3).best_of()
     for data in (small.data, device.put(other))
   )
   np.testing.assert_allclose(said(one.slabs[1]), said(two.slabs[1]), atol=1e-3)
@@ -193,7 +193,7 @@ def test_ratings_of_the_source_are_explained_too():
     model, jax.random.key(0), small.data, cdtf.Hyper(source=0.5), epochs=20
   )
   rows = small.data.source.by_user
-  score = model.predict_source(end.best, small.data)
+  score = model.predict_source(end.best_of(), small.data)
   left = score(rows.row, rows.column[:, None])[:, 0] - rows.value
   assert np.mean(left**2) < 0.5 * np.var(rows.value)
 
@@ -221,8 +221,8 @@ def test_an_iteration_costs_ratings_and_not_users_times_items():
   hyper = cdtf.Hyper()
   model = cdtf.model(small.sizes, factors=4)
   state = model.stages[0].init(jax.random.key(0), small.data, hyper, ())
-  compiled = loop.run_epoch.lower(
-    model.stages[0], state, jax.random.key(0), small.data, hyper, True
+  compiled = loop.epoch.lower(
+    model.stages[0], state, jax.random.key(0), small.data, hyper
   ).compile()
   users_times_items = 4 * small.sizes.users * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes
@@ -237,5 +237,5 @@ def test_a_slab_of_nearly_rank_one_is_fitted():
   model = cdtf.model(base.Sizes(300, 40, 40), factors=25)
   end = loop.fit(model, jax.random.key(0), data, cdtf.Hyper(), epochs=5)
   users = jnp.arange(300)
-  said = model.predict(end.best, data)(users, jnp.zeros((300, 1), int))
+  said = model.predict(end.best_of(), data)(users, jnp.zeros((300, 1), int))
   np.testing.assert_allclose(said, 3, atol=0.1)

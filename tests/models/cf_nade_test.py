@@ -235,7 +235,7 @@ def test_item_cf_nade_is_user_cf_nade_of_the_transpose():
     model = cf_nade.model(pair[0], axis=axis, hidden=8)
     hyper = cf_nade.Hyper()
     ends.append(loop.fit(model, jax.random.key(0), pair[1], hyper, epochs=2))
-  chex.assert_trees_all_equal(*(end.best for end in ends))
+  chex.assert_trees_all_equal(*(end.best_of() for end in ends))
 
 
 def test_parameters_are_counted_as_in_the_paper():
@@ -258,7 +258,7 @@ def test_ratings_on_another_scale_train_the_same_model():
   for data, scale in ((small.data, {}), (halves, dict(lowest=0.0, step=0.5))):
     model = cf_nade.model(small.sizes, hidden=4, **scale)
     end = loop.fit(model, jax.random.key(0), data, cf_nade.Hyper(), epochs=2)
-    scores.append(model.predict(end.best, data)(users, items))
+    scores.append(model.predict(end.best_of(), data)(users, items))
   np.testing.assert_allclose(scores[0] / 2 - 0.5, scores[1], atol=1e-5)
 
 
@@ -288,8 +288,8 @@ def test_training_costs_entries_and_not_users_times_items():
   hyper = cf_nade.Hyper()
   (stage,) = model.stages
   state = begun(model, small, hyper)
-  compiled = loop.run_epoch.lower(
-    stage, state, jax.random.key(0), small.data, hyper, True
+  compiled = loop.epoch.lower(
+    stage, state, jax.random.key(0), small.data, hyper
   ).compile()
   batch_of_users_times_items = 4 * 5 * 1000 * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes

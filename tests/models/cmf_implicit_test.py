@@ -117,7 +117,7 @@ def test_an_epoch_is_a_sweep_and_the_objective_never_rises():
     cmf_implicit.Hyper(),
     epochs=6,
     watch=lambda report, at: report and reports.append(report.metrics),
-  ).best
+  ).best_of()
   losses = [metrics['loss'] for metrics in reports]
   assert np.all(np.diff(losses) < 1e-6 * losses[0])
   train_pair = small.split.train

@@ -137,7 +137,7 @@ def test_both_solvers_end_at_a_point_where_the_gradient_is_zero():
       cmf.Hyper(lr=lr, penalty=2.0, offset=1.0),
       epochs=epochs,
     )
-    params, levels = end.best.params, end.best.frozen
+    params, levels = end.best_of().params, end.best_of().frozen
     (stage,) = model.stages
     visits = stage.epoch(jax.random.key(0), small.data)
     everyone = jax.tree.map(lambda ids: ids.reshape(-1), visits)
@@ -178,7 +178,7 @@ def test_the_source_helps_who_has_few_target_ratings(solver):
       valid=small.valid,
       measure=small.measure,
     )
-    values.append(float(end.best_value))
+    values.append(end.best_value.item())
   assert values[0] < 0.95 * values[1]
 
 
@@ -194,8 +194,8 @@ def test_the_loss_counts_ratings_and_not_users_times_items(solver):
   )
   (stage,) = cmf.model(small.sizes, solver=solver, factors=4).stages
   state = stage.init(jax.random.key(0), small.data, cmf.Hyper(), ())
-  compiled = loop.run_epoch.lower(
-    stage, state, jax.random.key(0), small.data, cmf.Hyper(), True
+  compiled = loop.epoch.lower(
+    stage, state, jax.random.key(0), small.data, cmf.Hyper()
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
   assert memory < 4 * 3000 * 4000 / 16
@@ -220,7 +220,7 @@ def test_without_source_ratings_it_factorises_the_target(solver):
     valid=small.valid,
     measure=small.measure,
   )
-  params = end.best.params
+  params = end.best_of().params
   spread = float(np.std(small.split.valid.target.value))
   assert end.best_value < 0.97 * spread
   assert np.max(np.abs(params.source)) < 0.5 * np.max(np.abs(params.target))

@@ -196,16 +196,16 @@ def test_each_domain_is_scored_by_its_own_head_and_embeddings(axis):
     def ask(state, predict=predict, queries=queries):
       return predict(state, small.data)(queries.user, queries.item)
 
-    before = ask(end.best)
+    before = ask(end.best_of())
     for changed in DOMAINS:
-      params, given = helpers.copied(end.best.params), end.best.frozen
+      params, given = helpers.copied(end.best_of().params), end.best_of().frozen
       params[changed]['output']['bias'] += 1
-      moved = ask(end.best._replace(params=params)) - before
+      moved = ask(end.best_of()._replace(params=params)) - before
       np.testing.assert_allclose(moved, float(changed == domain), atol=1e-5)
       embedding = getattr(given, changed).embedding * 0 + 5.0
       other = getattr(given, changed)._replace(embedding=embedding)
       frozen = given._replace(**{changed: other})
-      moved = ask(end.best._replace(frozen=frozen)) - before
+      moved = ask(end.best_of()._replace(frozen=frozen)) - before
       assert np.any(moved != 0) == (changed == domain)
 
 
@@ -233,7 +233,9 @@ def inspected(change):
   """The logged metrics of a network after `change(params)`."""
   small = helpers.small()
   model = darec.model(small.sizes, axis='user', embed=8)
-  state = loop.fit(model, jax.random.key(0), small.data, darec.Hyper(), epochs=1).best
+  state = loop.fit(
+    model, jax.random.key(0), small.data, darec.Hyper(), epochs=1
+  ).best_of()
   params = helpers.copied(state.params)
   change(params)
   return model.stages[-1].inspect(state._replace(params=params), small.data)
@@ -258,7 +260,7 @@ def test_a_classifier_that_knows_the_domains_is_always_right():
   small = helpers.small()
   model = darec.model(small.sizes, axis='user', embed=8)
   end = loop.fit(model, jax.random.key(0), small.data, darec.Hyper(), epochs=1)
-  params = jax.tree.map(jnp.zeros_like, end.best.params)
+  params = jax.tree.map(jnp.zeros_like, end.best_of().params)
   # One unit of each layer carries the sign of one coordinate of f.
   classifier = params['classifier']
   for layer, value in (
@@ -271,10 +273,10 @@ def test_a_classifier_that_knows_the_domains_is_always_right():
   given = types.PerDomain(
     *(
       g._replace(embedding=jnp.full_like(g.embedding, sign))
-      for g, sign in zip(end.best.frozen, (-1.0, 1.0))
+      for g, sign in zip(end.best_of().frozen, (-1.0, 1.0))
     )
   )
-  state = end.best._replace(params=params, frozen=given)
+  state = end.best_of()._replace(params=params, frozen=given)
   inspect = model.stages[-1].inspect
   assert inspect(state, small.data)['domain_accuracy'] == 1.0
 

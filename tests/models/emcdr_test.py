@@ -134,21 +134,24 @@ def test_the_factors_of_each_domain_are_bprs(domain):
 
 def test_the_mapping_leaves_factors_as_they_were():
   _, progress = fit(helpers.implicit().data)
-  (source, target), frozen = progress.done, progress.best.frozen
-  np.testing.assert_array_equal(frozen.source, source.user)
-  np.testing.assert_array_equal(frozen.target, target.user)
-  np.testing.assert_array_equal(frozen.item, target.item.vector)
+  (source, target), frozen = progress.done, progress.best_of().frozen
+  np.testing.assert_array_equal(frozen.source, source.user[0])
+  np.testing.assert_array_equal(frozen.target, target.user[0])
+  np.testing.assert_array_equal(frozen.item, target.item.vector[0])
 
 
 @pytest.mark.parametrize('mapped', emcdr.MAPPED)
 def test_scores_of_somebody_new_come_from_the_source_alone(mapped):
   data = without('target', [3])
   model, progress = fit(data, mapped=mapped)
-  frozen = progress.best.frozen
+  frozen = progress.best_of().frozen
   np.testing.assert_array_equal(frozen.target[3], 0)
-  mapping, params = nets.MLP((SHAPE['hidden'],), SHAPE['factors']), progress.best.params
+  mapping, params = (
+    nets.MLP((SHAPE['hidden'],), SHAPE['factors']),
+    progress.best_of().params,
+  )
   expected = mapping.apply({'params': params}, frozen.source)[3]
-  scores = model.predict_all(progress.best, data)(jnp.array([3]))
+  scores = model.predict_all(progress.best_of(), data)(jnp.array([3]))
   np.testing.assert_allclose(scores[0], frozen.item @ expected, atol=1e-6)
 
 
@@ -157,7 +160,7 @@ def test_who_is_mapped_has_a_vector_to_be_mapped(mapped):
   _, progress = fit(without('source', [3]), mapped=mapped)
   everybody = np.arange(helpers.implicit().sizes.users)
   expected = (everybody != 3) & (mapped == 'all')
-  np.testing.assert_array_equal(progress.best.frozen.mapped, expected)
+  np.testing.assert_array_equal(progress.best_of().frozen.mapped, expected)
 
 
 def test_what_is_planted_in_the_source_ranks_for_new_people():
@@ -167,7 +170,7 @@ def test_what_is_planted_in_the_source_ranks_for_new_people():
   model, progress = fit(data, epochs=40)
   asked = np.isin(small.valid.target.user, new)
   queries = jax.tree.map(lambda x: x[asked], small.valid.target)
-  ours = small.measure(model.predict(progress.best, data), data, queries)
+  ours = small.measure(model.predict(progress.best_of(), data), data, queries)
   chance = small.measure(
     lambda users, items: jax.random.uniform(jax.random.key(0), items.shape),
     data,
@@ -182,8 +185,8 @@ def test_all_scores_are_the_scores_of_all_items():
   users = jnp.arange(sizes.users)
   items = jnp.tile(jnp.arange(sizes.target), (users.size, 1))
   np.testing.assert_allclose(
-    model.predict(progress.best, data)(users, items),
-    model.predict_all(progress.best, data)(users),
+    model.predict(progress.best_of(), data)(users, items),
+    model.predict_all(progress.best_of(), data)(users),
     atol=1e-5,
   )
 

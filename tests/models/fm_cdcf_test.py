@@ -123,7 +123,7 @@ def test_what_was_never_rated_stays_zero():
     fm_cdcf.Hyper(),
     epochs=3,
   )
-  params = end.best.params
+  params = end.best_of().params
   assert not np.any(params.factor.target[5])  # Item 5 is only tested.
   assert params.weight.target[5] == 0
   assert np.all(params.weight.target[:5] != 0)

@@ -82,7 +82,7 @@ def test_of_both_domains_the_source_speaks_for_new_people():
   known = views.take(pair.target, pair.target.user > 1)
   merged = views.joint(pair._replace(target=known))
   model, data = ials.model(device.sizes(merged), factors=5), device.put(merged)
-  end = loop.fit(model, jax.random.key(0), data, HYPER, epochs=3).best
+  end = loop.fit(model, jax.random.key(0), data, HYPER, epochs=3).best_of()
   scores = model.predict_all(end, data)(jnp.arange(2))
   assert np.max(np.abs(scores[0] - scores[1])) > 0.05
 
@@ -91,7 +91,7 @@ def test_who_has_nothing_has_no_vector():
   pair = helpers.implicit().split.train
   known = pair._replace(target=views.take(pair.target, pair.target.user > 0))
   model, data = ials.model(device.sizes(known), factors=5), device.put(known)
-  end = loop.fit(model, jax.random.key(0), data, HYPER, epochs=1).best
+  end = loop.fit(model, jax.random.key(0), data, HYPER, epochs=1).best_of()
   np.testing.assert_array_equal(end.user[0], 0)
   assert np.all(np.any(end.user[1:] != 0, axis=1))
 
@@ -110,7 +110,7 @@ def test_conjugate_gradients_end_where_exact_solutions_do():
     )
     for solver in ('cholesky', 'cg')
   ]
-  exact, near = (end.state for end in ends)
+  exact, near = (end.best_of() for end in ends)
   np.testing.assert_allclose(
     exact.user @ exact.item.T, near.user @ near.item.T, atol=0.02
   )

@@ -19,7 +19,7 @@ def fit(small, hyper, **settings):
     small.data,
     hyper,
     epochs=(3, 1),
-  ).best
+  ).best_of()
 
 
 def residuals(small, biases):
@@ -143,8 +143,8 @@ def test_no_matrix_of_all_pairs_is_built():
   model = item_knn_rating.model(small.sizes, kept=10, batch=32)
   done = (model.stages[0].init(jax.random.key(0), small.data, hyper, ()),)
   state = model.stages[1].init(jax.random.key(0), small.data, hyper, done)
-  compiled = loop.run_epoch.lower(
-    model.stages[1], state, jax.random.key(0), small.data, hyper, True
+  compiled = loop.epoch.lower(
+    model.stages[1], state, jax.random.key(0), small.data, hyper
   ).compile()
   users_times_items = 4 * small.sizes.users * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes

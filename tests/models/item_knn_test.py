@@ -14,7 +14,9 @@ from xdomain.training import loop
 def fit(pair, shrink, **settings):
   model = item_knn.model(device.sizes(pair), **settings)
   data = device.put(pair)
-  end = loop.fit(model, jax.random.key(0), data, item_knn.Hyper(shrink), epochs=1).best
+  end = loop.fit(
+    model, jax.random.key(0), data, item_knn.Hyper(shrink), epochs=1
+  ).best_of()
   users = jnp.arange(data.target.by_user.n_rows)
   return end, model.predict_all(end, data)(users)
 
@@ -70,8 +72,8 @@ def test_no_matrix_of_all_pairs_is_built():
   model = item_knn.model(small.sizes, neighbours=10, batch=32)
   (stage,) = model.stages
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  compiled = loop.run_epoch.lower(
-    stage, state, jax.random.key(0), small.data, hyper, True
+  compiled = loop.epoch.lower(
+    stage, state, jax.random.key(0), small.data, hyper
   ).compile()
   users_times_items = 4 * small.sizes.users * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes
@@ -81,7 +83,7 @@ def test_no_matrix_of_all_pairs_is_built():
 def test_users_score_alike_one_by_one_and_together(monkeypatch):
   small = helpers.implicit()
   model, hyper = item_knn.model(small.sizes, neighbours=5), item_knn.Hyper()
-  end = loop.fit(model, jax.random.key(0), small.data, hyper, epochs=1).best
+  end = loop.fit(model, jax.random.key(0), small.data, hyper, epochs=1).best_of()
   users = jnp.array([3, 0, 17, 3])
   one_by_one = model.predict_all(end, small.data)(users)
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')

@@ -32,7 +32,7 @@ def fit(module, pair, hyper, **settings):
     hyper,
     epochs=1,
     watch=lambda report, at: report and metrics.append(report.metrics),
-  ).best
+  ).best_of()
   score = model.predict_all(jax.tree.map(jnp.asarray, end), data)
   return score(jnp.arange(pair.target.n_users)), metrics[0]
 

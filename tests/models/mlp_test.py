@@ -249,7 +249,7 @@ def test_merged_it_tells_people_apart_who_are_new_to_the_target():
   model = mlp.model(sizes, embed=16, layers=(32, 16), batch=64)
   hyper = mlp.Hyper(lr=1e-2)
   fresh = model.stages[0].init(jax.random.key(0), data, hyper, ())
-  trained = loop.fit(model, jax.random.key(0), data, hyper, epochs=20).best
+  trained = loop.fit(model, jax.random.key(0), data, hyper, epochs=20).best_of()
   spreads = []
   for state in (fresh, trained):
     new = model.predict_all(state, data)(jnp.arange(5))[:, : pair.target.n_items]

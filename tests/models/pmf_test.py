@@ -123,8 +123,8 @@ def test_training_costs_ratings_and_not_users_times_items():
   (stage,) = pmf.model(small.sizes, factors=4).stages
   hyper = pmf.Hyper()
   state = stage.init(jax.random.key(0), small.data, hyper, ())
-  compiled = loop.run_epoch.lower(
-    stage, state, jax.random.key(0), small.data, hyper, True
+  compiled = loop.epoch.lower(
+    stage, state, jax.random.key(0), small.data, hyper
   ).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
   assert memory < 4 * 3000 * 4000 / 16

@@ -231,7 +231,7 @@ def test_item_rbm_is_user_rbm_of_the_transpose():
   for axis, its_data in (('user', small.data), ('item', data)):
     model = rbm.model(small.sizes, axis=axis, hidden=8, steps=(1,))
     ends.append(loop.fit(model, jax.random.key(0), its_data, rbm.Hyper(), epochs=2))
-  for one, two in zip(*(jax.tree.leaves(end.best) for end in ends)):
+  for one, two in zip(*(jax.tree.leaves(end.best_of()) for end in ends)):
     np.testing.assert_array_equal(one, two)
 
 
@@ -247,7 +247,7 @@ def test_ratings_on_another_scale_train_the_same_model():
   for data, scale in ((small.data, {}), (halves, dict(lowest=0.0, step=0.5))):
     model = rbm.model(small.sizes, hidden=4, steps=(1,), **scale)
     end = loop.fit(model, jax.random.key(0), data, rbm.Hyper(), epochs=2)
-    scores.append(model.predict(end.best, data)(users, items))
+    scores.append(model.predict(end.best_of(), data)(users, items))
   np.testing.assert_allclose(scores[0] / 2 - 0.5, scores[1], atol=1e-5)
 
 
@@ -262,7 +262,7 @@ def test_training_costs_entries_and_not_users_times_items():
   )
   model = rbm.model(small.sizes, axis='user', hidden=4, batch=1000)
   state = begun(model, small)
-  compiled = loop.run_epoch.lower(
+  compiled = loop.epoch.lower(
     model.stages[0],
     state,
     jax.random.key(0),

@@ -24,7 +24,7 @@ def fit(pair):
     ridge.Hyper(PENALTY),
     epochs=1,
     watch=lambda report, at: report and metrics.append(report.metrics),
-  ).best
+  ).best_of()
   users = jnp.arange(data.target.by_user.n_rows)
   return end, model.predict_all(end, data)(users), metrics[0]
 

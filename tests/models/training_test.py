@@ -16,7 +16,7 @@ import pytest
 from tests import helpers
 from xdomain import models
 from xdomain.data import device
-from xdomain.training import checkpoint, loop, placement
+from xdomain.training import checkpoint, loop
 
 NAMES = [module.name for module in pkgutil.iter_modules(models.__path__)]
 EPOCHS = 2
@@ -88,23 +88,13 @@ def test_a_sweep_equals_its_runs(name):
     state = jax.tree.map(lambda leaf, member=member: leaf[member], swept.best)
     np.testing.assert_allclose(
       score(name, state)(users, items),
-      score(name, alone.best)(users, items),
+      score(name, alone.best_of())(users, items),
       atol=1e-4,
     )
     assert swept.best_epoch[member] == alone.best_epoch
 
 
-def test_vmap_and_map_agree(name, monkeypatch):
-  hypers = load(name).Hyper(), other(name)
-  values = {}
-  for over in (placement.in_turn, jax.vmap):
-    monkeypatch.setattr(placement, 'over', lambda *trees, over=over: over)
-    values[over] = fit(name, stacked(hypers)).best_value
-  np.testing.assert_allclose(*values.values(), atol=1e-4)
-
-
-def test_seeds_at_once_equal_each_alone(name, monkeypatch):
-  monkeypatch.setattr(placement, 'over', lambda *args: jax.vmap)
+def test_seeds_at_once_equal_each_alone(name):
   splits = helpers.small(), helpers.small(split=1)
   both = loop.fit(
     load(name).model(splits[0].sizes),
@@ -115,14 +105,13 @@ def test_seeds_at_once_equal_each_alone(name, monkeypatch):
     valid=stacked([each.valid for each in splits]),
     measure=splits[0].measure,
   )
-  monkeypatch.undo()
   users, items = everything()
   for seed in range(2):
     state = jax.tree.map(lambda leaf, seed=seed: leaf[seed], both.best)
     alone = fit(name, seed=seed, split=seed)
     np.testing.assert_allclose(
       score(name, state, seed)(users, items),
-      score(name, alone.best, seed)(users, items),
+      score(name, alone.best_of(), seed)(users, items),
       atol=1e-4,
     )
     assert both.best_epoch[seed] == alone.best_epoch

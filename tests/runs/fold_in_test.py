@@ -52,7 +52,7 @@ def scores(name, epochs):
   hyper = module.Hyper()
   with jax.enable_x64(False):
     progress = loop.fit(model, jax.random.key(0), small.data, hyper, epochs=epochs)
-  state = progress.best
+  state = progress.best_of()
   pair = types.Pair(*map(some_users, small.split.train[:2]))
   new = device.put(pair)
   items = np.broadcast_to(np.arange(small.sizes.target), (3, small.sizes.target))

@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,7 +57,7 @@ def fit(model, hyper=1.0, **options):
 
 def test_the_best_epoch_is_kept_and_not_the_last():
   end = fit(ladder([5.0, 3.0, 4.0, 6.0, 7.0]))
-  assert end.best['epoch'] == 2
+  assert end.best_of()['epoch'] == 2
   assert (end.best_epoch, end.best_value, end.epoch) == (2, 3.0, 5)
 
 
@@ -105,6 +106,20 @@ def test_validation_may_be_every_few_epochs_and_always_after_the_last():
   assert end.best_epoch == 5
 
 
+def test_a_single_run_is_a_sweep_of_one():
+  model = ladder([5.0, 3.0, 4.0, 6.0, 7.0])
+  reports = []
+  ends = [
+    fit(model, hyper, watch=lambda report, at: report and reports.append(report))
+    for hyper in (1.0, [1.0])
+  ]
+  chex.assert_trees_all_equal(*ends)
+  for end in ends:
+    chex.assert_shape([end.best_value, end.failed, *jax.tree.leaves(end.state)], (1,))
+  chex.assert_shape([report.value for report in reports], (1,))
+  chex.assert_shape(jax.tree.leaves(ends[0].best_of()), ())
+
+
 def test_each_member_of_a_sweep_keeps_its_own_best():
   model = ladder([5.0, -3.0, 4.0, 6.0, 7.0])
   end = fit(model, [1.0, -1.0])
@@ -141,13 +156,15 @@ def test_a_diverged_member_is_marked_and_harms_no_other():
   end = fit(model, [1.0, -1.0])
   np.testing.assert_array_equal(end.failed, [False, True])
   assert end.best_value[0] == 3.0
+  with pytest.raises(loop.Diverged, match='epoch 1, step 1'):
+    fit(model, [-1.0, -1.0])
 
 
 def test_a_member_that_had_stopped_before_it_diverges_is_as_its_single_run():
   model = ladder([5.0, 6.0, 7.0, np.inf, 0.0])
   end = fit(model, [1.0, -1.0], patience=2)
   alone = fit(model, 1.0, patience=2)
-  assert not end.failed[0] and not alone.failed
+  assert not end.failed[0] and not alone.failed[0]
   assert end.best_epoch[0] == alone.best_epoch == 1
 
 
@@ -251,7 +268,7 @@ def test_the_learning_rate_is_followed_exactly():
     epochs=1,
   )
   # Under a constant gradient, every step of Adam has the length of the rate.
-  np.testing.assert_allclose(end.best.params, 1 - 4 * 0.01, rtol=1e-5)
+  np.testing.assert_allclose(end.best_of().params, 1 - 4 * 0.01, rtol=1e-5)
 
 
 def test_every_epoch_runs_on_the_device_in_one_program():
@@ -260,9 +277,7 @@ def test_every_epoch_runs_on_the_device_in_one_program():
   data, hyper = small.data, darec.Hyper()
   stage = model.stages[1]
   state = stage.init(jax.random.key(0), data, hyper, ())
-  text = loop.run_epoch.lower(
-    stage, state, jax.random.key(0), data, hyper, True
-  ).as_text()
+  text = loop.epoch.lower(stage, state, jax.random.key(0), data, hyper).as_text()
   assert 'while' in text and 'callback' not in text
   # The state's buffers are reused.
   assert text.count('tf.aliasing_output') >= len(jax.tree.leaves(state.params))

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,11 +95,10 @@ def test_data_that_each_member_has_is_counted(monkeypatch):
 
 def test_runs_of_other_seeds_are_trained_in_turn_on_a_cpu():
   assert width(2**40, own=()) == jax.local_device_count()
-  assert placement.over(jnp.ones(3), jnp.ones((3, 1)), keys(3)) is placement.in_turn
 
 
 def test_members_too_large_to_gain_are_trained_one_at_a_time(monkeypatch):
-  monkeypatch.setattr(placement, 'SMALL', 0)
+  monkeypatch.setattr(sweep, 'SMALL', 0)
   assert width(2**40) == jax.local_device_count()
 
 
@@ -143,26 +143,52 @@ def test_members_fit_where_no_device_holds_more_than_its_share(
   assert sweep.fits(count, width) == fits
 
 
-def test_a_single_run_is_neither_mapped_nor_spread():
-  state = {'table': jnp.ones((4, 5))}
-  key = jax.random.key(0)
-  assert placement.over(jnp.float32(0), state, key) is placement.alone
-  assert placement.over((), state, key) is placement.alone
-  assert placement.place(jnp.float32(0), state, False) is state
+@pytest.mark.parametrize(
+  'backend, size, own_data, faster',
+  [
+    ('cpu', sweep.SMALL, False, True),
+    ('cpu', sweep.SMALL, True, False),
+    ('cpu', sweep.SMALL + 1, False, False),
+    ('gpu', sweep.SMALL + 1, True, True),
+  ],
+)
+def test_small_members_that_share_batches_gain_on_a_cpu(
+  backend, size, own_data, faster, monkeypatch
+):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  assert sweep.at_once(size, own_data) == faster
 
 
 @pytest.mark.parametrize(
-  'backend, floats, form',
+  'keys, hyper, width, own_data',
   [
-    ('cpu', placement.SMALL // 4, jax.vmap),
-    ('cpu', placement.SMALL // 4 + 1, placement.in_turn),
-    ('gpu', placement.SMALL // 4 + 1, jax.vmap),
+    ((), (), 1, False),
+    ((), Hyper(0.1), 1, False),
+    ((), Hyper(np.array([0.1, 0.2])), 2, False),
+    ((3,), Hyper(0.1), 3, True),
   ],
 )
-def test_large_members_take_turns_on_a_cpu(backend, floats, form, monkeypatch):
-  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  state = jax.ShapeDtypeStruct((3, floats), jnp.float32)
-  assert placement.over(jnp.ones(3), state, jax.random.key(0)) is form
+def test_members_are_counted_from_keys_and_hyper_parameters(
+  keys, hyper, width, own_data
+):
+  plan = placement.plan(jax.random.split(jax.random.key(0), keys), hyper)
+  assert plan[:2] == (width, own_data)
+  chex.assert_tree_shape_prefix(plan.per_member(hyper), (width,))
+
+
+def test_a_single_member_is_not_a_batch_of_one():
+  plan = placement.plan(jax.random.key(0), ())
+
+  def product(left, right):
+    chex.assert_shape([left, right], (3, 3))
+    return left @ right
+
+  left, right = jnp.eye(3), jnp.arange(9.0).reshape(3, 3)
+  program = jax.jit(lambda *args: placement.each(plan, product, *args))
+  text = program.lower((left[None],), (right,)).as_text()
+  (line,) = (line for line in text.splitlines() if 'dot_general' in line)
+  assert 'batching_dims' not in line
+  np.testing.assert_array_equal(program((left[None],), (right,)), right[None])
 
 
 def model():
@@ -209,22 +235,17 @@ def same(one, two, **tolerance):
 
 
 @on_devices
-@pytest.mark.parametrize(
-  'count, spread, form',
-  [(4, 4, placement.in_turn), (3, 3, jax.vmap), (6, 3, placement.in_turn)],
-)
-def test_a_sweep_over_devices_equals_its_runs(count, spread, form, monkeypatch):
+@pytest.mark.parametrize('count, spread', [(4, 4), (3, 3), (6, 3)])
+def test_a_sweep_over_devices_equals_its_runs(count, spread):
   runs = [fit(hyper) for hyper in each(hypers(count), count)]
-  monkeypatch.setattr(placement, 'over', lambda *trees: form)
   swept = fit(hypers(count))
   assert devices_of((swept.state, swept.best)) == {spread}
   for one, run in zip(each(swept.best, count), runs):
-    same(one, run.best, atol=1e-5)
+    same(one, run.best_of(), atol=1e-5)
 
 
 @on_devices
-@pytest.mark.parametrize('form', [placement.in_turn, jax.vmap])
-def test_seeds_over_devices_equal_their_runs(form, monkeypatch):
+def test_seeds_over_devices_equal_their_runs():
   splits = [helpers.small(split=split) for split in range(4)]
   runs = [
     loop.fit(
@@ -238,7 +259,6 @@ def test_seeds_over_devices_equal_their_runs(form, monkeypatch):
     )
     for seed, split in enumerate(splits)
   ]
-  monkeypatch.setattr(placement, 'over', lambda *trees: form)
   valid = jax.tree.map(lambda *x: jnp.stack(x), *(s.valid for s in splits))
   hyper = jax.tree.map(lambda value: jnp.full(4, value), autorec.Hyper())
   swept = loop.fit(
@@ -252,7 +272,7 @@ def test_seeds_over_devices_equal_their_runs(form, monkeypatch):
   )
   assert devices_of((swept.state, swept.best)) == {4}
   for one, run in zip(each(swept.best, 4), runs):
-    same(one, run.best, atol=1e-5)
+    same(one, run.best_of(), atol=1e-5)
 
 
 @on_devices

@@ -46,21 +46,20 @@ def run(
     A record for each member; all of the first seed, then all of the next.
 
   Raises:
-    Diverged: as `loop.fit`; it leaves a record, and is raised again from it.
+    Diverged: the run has no member left, and is not a sweep; it leaves a record,
+      and is raised again from it.
     SpecError: the spec cannot be trained on this data.
   """
   folder = pathlib.Path(folder)
   several = prepared if isinstance(prepared, list) else [prepared]
   records = store.records(folder, several)
   if records:
-    if 'diverged' in records[0]:
-      raise loop.Diverged(records[0]['diverged'])
-    return records
+    return _not_diverged(spec, records)
   several, method = _seen_and_method(spec, several)
   with store.lock(folder, say):
     records = store.records(folder, several)  # Of a process that was waited for.
     if records:
-      return records
+      return _not_diverged(spec, records)
     about = [
       store.about(of_seed, each.hashes)
       for of_seed, each in zip(specs.by_seed(spec), several, strict=True)
@@ -69,8 +68,8 @@ def run(
       with fitting(spec), stop.deferred():
         progress = _train(spec, several, method, folder, about, watch, seconds)
     except loop.Diverged as error:
-      _record_failure(spec, method, folder, about[0], str(error))
-      raise
+      _record_failure(spec, method, folder, about, str(error))
+      return _not_diverged(spec, store.records(folder, several))
     seeds = _seed_of(method, several)
     members = [
       evaluate(spec, several[at], method, progress, index, test)
@@ -99,7 +98,7 @@ def _trained(spec, prepared, folder, progress, measures) -> trained.Trained:
     spec,
     dataset,
     split.train if split.shown is None else split.shown,
-    best_of(progress),
+    progress.best_of(),
     (*before, measures['epoch'] or last),
     trained.seen_interactions(dataset, sources.rated(**spec.data)),
     measures,
@@ -113,11 +112,21 @@ def _seed_of(method, several):
 
 
 def _record_failure(spec, method, folder, about, why):
-  """Records a run that diverged, so that it is not tried again."""
-  (hyper,) = method.members
+  """Records a run whose members all diverged, so that it is not tried again."""
   nothing = {protocols.of(spec).valid: None, 'epoch': 0, 'failed': True}
-  record = {'hyper': hyper, **nothing, 'diverged': why}
-  store.write_records(folder, [record | about | store.spent(folder)])
+  common = nothing | {'diverged': why} | store.spent(folder)
+  records = [
+    {'hyper': hyper, **common, **about[at]}
+    for hyper, at in zip(method.members, _seed_of(method, about))
+  ]
+  store.write_records(folder, records)
+
+
+def _not_diverged(spec, records):
+  """The records, unless those of a single run say that it diverged."""
+  if 'diverged' in records[0] and not specs.is_sweep(spec):
+    raise loop.Diverged(records[0]['diverged'])
+  return records
 
 
 def check(spec: specs.Spec, prepared: preparing.Prepared) -> None:
@@ -222,7 +231,7 @@ class ChosenEpochs:
   def __call__(self, report, progress) -> None:
     if report is None:
       return
-    best = int(np.reshape(report.best_epoch, -1)[0])
+    best = int(report.best_epoch[0])
     self._chosen[progress.stage] = best or report.epoch
     if self._watch is not None:
       self._watch(report)
@@ -230,13 +239,6 @@ class ChosenEpochs:
   @property
   def epochs(self) -> tuple[int, ...]:
     return tuple(self._chosen.values())
-
-
-def best_of(progress: loop.Progress, member: int = 0) -> base.Tree:
-  """The best state of one member."""
-  if not progress.failed.ndim:
-    return progress.best
-  return jax.tree.map(lambda leaf: leaf[member], progress.best)
 
 
 class Given(NamedTuple):
@@ -284,18 +286,15 @@ def evaluate(
   test: bool,
 ) -> tuple[dict, protocols.Answer | None]:
   """One member's measures, and its answer to the test queries if `test`."""
-  best = progress.best, progress.best_value, progress.best_epoch
-  if progress.failed.ndim:
-    best = jax.tree.map(lambda leaf: leaf[index], best)
-  state, valid, epoch = best
+  state, epoch = progress.best_of(index), progress.best_epoch[index]
   if not epoch:  # It diverged before it was ever validated.
     state = jax.tree.map(_unknown, state)
   protocol = protocols.of(spec)
   params = getattr(state, 'params', state)
   measures = {
-    protocol.valid: protocol.value(float(valid)),
+    protocol.valid: protocol.value(float(progress.best_value[index])),
     'epoch': int(epoch),
-    'failed': bool(np.reshape(progress.failed, -1)[index]),
+    'failed': bool(progress.failed[index]),
     'parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
   }
   if not test:

@@ -164,6 +164,7 @@ class Log:
   def __init__(self, folder: pathlib.Path, spec: specs.Spec, progress):
     self._path = folder / 'metrics.jsonl'
     self._protocol = protocols.of(spec)
+    self._plain = np.ndarray.tolist if specs.is_sweep(spec) else np.ndarray.item
     if progress is None:
       files.write(self._path, '')
     else:  # Epochs after the checkpoint will run again.
@@ -175,12 +176,12 @@ class Log:
     """Adds the line of an epoch."""
     value = {}
     if report.value is not None:
-      value = {self._protocol.valid: self._protocol.value(report.value).tolist()}
+      value = {self._protocol.valid: self._plain(self._protocol.value(report.value))}
     line = {
       'stage': stage,
       'name': report.stage,
       'epoch': report.epoch,
-      **{name: metric.tolist() for name, metric in report.metrics.items()},
+      **{name: self._plain(metric) for name, metric in report.metrics.items()},
       **value,
       'seconds': round(report.seconds, 4),
     }

@@ -448,4 +448,5 @@ def _state_shapes(spec, dataset, train):
   data = prepare.put(spec.view, dataset, train)
   last = len(method.model.stages) - 1
   key = jax.random.key(spec.seed)
-  return loop.abstract(method.model, key, data, method.hyper, last).best
+  progress = loop.abstract(method.model, key, data, method.hyper, last)
+  return jax.eval_shape(loop.Progress.best_of, progress)

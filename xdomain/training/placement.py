@@ -1,135 +1,114 @@
-"""How the members of a sweep are run, and on which devices.
+"""Where the members of a run are, and how a program is applied to all of them.
 
-Trees of a sweep have leaves `[W, ...]`, a row for each member; those of a single
-run have no such axis. With several devices, members are spread over as many of
-them as divide W, and each device trains its own.
+A run trains `W` members at once: the hyper-parameters of a sweep, several seeds, or
+one. Trees that belong to members lead with `[W]`. Members are spread over as many
+local devices as divide W, and each device trains its own.
 """
 
 import math
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from xdomain.base import Array, Tree
 
 EACH, ALL = PartitionSpec('runs'), PartitionSpec()
-SMALL = 2**21  # bytes of a member's state
 
 
-def shape(members: Tree) -> tuple[int, ...]:
-  """`()` or `(W,)`, from leaves of that shape; `()` without leaves."""
-  leaves = jax.tree.leaves(members)
-  return jnp.shape(leaves[0]) if leaves else ()
+class Plan(NamedTuple):
+  """How members are spread; a static argument of the programs."""
+
+  width: int  # W
+  own_data: bool  # whether keys, data and queries lead with `[W]` or are shared
+  devices: int  # that the members are spread over
+
+  def mesh(self) -> Mesh | None:
+    """The devices of the members; None for a single one."""
+    if self.devices == 1:
+      return None
+    devices = jax.local_devices()[: self.devices]
+    axis = (AxisType.Auto,)
+    return jax.make_mesh((self.devices,), ('runs',), axis_types=axis, devices=devices)
+
+  def sharding(self) -> jax.sharding.Sharding:
+    """The sharding of arrays that lead with `[W]`."""
+    mesh = self.mesh()
+    if mesh is None:
+      return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return NamedSharding(mesh, EACH)
+
+  def place(self, given: Tree) -> Tree:
+    """Keys, data and queries on the devices of the members."""
+    mesh = self.mesh()
+    spec = EACH if self.own_data else ALL
+    return jax.device_put(given, mesh and NamedSharding(mesh, spec))
+
+  def per_member(self, hyper: Any) -> Any:
+    """Hyper-parameters with leaves `[W]`; a value for all members is repeated."""
+    return jax.tree.map(
+      lambda leaf: np.broadcast_to(np.asarray(leaf, jnp.result_type(leaf)), self.width),
+      hyper,
+    )
+
+
+def plan(key: Array, hyper: Any) -> Plan:
+  """The plan of as many members as keys and hyper-parameters are given for.
+
+  Args:
+    key: one for all members, or `[W]` where each has its own data as well.
+    hyper: leaves `[]`, or `[W]`.
+  """
+  (width,) = np.broadcast_shapes(
+    (1,), key.shape, *map(jnp.shape, jax.tree.leaves(hyper))
+  )
+  return Plan(width, key.ndim > 0, spread(width))
+
+
+def spread(width: int) -> int:
+  """The number of local devices that so many members are spread over."""
+  return max(n for n in range(1, len(jax.local_devices()) + 1) if width % n == 0)
+
+
+def each(plan: Plan, function: Callable, own: tuple, given: tuple) -> Tree:
+  """`function(*own, *given)` of each member; the leaves of the result lead with `[W]`.
+
+  Args:
+    plan: of the members.
+    function: of one member, without a member axis; it closes over no array.
+    own: trees that lead with `[W]`.
+    given: trees that lead with `[W]` where `plan.own_data`, and are shared otherwise.
+  """
+  own, shared = ((*own, *given), ()) if plan.own_data else (own, given)
+
+  def mapped(own, shared):
+    def member(own):
+      return function(*own, *shared)
+
+    # A batch of one would be compiled to other, slower kernels than no batch.
+    at_once = jax.vmap if plan.width > plan.devices else _alone
+    return at_once(member)(own)
+
+  if mesh := plan.mesh():
+    specs = dict(in_specs=(EACH, ALL), out_specs=EACH, check_vma=False)
+    mapped = jax.shard_map(mapped, mesh=mesh, **specs)
+  return mapped(own, shared)
+
+
+def _alone(function):
+  """As `jax.vmap(function)`, of a single member."""
+
+  def of_one(own):
+    value = function(jax.tree.map(lambda leaf: jnp.squeeze(leaf, 0), own))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], value)
+
+  return of_one
 
 
 def size(tree: Tree) -> int:
   """The bytes of a tree of arrays, or of their shapes."""
   leaves = jax.tree.leaves(tree)
-  return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-
-
-def at_once(size: int, own_data: bool) -> bool:
-  """Whether members train faster together than in turn.
-
-  They do on accelerators. On two CPU cores 16 runs that share batches took .12 to
-  .67 of the time by vmap where a member has up to 1.5 MB, 1.20 to 1.29 from 5 MB
-  on, and runs of several seeds .53 to 1.79 (results/benchmarks/sweep.md); vmap
-  also continues members that have stopped early.
-
-  Args:
-    size: bytes of a member's state.
-    own_data: whether each member has its own key and data.
-  """
-  return jax.default_backend() != 'cpu' or (size <= SMALL and not own_data)
-
-
-def alone(function: Callable) -> Callable:
-  """The function itself, for a run without a member axis."""
-  return function
-
-
-def in_turn(function: Callable) -> Callable:
-  """The function mapped over members, one after another."""
-  return lambda members: jax.lax.map(function, members)
-
-
-def over(members: Tree, state: Tree, key: Array) -> Callable:
-  """How a function of one member is applied: `alone`, `jax.vmap` or `in_turn`.
-
-  Args:
-    members: a tree of leaves `[]` or `[W]`.
-    state: of all members.
-    key: one for all members, or `[W]` where each has its own data too.
-  """
-  if shape(members) == ():
-    return alone
-  of_one = size(state) // shape(members)[0]
-  return jax.vmap if at_once(of_one, key.ndim > 0) else in_turn
-
-
-def each(function: Callable, over: Callable, own: tuple, shared: tuple) -> Tree:
-  """`function(*own, *shared)` of each member.
-
-  Args:
-    function: of one member; on several devices it may close over no array.
-    over: as from the function `over`.
-    own: trees whose leaves lead with `[W]`, unless `over` is `alone`.
-    shared: trees that are the same for all members.
-  """
-
-  def mapped(own, shared):
-    return over(lambda member: function(*member, *shared))(own)
-
-  mesh = None if over is alone else _mesh(shape(own)[:1])
-  if mesh is not None:
-    mapped = jax.shard_map(
-      mapped,
-      mesh=mesh,
-      in_specs=(EACH, ALL),
-      out_specs=EACH,
-      check_vma=False,
-    )
-  return mapped(own, shared)
-
-
-def _mesh(shape):
-  """The devices that `[]` or `[W]` members are spread over; None for one."""
-  n = spread(shape)
-  if n == 1:
-    return None
-  return jax.make_mesh(
-    (n,),
-    ('runs',),
-    axis_types=(AxisType.Auto,),
-    devices=jax.local_devices()[:n],
-  )
-
-
-def spread(shape: tuple[int, ...]) -> int:
-  """The number of devices that `[]` or `[W]` members are spread over."""
-  devices, width = len(jax.local_devices()), math.prod(shape)
-  return max(n for n in range(1, devices + 1) if width % n == 0)
-
-
-def place(members: Tree, tree: Tree, own: bool) -> Tree:
-  """The tree on the devices of the members.
-
-  Args:
-    members: a tree of leaves `[]` or `[W]`.
-    tree: read by all members.
-    own: whether the tree leads with `[W]`, a row for each member, instead.
-  """
-  mesh = _mesh(shape(members))
-  if mesh is None:
-    return jax.device_put(tree) if own else tree
-  return jax.device_put(tree, NamedSharding(mesh, EACH if own else ALL))
-
-
-def sharding(members: Tree) -> jax.sharding.Sharding:
-  """The sharding of arrays that lead with `[W]`."""
-  mesh = _mesh(shape(members))
-  if mesh is None:
-    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  return NamedSharding(mesh, EACH)
+  return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)

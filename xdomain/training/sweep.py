@@ -1,5 +1,6 @@
 """The number of members of a sweep that are trained at once, by memory."""
 
+import functools
 import pathlib
 import re
 from typing import Any
@@ -10,6 +11,23 @@ from jax.extend import core
 from xdomain import base
 from xdomain.base import Tree
 from xdomain.training import loop, placement
+
+SMALL = 2**21  # bytes of a member's state
+
+
+def at_once(size: int, own_data: bool) -> bool:
+  """Whether members train faster together than one after another.
+
+  They do on accelerators. On two CPU cores 16 runs that share batches took .12 to
+  .67 of the time by vmap where a member has up to 1.5 MB, 1.20 to 1.29 from 5 MB
+  on, and runs of several seeds .53 to 1.79 (results/benchmarks/sweep.md); vmap
+  also continues members that have stopped early.
+
+  Args:
+    size: bytes of a member's state.
+    own_data: whether each member has its own key and data.
+  """
+  return jax.default_backend() != 'cpu' or (size <= SMALL and not own_data)
 
 
 def width(
@@ -25,10 +43,9 @@ def width(
 ) -> int:
   """The number of members to train at once, on all devices together.
 
-  One on each device where that is faster (`placement.at_once`), else as many as
-  fit. A member takes its state, its best state, the final states of earlier
-  stages, a gradient, the largest array that an epoch or a validation makes on the
-  way, and its own data.
+  One on each device where that is faster (`at_once`), else as many as fit. A member
+  takes its state, its best state, the final states of earlier stages, a gradient,
+  the largest array that an epoch or a validation makes on the way, and its own data.
 
   Args:
     model, key, data, hyper, valid, measure: as for `loop.fit` of one member.
@@ -39,33 +56,27 @@ def width(
     At least 1 for each device.
   """
   free = free_bytes() if free is None else free
-  stages = [
+  begins = [
     loop.abstract(model, key, data, hyper, index) for index in range(len(model.stages))
   ]
   devices = jax.local_device_count()
-  sizes = [placement.size(each.state) for each in stages]
-  if not all(placement.at_once(size, own is not None) for size in sizes):
+  if not all(at_once(placement.size(each.state), own is not None) for each in begins):
     return devices
   most = max(
     _bytes(stage, progress, key, data, hyper, valid, measure)
-    for stage, progress in zip(model.stages, stages)
+    for stage, progress in zip(model.stages, begins)
   )
   return max(1, free // (most + placement.size(own))) * devices
 
 
 def _bytes(stage, progress, key, data, hyper, valid, measure):
   """The bytes of a member in a stage."""
-  state = progress.state
-
-  def epoch(state, data, hyper):
-    return loop.run_epoch(stage, state, key, data, hyper, True)
-
-  def validation(state, data, valid):
-    return loop.validate(stage, measure, placement.alone, key, state, data, valid)
-
-  programs = [jax.make_jaxpr(epoch)(state, data, hyper)]
-  if loop.selects(stage, valid):
-    programs.append(jax.make_jaxpr(validation)(state, data, valid))
+  plan, state, at = placement.plan(key, hyper), progress.state, (0, 1)
+  epoch = functools.partial(loop.run_epoch, plan, stage)
+  programs = [jax.make_jaxpr(epoch)(state, key, at, data, plan.per_member(hyper))]
+  if queries := loop.validated(stage, valid):
+    validation = functools.partial(loop.validate, plan, stage, measure)
+    programs.append(jax.make_jaxpr(validation)(state, data, queries))
   gradient = getattr(state, 'params', state)
   kept = state, progress.best, progress.done, gradient
   on_the_way = max(largest(program.jaxpr) for program in programs)
@@ -81,7 +92,7 @@ def largest(jaxpr: Any) -> int:
 
 def fits(count: int, width: int) -> bool:
   """Whether no device holds more than its share of `width` members."""
-  return count * jax.local_device_count() <= width * placement.spread((count,))
+  return count * jax.local_device_count() <= width * placement.spread(count)
 
 
 def chunks(count: int, width: int) -> list[slice]:
