@@ -115,7 +115,7 @@ def planted_implicit() -> tuple[Small, float]:
     target_ratings=16000,
   )
   popular = pair.data.target.by_item.length.astype(float)
-  floor = pair.measure(lambda _, items: popular[items], None, pair.valid.target)
+  floor, _ = pair.measure(lambda _, items: popular[items], None, pair.valid.target)
   return pair, float(floor)
 
 

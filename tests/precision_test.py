@@ -79,7 +79,7 @@ def noting():
 def fit(model, small):
   def measure(score, data, queries):
     del data
-    return jnp.sum(score(queries.user, queries.item))
+    return jnp.sum(score(queries.user, queries.item)), ()
 
   return loop.fit(
     model,

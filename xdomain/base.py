@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xdomain import wording
 from xdomain.data.types import PerDomain as PerDomain
@@ -249,6 +250,13 @@ class Queries(NamedTuple):
   item: Array  # [Q, K] int32
   gain: Array  # [Q, K] float32: the rating, or 1 for the held-out item
   mask: Array  # [Q, K] bool: which candidates are real
+
+  def padded(self, size: int) -> 'Queries':
+    """`size` queries, of which those after the first `Q` have no real candidate."""
+    room = size - len(self.user)
+    return Queries(
+      *(np.pad(x, ((0, room), *((0, 0),) * (np.ndim(x) - 1))) for x in self)
+    )
 
 
 # --- Methods ----------------------------------------------------------------

@@ -236,7 +236,7 @@ def test_the_interval_covers_the_mean_and_narrows_with_users():
 def test_what_is_validated_is_one_less_ndcg():
   scores = jnp.asarray([[3.0, 2, 1], [1.0, 2, 3]])
   asked = queries([0, 1], [0, 0], [[1, 2], [1, 2]])
-  value = rankings.Unranked(cutoff=3)(
+  value, _ = rankings.Unranked(cutoff=3)(
     table_model(scores).predict(None, None), None, asked
   )
   assert value == pytest.approx(1 - (1 + 1 / np.log2(4)) / 2)
@@ -275,8 +275,9 @@ def test_what_is_validated_stops_at_the_cutoff():
   asked = queries([0, 1, 2], [0] * 3, [[1, 2]] * 3)
   score = table_model(scores).predict(None, None)
   for cutoff, gain in ((1, 1), (2, 1 + 1 / np.log2(3))):
-    value = rankings.Unranked(cutoff)(score, None, asked)
-    assert value == pytest.approx(1 - gain / 3)
+    for padded in (asked, asked.padded(5)):
+      value, _ = rankings.Unranked(cutoff)(score, None, padded)
+      assert value == pytest.approx(1 - gain / 3)
 
 
 def test_a_tie_at_the_tenth_place_is_no_gap():

@@ -65,7 +65,7 @@ def test_the_fallback_is_used_exactly_where_the_model_is_not_trained():
 def test_the_validation_measure_is_the_reported_one():
   data, queries = toy()
   measure = ratings.RatingError((1, 5), rated_items)
-  value = measure(constant(5.0), data, queries)
+  value, _ = measure(constant(5.0), data, queries)
   assert value == pytest.approx(np.sqrt(2 / 3))
 
 
@@ -198,5 +198,5 @@ def test_raw_predictions_are_clipped_to_the_scale_too():
 def test_candidates_that_are_none_are_not_validated_on():
   data, queries = toy()
   padded = queries._replace(mask=jnp.array([[True], [True], [False]]))
-  value = ratings.RatingError((1, 5))(constant(4.0), data, padded)
+  value, _ = ratings.RatingError((1, 5))(constant(4.0), data, padded)
   assert value == pytest.approx(np.sqrt((0 + 4) / 2))

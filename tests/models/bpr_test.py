@@ -236,7 +236,7 @@ def test_a_planted_taste_is_found():
     measure=small.measure,
   )
   popularity = small.data.target.by_item.length
-  floor = small.measure(
+  floor, _ = small.measure(
     lambda users, items: popularity[items].astype(float),
     small.data,
     small.valid.target,

@@ -170,8 +170,8 @@ def test_what_is_planted_in_the_source_ranks_for_new_people():
   model, progress = fit(data, epochs=40)
   asked = np.isin(small.valid.target.user, new)
   queries = jax.tree.map(lambda x: x[asked], small.valid.target)
-  ours = small.measure(model.predict(progress.best_of(), data), data, queries)
-  chance = small.measure(
+  ours, _ = small.measure(model.predict(progress.best_of(), data), data, queries)
+  chance, _ = small.measure(
     lambda users, items: jax.random.uniform(jax.random.key(0), items.shape),
     data,
     queries,

@@ -117,5 +117,5 @@ def test_the_planted_taste_is_found():
   )
   _, state, _ = fresh(small)
   score = model.predict(state, small.data)
-  untrained = small.measure(score, small.data, small.valid.target)
+  untrained, _ = small.measure(score, small.data, small.valid.target)
   assert end.best_value < untrained - 0.05

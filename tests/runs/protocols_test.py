@@ -1,14 +1,20 @@
 """What a trained model is asked, and what is made of its answers."""
 
+import functools
+
+import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests import helpers
 from xdomain import base
-from xdomain.data import device, types, views
+from xdomain.data import device, splits, synthetic, types, views
 from xdomain.evaluation import ratings
+from xdomain.models import bias
 from xdomain.runs import prepare, protocols
+from xdomain.training import loop
 
 RANKING = protocols.PROTOCOLS['leave_one_out']
 RATING = protocols.PROTOCOLS['rating']
@@ -39,7 +45,8 @@ def test_a_ranking_is_of_the_test_among_what_is_not_known(is_shown):
 
   data, shown = (nothing, one) if is_shown else (one, None)
   given = prepared(types.Pair(whole, whole), asked(1), asked(2), data, shown)
-  answer = RANKING.answer(given, base.Model((), predict), None)
+  stage = base.Stage(None, None, None, predict)
+  answer = RANKING.answer(given, base.Model((stage,), predict), None)
   assert answer.shared['item'] == [2]
   assert answer.shared['catalogue'] == [4]  # Items 0 and 1 are known.
   assert (answer.own['sampled'], answer.own['full']) == ([1], [1])
@@ -64,7 +71,8 @@ def test_errors_are_of_the_test_of_each_domain():
   def says(value):
     return lambda state, data: lambda users, items: jnp.full(items.shape, value)
 
-  model = base.Model((), says(2.0), predict_source=says(4.0))
+  stage = base.Stage(None, None, None, says(2.0))
+  model = base.Model((stage,), stage.predict, predict_source=says(4.0))
   given = prepared(pair, held(4.0, 2.0), held(3.0, 5.0), device.put(pair), scale=(1, 5))
   answer = RATING.answer(given, model, None)
   assert answer.measures['test']['rmse'] == 3
@@ -78,6 +86,23 @@ def test_what_chooses_the_epoch_is_what_is_reported():
   model = base.Model((), None, lambda data, users, items: items > 0)
   measure = RATING.measure(dataset, model)
   assert measure == ratings.RatingError((1, 5), model.trained)
+
+
+def test_validation_and_test_are_one_program():
+  dataset = synthetic.pair(0)
+  split = splits.by_ratio(dataset.pair, 0, valid=0.1, test=0.2)
+  ready = prepare.of_split(dataset, split, RATING, 'both', {})
+  model, key = bias.model(ready.sizes), jax.random.key(0)
+  valid, measure = ready.valid, RATING.measure(dataset, model)
+  fit = functools.partial(loop.fit, model, key, ready.data, bias.Hyper(), epochs=1)
+  state = fit(valid=valid, measure=measure).best_of()
+  programs = loop.validate._cache_size()
+  answer = RATING.answer(ready, model, state)
+  assert loop.validate._cache_size() == programs
+  plain = ratings.predict_ratings(
+    model, state, ready.data, ready.test.target, dataset.scale
+  )
+  chex.assert_trees_all_close(answer.shared | answer.own, plain._asdict(), rtol=1e-6)
 
 
 def test_the_better_of_two_has_a_difference_below_0():

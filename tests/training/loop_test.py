@@ -40,7 +40,7 @@ def ladder(values, name='fit', domain='target', predicts=True):
 
 def value_itself(score, data, queries):
   del data
-  return score(queries.user, queries.item)[0, 0]
+  return score(queries.user, queries.item)[0, 0], ()
 
 
 def fit(model, hyper=1.0, **options):
@@ -219,7 +219,7 @@ def test_a_source_stage_is_validated_on_the_mirrored_pair():
   def measure(score, data, queries):
     seen['items'] = data.target.by_item.n_rows
     seen['queries'] = queries.user.shape[0]
-    return score(queries.user, queries.item)[0, 0]
+    return score(queries.user, queries.item)[0, 0], ()
 
   fit(ladder([1.0] * 5, domain='source'), measure=measure)
   assert seen['items'] == small.sizes.source

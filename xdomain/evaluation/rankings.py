@@ -26,15 +26,20 @@ QUERIES = 1 << 14  # Queries whose expected gains are computed at a time.
 
 
 class Unranked(NamedTuple):
-  """`1 - NDCG@cutoff` among the candidates: a validation measure for `fit`."""
+  """`1 - NDCG@cutoff` among the candidates: a validation measure for `fit`.
+
+  Its answers are the `places` of the queries.
+  """
 
   cutoff: int = 10
 
   def __call__(self, score, data, queries):
     del data
-    place, _ = places(score, queries)
-    gain = jnp.where(place < self.cutoff, 1 / jnp.log2(place + 2.0), 0.0)
-    return 1 - jnp.mean(gain)
+    place, tied = places(score, queries)
+    real = queries.mask[:, 0]
+    counts = (place < self.cutoff) & real
+    gain = jnp.where(counts, 1 / jnp.log2(place + 2.0), 0.0)
+    return 1 - jnp.sum(gain) / jnp.sum(real), (place, tied)
 
 
 class Ranks(NamedTuple):
@@ -66,6 +71,7 @@ def ranks(
   data: base.Arrays,
   queries: base.Queries,
   known: base.Rows,
+  sampled: tuple[base.Array, base.Array] | None = None,
 ) -> Ranks:
   """Ranks held-out items by a trained model.
 
@@ -76,9 +82,10 @@ def ranks(
     queries: the held-out item first, then its negatives.
     known: `[U, items]` every item that a user is known to like, held out or not;
       the catalogue that a held-out item is ranked in excludes them.
+    sampled: the `places` of the queries; computed by default.
   """
   item = queries.item[:, 0]
-  sampled, tied = _places(model.predict, state, data, queries)
+  place, tied = sampled or _places(model.predict, state, data, queries)
   block = int(np.clip(CELLS // known.n_columns, 1, item.size))
   full, catalogue = _in_catalogue(
     model.predict,
@@ -92,7 +99,7 @@ def ranks(
     known,
   )
   candidates = queries.mask.sum(axis=1)
-  columns = queries.user, item, sampled, tied, candidates, full, catalogue
+  columns = queries.user, item, place, tied, candidates, full, catalogue
   return Ranks(*map(np.asarray, columns))
 
 

@@ -22,15 +22,18 @@ POWERS = {'rmse': 2, 'mae': 1}
 
 
 class RatingError(NamedTuple):
-  """RMSE of clipped predictions with the fallback: a validation measure for `fit`."""
+  """RMSE of clipped predictions with the fallback: a validation measure for `fit`.
+
+  Its answers are the predictions with and without the fallback, both `[Q, K]`.
+  """
 
   scale: tuple[float, float]
   trained: Callable[..., base.Array] = base.everything_trained
 
   def __call__(self, score, data, queries):
-    prediction, _ = rate(score, self.trained, self.scale, data, queries)
-    squared = jnp.where(queries.mask, (prediction - queries.gain) ** 2, 0.0)
-    return jnp.sqrt(jnp.sum(squared) / jnp.sum(queries.mask))
+    rating, raw = rate(score, self.trained, self.scale, data, queries)
+    squared = jnp.where(queries.mask, (rating - queries.gain) ** 2, 0.0)
+    return jnp.sqrt(jnp.sum(squared) / jnp.sum(queries.mask)), (rating, raw)
 
 
 class Predictions(NamedTuple):
@@ -54,22 +57,30 @@ def predict_ratings(
 ) -> Predictions:
   """`Predictions` of a trained model for held-out ratings of one domain."""
   predict = model.predict if domain == 'target' else model.predict_source
-  rating, raw, warm = _predict(
-    predict, model.trained, tuple(scale), domain, state, data, queries
+  facing = data if domain == 'target' else data.mirrored()
+  rating, raw = _predict(
+    predict, model.trained, tuple(scale), state, data, facing, queries
   )
+  return predictions(facing, queries, rating, raw)
+
+
+def predictions(
+  data: base.Arrays, queries: base.Queries, rating: base.Array, raw: base.Array
+) -> Predictions:
+  """`Predictions` of the target from ratings `[Q, 1]` with and without the fallback."""
+  known_user, known_item = (
+    np.diff(np.asarray(rows.start))[np.asarray(ids)] > 0
+    for rows, ids in zip(data.target, (queries.user, queries.item))
+  )
+  warm = known_user[:, None] & known_item
   columns = (queries.user, queries.gain, raw, rating, warm)
   return Predictions(*(np.asarray(x).reshape(-1) for x in columns))
 
 
-@functools.partial(jax.jit, static_argnames=('predict', 'trained', 'scale', 'domain'))
+@functools.partial(jax.jit, static_argnames=('predict', 'trained', 'scale'))
 @precision.full
-def _predict(predict, trained, scale, domain, state, data, queries):
-  score = predict(state, data)
-  facing = data if domain == 'target' else data.mirrored()
-  rating, raw = rate(score, trained, scale, facing, queries)
-  known_user = facing.target.by_user.length[queries.user] > 0
-  known_item = facing.target.by_item.length[queries.item] > 0
-  return rating, raw, known_user[:, None] & known_item
+def _predict(predict, trained, scale, state, data, facing, queries):
+  return rate(predict(state, data), trained, scale, facing, queries)
 
 
 def rate(

@@ -6,10 +6,14 @@ The protocol 'rating' predicts held-out ratings; the others rank held-out items.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
+import numpy as np
+
 from xdomain.data import device, splits
 from xdomain.evaluation import rankings, ratings
 from xdomain.reporting import records
 from xdomain.runs import spec as specs
+from xdomain.training import loop, placement
 
 HEADLINE = 'ndcg@10'
 
@@ -65,6 +69,22 @@ def of(spec: specs.Spec) -> Protocol:
   return PROTOCOLS[spec.protocol]
 
 
+def _answers(prepared, model, state, measure):
+  """The measure's answers to the test queries, by the program of validation."""
+  queries = prepared.test.target
+  valid = prepared.valid.target or queries
+  seen = prepared.data if prepared.shown is None else prepared.shown
+  _, answers = loop.validate(
+    placement.SINGLE,
+    model.stages[-1],
+    measure,
+    jax.device_put(jax.tree.map(lambda leaf: leaf[None], jax.device_get(state))),
+    seen,
+    jax.device_put(queries.padded(max(len(valid.user), len(queries.user)))),
+  )
+  return tuple(np.asarray(each)[0, : len(queries.user)] for each in answers)
+
+
 # --- Ratings ----------------------------------------------------------------
 
 
@@ -73,21 +93,15 @@ def _rating_error(dataset, model):
 
 
 def _rate(prepared, model, state):
-  def predictions(domain):
-    return ratings.predict_ratings(
-      model,
-      state,
-      prepared.data,
-      getattr(prepared.test, domain),
-      prepared.dataset.scale,
-      domain=domain,
-    )
-
-  target = predictions('target')
+  data, test, scale = prepared.data, prepared.test, prepared.dataset.scale
+  answers = _answers(prepared, model, state, _rating_error(prepared.dataset, model))
+  target = ratings.predictions(data, test.target, *answers)
   measures = {'test': ratings.rating_measures(target)}
   if model.predict_source is not None:
-    source = ratings.rating_measures(predictions('source'))
-    measures['test_source'] = source
+    source = ratings.predict_ratings(
+      model, state, data, test.source, scale, domain='source'
+    )
+    measures['test_source'] = ratings.rating_measures(source)
   target = target._asdict()
   own = {name: target.pop(name) for name in ('rating', 'raw')}
   return Answer(measures, target, own)
@@ -126,7 +140,8 @@ def _unranked(dataset, model):
 def _rank(prepared, model, state):
   known = device.domain(prepared.dataset.pair.target).by_user
   seen = prepared.data if prepared.shown is None else prepared.shown
-  ranks = rankings.ranks(model, state, seen, prepared.test.target, known)
+  places = _answers(prepared, model, state, _unranked(prepared.dataset, model))
+  ranks = rankings.ranks(model, state, seen, prepared.test.target, known, places)
   shared = ranks._asdict()
   own = {name: shared.pop(name) for name in ('sampled', 'tied', 'full')}
   return Answer({'test': rankings.ranking_measures(ranks)}, shared, own)

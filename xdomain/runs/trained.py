@@ -449,4 +449,6 @@ def _state_shapes(spec, dataset, train):
   last = len(method.model.stages) - 1
   key = jax.random.key(spec.seed)
   progress = loop.abstract(method.model, key, data, method.hyper, last)
-  return jax.eval_shape(loop.Progress.best_of, progress)
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), progress.best
+  )

@@ -36,7 +36,9 @@ class Progress(NamedTuple):
 
   def best_of(self, member: int = 0) -> base.Tree:
     """The best state of one member, as `model.predict` takes it."""
-    return _member(self.best, member)
+    return jax.device_put(
+      jax.tree.map(lambda leaf: leaf[member], jax.device_get(self.best))
+    )
 
 
 class Report(NamedTuple):
@@ -56,7 +58,7 @@ class Diverged(ArithmeticError):
   """A loss that is not finite."""
 
 
-Measure = Callable[[base.Score, base.Arrays, base.Queries], base.Array]
+Measure = Callable[[base.Score, base.Arrays, base.Queries], tuple[base.Array, Any]]
 
 
 def fit(
@@ -85,9 +87,10 @@ def fit(
     epochs: the limit of every stage, or one for each.
     valid: queries as `.source` and `.target`; without, last epochs are kept.
     shown: the data that validated predictions read; the training data by default.
-    measure: `(score, data, queries) -> []`, lower is better. The evaluated
-      domain is always `data.target`: a stage that is validated on the source
-      is measured on the mirrored pair.
+    measure: `(score, data, queries) -> ([], answers)`, of which the first is the
+      validation error, lower is better. The evaluated domain is always
+      `data.target`: a stage that is validated on the source is measured on the
+      mirrored pair.
     patience: epochs without a better value after which a member stops; at least
       `every`.
     every: epochs between validations; the last epoch is always validated.
@@ -122,9 +125,9 @@ def fit(
       progress, metrics = _train(plan, stage, progress, running, key, data, hyper)
       value = None
       if queries and (progress.epoch % every == 0 or progress.epoch == limit):
-        value = jax.device_get(
-          validate(plan, stage, measure, progress.state, shown, queries)
-        )
+        kept = stage.keep(progress.state)
+        value, _ = validate(plan, stage, measure, kept, shown, queries)
+        value = jax.device_get(value)
         progress = _select(stage, progress, running, value)
       report = Report(
         stage.name,
@@ -341,7 +344,10 @@ def _folded(key, stage, epoch):
 @functools.partial(jax.jit, static_argnames=('plan', 'stage', 'measure'))
 @precision.full
 def validate(plan, stage, measure, state, data, queries):
-  """`[W]` the measure of each member's predictions."""
+  """The measure of each member's predictions: `[W]` errors and `[W, ...]` answers.
+
+  The test asks by the same program: `state` is what `stage.keep` leaves.
+  """
 
   def member(state, data, queries):
     facing = data.mirrored() if stage.domain == 'source' else data
@@ -356,8 +362,3 @@ def _choose(better, state, otherwise):
     return jnp.where(better.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
 
   return jax.tree.map(choose, state, otherwise)
-
-
-@jax.jit
-def _member(tree, index):
-  return jax.tree.map(lambda leaf: leaf[index], tree)

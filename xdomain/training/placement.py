@@ -55,6 +55,9 @@ class Plan(NamedTuple):
     )
 
 
+SINGLE = Plan(width=1, own_data=False, devices=1)
+
+
 def plan(key: Array, hyper: Any) -> Plan:
   """The plan of as many members as keys and hyper-parameters are given for.
 

@@ -76,7 +76,7 @@ def _bytes(stage, progress, key, data, hyper, valid, measure):
   programs = [jax.make_jaxpr(epoch)(state, key, at, data, plan.per_member(hyper))]
   if queries := loop.validated(stage, valid):
     validation = functools.partial(loop.validate, plan, stage, measure)
-    programs.append(jax.make_jaxpr(validation)(state, data, queries))
+    programs.append(jax.make_jaxpr(validation)(progress.best, data, queries))
   gradient = getattr(state, 'params', state)
   kept = state, progress.best, progress.done, gradient
   on_the_way = max(largest(program.jaxpr) for program in programs)
