@@ -93,7 +93,8 @@ def row(name: str, count: int, workdir: pathlib.Path) -> list[str]:
   old, new = (
     np.array(records.values(several, cell.measure)) for several in (before, after)
   )
-  low, high = np.transpose([records.user_interval(r, cell.measure) for r in before])
+  intervals = [records.user_interval(r, cell.measure) for r in before]
+  low, high = np.array(intervals, np.float64).T
   agrees = np.sum((low <= new) & (new <= high))
   return [
     name,

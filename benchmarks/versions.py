@@ -15,6 +15,7 @@ import json
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 from absl import app, flags
 
@@ -86,7 +87,7 @@ class Checkout:
   def __init__(self, folder: pathlib.Path, case: str):
     config, _, argument = case.partition(':')
     words = json.dumps([config, argument, STEPS.value])
-    self._process = subprocess.Popen(
+    self._process: Any = subprocess.Popen(
       [sys.executable, '-c', WORKER, words],
       cwd=folder,
       stdin=subprocess.PIPE,

@@ -148,7 +148,7 @@ def _fit_split(spec, split, watch):
       prepared.data,
       method.hyper,
       epochs=spec.epochs,
-      valid=prepared.valid,
+      valid=protocols.validation(prepared),
       shown=prepared.shown,
       measure=protocol.measure(split.dataset, method.model),
       patience=spec.patience,

@@ -254,9 +254,11 @@ class Queries(NamedTuple):
   def padded(self, size: int) -> 'Queries':
     """`size` queries, of which those after the first `Q` have no real candidate."""
     room = size - len(self.user)
-    return Queries(
-      *(np.pad(x, ((0, room), *((0, 0),) * (np.ndim(x) - 1))) for x in self)
-    )
+
+    def pad(x):
+      return jax.device_put(np.pad(x, ((0, room), *((0, 0),) * (np.ndim(x) - 1))))
+
+    return Queries(*map(pad, self))
 
 
 # --- Methods ----------------------------------------------------------------

@@ -71,7 +71,7 @@ def ranks(
   data: base.Arrays,
   queries: base.Queries,
   known: base.Rows,
-  sampled: tuple[base.Array, base.Array] | None = None,
+  sampled: tuple[np.ndarray, ...] | None = None,
 ) -> Ranks:
   """Ranks held-out items by a trained model.
 

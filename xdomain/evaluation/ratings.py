@@ -61,11 +61,11 @@ def predict_ratings(
   rating, raw = _predict(
     predict, model.trained, tuple(scale), state, data, facing, queries
   )
-  return predictions(facing, queries, rating, raw)
+  return predictions(facing, queries, np.asarray(rating), np.asarray(raw))
 
 
 def predictions(
-  data: base.Arrays, queries: base.Queries, rating: base.Array, raw: base.Array
+  data: base.Arrays, queries: base.Queries, rating: np.ndarray, raw: np.ndarray
 ) -> Predictions:
   """`Predictions` of the target from ratings `[Q, 1]` with and without the fallback."""
   known_user, known_item = (

@@ -4,12 +4,10 @@ import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from xdomain import base, wording
 from xdomain.data import cache, device, named, sources, splits, types, views
-from xdomain.ops import sampling
 from xdomain.runs import protocols
 from xdomain.runs import spec as specs
 
@@ -82,16 +80,7 @@ def of_split(
   valid, test = (
     types.PerDomain(*map(queries, held)) for held in (split.valid, split.test)
   )
-  valid = types.PerDomain(*map(_as_many, valid, test))
   return Prepared(dataset, split, valid, test, hashes, *_seen_as(view, dataset, split))
-
-
-def _as_many(valid, test):
-  """Validation queries, padded so that test queries take as many at most."""
-  if valid is None:
-    return None
-  sizes = [len(each.user) for each in (valid, test) if each is not None]
-  return jax.device_put(valid.padded(sampling.round_up(max(sizes), 8)))
 
 
 def _say_if_few(negatives, queries, say):
@@ -175,5 +164,5 @@ def seen_by(spec: specs.Spec, prepared: Prepared) -> Prepared:
 def alike(several: list[Prepared]) -> bool:
   """Whether splits have the same sizes, so that one program can train on all."""
   return device.alike(
-    [(each.data, each.valid, each.test, each.shown) for each in several]
+    [(each.data, protocols.validation(each), each.shown) for each in several]
   )

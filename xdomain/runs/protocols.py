@@ -9,8 +9,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from xdomain.data import device, splits
+from xdomain.data import device, splits, types
 from xdomain.evaluation import rankings, ratings
+from xdomain.ops import sampling
 from xdomain.reporting import records
 from xdomain.runs import spec as specs
 from xdomain.training import loop, placement
@@ -69,10 +70,32 @@ def of(spec: specs.Spec) -> Protocol:
   return PROTOCOLS[spec.protocol]
 
 
+def validation(prepared) -> types.PerDomain:
+  """The validation queries of a split, padded to the size of its test.
+
+  One program then validates and tests, also on splits of other seeds.
+  """
+  sizes = _sizes(prepared)
+  return types.PerDomain(
+    *(each and each.padded(size) for each, size in zip(prepared.valid, sizes))
+  )
+
+
+def _sizes(prepared):
+  """The common number of validation and test queries of each domain, rounded up."""
+  return types.PerDomain(
+    *(
+      sampling.round_up(max(len(each.user) for each in both if each is not None), 8)
+      if any(both)
+      else 0
+      for both in zip(prepared.valid, prepared.test)
+    )
+  )
+
+
 def _answers(prepared, model, state, measure):
   """The measure's answers to the test queries, by the program of validation."""
   queries = prepared.test.target
-  valid = prepared.valid.target or queries
   seen = prepared.data if prepared.shown is None else prepared.shown
   _, answers = loop.validate(
     placement.SINGLE,
@@ -80,7 +103,7 @@ def _answers(prepared, model, state, measure):
     measure,
     jax.device_put(jax.tree.map(lambda leaf: leaf[None], jax.device_get(state))),
     seen,
-    jax.device_put(queries.padded(max(len(valid.user), len(queries.user)))),
+    queries.padded(_sizes(prepared).target),
   )
   return tuple(np.asarray(each)[0, : len(queries.user)] for each in answers)
 

@@ -257,12 +257,12 @@ def give(
   keys = [jax.random.key(each.seed) for each in specs.by_seed(spec)]
   if not spec.sweep.seed:
     (one,) = several
-    return Given(keys[0], one.data, one.valid, one.shown)
+    return Given(keys[0], one.data, protocols.validation(one), one.shown)
   each = _seed_of(method, several)
   given = [several[at] for at in each]
   return Given(
     jnp.stack(keys)[each],
-    *device.stack([(of.data, of.valid, of.shown) for of in given]),
+    *device.stack([(of.data, protocols.validation(of), of.shown) for of in given]),
   )
 
 

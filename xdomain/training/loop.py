@@ -235,7 +235,9 @@ def _ran_out(progress, patience):
   return (progress.best_epoch > 0) & (waited >= patience)
 
 
-def _train(plan, stage, progress, running, key, data, hyper):
+def _train(
+  plan, stage, progress, running, key, data, hyper
+) -> tuple[Progress, dict[str, np.ndarray]]:
   """The progress after one more epoch, and its metrics on the host."""
   epoch = progress.epoch + 1
   at = progress.stage, epoch
@@ -250,7 +252,7 @@ def _train(plan, stage, progress, running, key, data, hyper):
   return progress._replace(epoch=epoch, state=state, failed=failed), metrics
 
 
-def _select(stage, progress, running, value):
+def _select(stage, progress, running, value) -> Progress:
   """Keeps the states of the members whose validation value is the best so far."""
   better = (value < progress.best_value) & running & ~progress.failed
   if not np.any(better):

@@ -96,8 +96,9 @@ def each(plan: Plan, function: Callable, own: tuple, given: tuple) -> Tree:
     return at_once(member)(own)
 
   if mesh := plan.mesh():
-    specs = dict(in_specs=(EACH, ALL), out_specs=EACH, check_vma=False)
-    mapped = jax.shard_map(mapped, mesh=mesh, **specs)
+    mapped = jax.shard_map(
+      mapped, mesh=mesh, in_specs=(EACH, ALL), out_specs=EACH, check_vma=False
+    )
   return mapped(own, shared)
 
 
