@@ -93,7 +93,7 @@ def test_validation_and_test_are_one_program():
   split = splits.by_ratio(dataset.pair, 0, valid=0.1, test=0.2)
   ready = prepare.of_split(dataset, split, RATING, 'both', {})
   model, key = bias.model(ready.sizes), jax.random.key(0)
-  valid, measure = ready.valid, RATING.measure(dataset, model)
+  valid, measure = protocols.validation(ready), RATING.measure(dataset, model)
   fit = functools.partial(loop.fit, model, key, ready.data, bias.Hyper(), epochs=1)
   state = fit(valid=valid, measure=measure).best_of()
   programs = loop.validate._cache_size()
