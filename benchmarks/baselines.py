@@ -36,7 +36,9 @@ RATERS = (
   'configs/bias.py',
   'configs/item_knn_rating.py',
   'configs/pmf.py',
+  'configs/pmf.py:sgd',
   'configs/biased_mf.py',
+  'configs/biased_mf.py:explicit,sgd',
   'configs/cmf.py',
   'configs/cdtf.py',
   'configs/fm_cdcf.py',
@@ -59,6 +61,7 @@ RANKERS = (
   'configs/mlp.py',
   'configs/cmf_implicit.py',
   'configs/ials.py',
+  'configs/ials.py:cg',
   'configs/emcdr.py',
   'configs/conet.py',
   'configs/mult_vae.py',
@@ -279,11 +282,14 @@ def sparse(rows):
 
 LIBRARIES = {
   'configs/pmf.py': (surprise_svd,),
+  'configs/pmf.py:sgd': (surprise_svd,),
   'configs/biased_mf.py': (surprise_svd,),
+  'configs/biased_mf.py:explicit,sgd': (surprise_svd,),
   'configs/cmf.py': (cmfrec_als,),
   'configs/fm_cdcf.py': (myfm_gibbs,),
   'configs/bpr.py': (cornac_bpr, implicit_bpr),
   'configs/ials.py': (implicit_als,),
+  'configs/ials.py:cg': (implicit_als,),
 }
 
 

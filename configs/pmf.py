@@ -1,8 +1,10 @@
 r"""PMF on the target domain alone.
 
 python -m experiments.main --config=configs/pmf.py
+python -m experiments.main --config=configs/pmf.py:sgd
 
-Half a minute on two CPU cores. Expected test RMSE on the MovieLens pair: .859.
+Half a minute on two CPU cores. Expected test RMSE on the MovieLens pair: .859, and .855
+with `:sgd`, whose steps cost in proportion to their ratings instead of to the tables.
 """
 
 from configs import common
@@ -13,18 +15,23 @@ SEARCH = dict(
 )
 # The best of eight trials on MovieLens (results/searches).
 SELECTED = dict(penalty=0.06, offset=0.0)
+# The rate of Surprise; twice the rate ends .004 higher on validation.
+LR = {'adam': 1e-3, 'sgd': 5e-3}
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(arg, **common.ARGUMENT)
+  arg = common.parse_arg(arg, solver=('adam', 'sgd'), **common.ARGUMENT)
   config = common.method(
     'pmf',
     model=dict(factors=64, batch=1024),
-    hyper=dict(lr=1e-3, power=1.0, **SELECTED),
+    hyper=dict(lr=LR[arg.solver], power=1.0, **SELECTED),
     search=SEARCH,
     data=common.data_block(arg),
     **common.length(arg),
   )
+  if arg.solver == 'sgd':
+    config.model.solver = 'sgd'
+    config.name = 'pmf_sgd'
   if arg.quick:
     config.model.update(factors=16, batch=256)
     config.hyper.update(lr=1e-2, offset=1.0)  # an offset of 0 needs many epochs

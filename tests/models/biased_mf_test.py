@@ -83,6 +83,37 @@ def test_a_step_follows_the_gradient_of_the_loss_by_hand(feedback, dense, monkey
     np.testing.assert_allclose(ours, theirs, atol=1e-7)
 
 
+def test_a_step_of_sgd_follows_the_summed_loss_by_hand():
+  hyper = biased_mf.Hyper(lr=0.1, penalty=0.3, penalty_bias=0.7)
+  with jax.enable_x64(True):
+    sizes, data, _ = helpers.golden_arrays()
+    rows = data.target.by_user
+    (stage,) = biased_mf.model(sizes, factors=3, batch=64, solver='sgd').stages
+    state = stage.init(jax.random.key(0), data, hyper, ())
+    params = waves(sizes, 'explicit')
+    (visit,) = stage.epoch(jax.random.key(0), data)
+    state = state._replace(params=params)
+    after, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+    slope = jax.grad(loss_by_hand)(params, state.frozen, rows, hyper)
+    unpenalised = biased_mf.Hyper(penalty=0.0, penalty_bias=0.0)
+    mse = loss_by_hand(params, state.frozen, rows, unpenalised)
+    rate = 0.1 * rows.n_entries / 2
+    expected = jax.tree.map(lambda p, g: p - rate * g, params, slope)
+  np.testing.assert_allclose(metrics['loss'], mse, rtol=1e-6)
+  for ours, theirs in zip(
+    jax.tree.leaves(after.params), jax.tree.leaves(expected), strict=True
+  ):
+    np.testing.assert_allclose(ours, theirs, atol=1e-7)
+
+
+def test_a_solver_that_does_not_fit_is_an_error():
+  sizes = helpers.small().sizes
+  with pytest.raises(ValueError, match="solver is 'sdg'; did you mean 'sgd'"):
+    biased_mf.model(sizes, solver='sdg')
+  with pytest.raises(ValueError, match='which is of explicit feedback'):
+    biased_mf.model(sizes, feedback='implicit', solver='sgd')
+
+
 @FEEDBACK
 def test_scores_are_those_of_the_equation(feedback):
   sizes, data, _ = helpers.golden_arrays()

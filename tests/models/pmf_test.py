@@ -84,6 +84,58 @@ def test_steps_of_one_rating_are_those_of_surprise():
     )
 
 
+def test_sgd_of_one_rating_a_step_is_surprise():
+  golden = helpers.golden('golden_rating')
+  users, source, target = golden['data']['U,IS,IT']
+  events = golden['data']['target_train']
+  (stage,) = pmf.model(
+    base.Sizes(users, source, target), factors=2, batch=1, solver='sgd'
+  ).stages
+  hyper = pmf.Hyper(lr=0.005, penalty=0.02, offset=0.0)
+  data = device.put(
+    types.Pair(
+      helpers.ratings_of([], users, source), helpers.ratings_of(events, users, target)
+    )
+  )
+  state = stage.init(jax.random.key(0), data, hyper, ())
+  state = state._replace(params=golden_params())
+  rows = data.target.by_user
+  for user, item, _ in events:
+    (at,) = np.flatnonzero((rows.row == user) & (rows.column == item))
+    state, _ = stage.step(state, jnp.array([at]), data, jax.random.key(0), hyper)
+  for ours, theirs in zip(state.params, ('P', 'Q')):
+    np.testing.assert_allclose(
+      ours, golden['PMF'][f'after_one_sgd_epoch/{theirs}'], atol=1e-6
+    )
+
+
+@FORMS
+def test_a_step_of_sgd_follows_the_published_sum(power, form):
+  del form
+  with jax.enable_x64(True):
+    sizes, data, _ = helpers.golden_arrays()
+    (stage,) = pmf.model(sizes, factors=2, batch=64, solver='sgd').stages
+    hyper = pmf.Hyper(lr=0.5, penalty=0.02, power=power)
+    state = stage.init(jax.random.key(0), data, hyper, ())
+    params = golden_params()
+    loss, gradients = one_step(params, data, power)
+    half = data.target.by_user.n_entries / 2
+    (visit,) = stage.epoch(jax.random.key(0), data)
+    state = state._replace(params=params)
+    after, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+    expected = jax.tree.map(lambda p, g: p - 0.5 * g, params, gradients)
+    np.testing.assert_allclose(half * metrics['loss'], loss, rtol=1e-6)
+  sides = data.target
+  for rows, ours, theirs in zip(sides, after.params, expected, strict=True):
+    rated = np.flatnonzero(rows.length)  # The others keep their vectors.
+    np.testing.assert_allclose(ours[rated], theirs[rated], atol=1e-7)
+
+
+def test_an_unknown_solver_is_an_error():
+  with pytest.raises(ValueError, match="solver is 'sdg'; did you mean 'sgd'"):
+    pmf.model(base.Sizes(5, 3, 6), solver='sdg')
+
+
 def test_a_batch_of_some_ratings_has_their_mean_loss():
   with jax.enable_x64(True):
     _, data, _ = helpers.golden_arrays()

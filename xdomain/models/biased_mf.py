@@ -11,9 +11,13 @@ Koren, Bell and Volinsky 2009, eq. 4-5; `SVD` of the library Surprise. With
             + penalty_bias / N (sum_u n_u b_u^2 + sum_i n_i b_i^2)
 
 The penalty applies once per rating to its user and its item, as published, and once
-to the y of its item, where Koren applies it to all y of I_u. A step visits all
-ratings of a batch of users, so each user's sum is formed once and an epoch costs in
-proportion to the ratings. The logged loss is without the penalties.
+to the y of its item, where Koren applies it to all y of I_u. The logged loss is
+without the penalties.
+
+By 'adam', a step visits all ratings of a batch of users, so that each user's sum is
+formed once, and Adam passes over all tables. By 'sgd', for explicit feedback, a step
+follows the gradient of N J / 2 of a batch of ratings, and only their rows change: plain
+stochastic gradient descent in batches, at the same rates and penalties as Surprise's.
 """
 
 import functools
@@ -26,6 +30,7 @@ from xdomain import base, stages, wording
 from xdomain.ops import losses, sparse
 
 FEEDBACK = ('explicit', 'implicit')
+SOLVERS = ('adam', 'sgd')
 
 
 class Hyper(NamedTuple):
@@ -49,6 +54,7 @@ def model(
   feedback: str = 'explicit',
   factors: int = 64,
   batch: int = 64,
+  solver: str = 'adam',
 ) -> base.Model:
   """Biased matrix factorisation of the target domain.
 
@@ -56,10 +62,18 @@ def model(
     sizes: of the pair.
     feedback: 'explicit', or 'implicit' for SVD++.
     factors: length of a user's or an item's vector, H.
-    batch: users a step, B.
+    batch: users a step, B; ratings a step by 'sgd'.
+    solver: 'adam', or 'sgd' for steps on the rows of a batch of ratings.
   """
   if feedback not in FEEDBACK:
     raise ValueError(f'feedback is {feedback!r}{wording.instead(feedback, FEEDBACK)}')
+  if solver not in SOLVERS:
+    raise ValueError(f'solver is {solver!r}{wording.instead(solver, SOLVERS)}')
+  if (feedback, solver) == ('implicit', 'sgd'):
+    raise ValueError(
+      "solver is 'sgd', which is of explicit feedback: with implicit feedback a rating"
+      " reads the vectors of all items that its user rated; use 'adam'"
+    )
 
   def init(key, data, hyper, previous):
     del hyper, previous
@@ -102,8 +116,29 @@ def model(
 
     return score
 
-  stage = stages.gradient_stage(init, loss, epoch, predict=predict, name='biased_mf')
+  if solver == 'sgd':
+    stage = stages.rating_stage(
+      init,
+      lambda events: Params(events.row, events.column, events.row, events.column),
+      _loss_of_ratings,
+      batch,
+      predict=predict,
+      name='biased_mf',
+    )
+  else:
+    stage = stages.gradient_stage(init, loss, epoch, predict=predict, name='biased_mf')
   return base.Model((stage,), stage.predict, target_only=True)
+
+
+def _loss_of_ratings(rows, level, events, hyper):
+  """N J / 2 of some ratings, `rows` their parameters, and the sum of squared errors."""
+  user, item, user_bias, item_bias, _ = rows
+  rated = level + user_bias + item_bias + jnp.sum(user * item, axis=-1)
+  squares = jnp.sum(events.weight * (rated - events.value) ** 2)
+  penalty = losses.ridge((user, item), hyper.penalty * events.weight[:, None])
+  biases = user_bias, item_bias
+  penalty += losses.ridge(biases, hyper.penalty_bias * events.weight)
+  return (squares + penalty) / 2, squares
 
 
 def _vectors(key, rows, factors):

@@ -9,8 +9,12 @@ of DARec. With N ratings, n_u of a user and n_i of an item:
 
 This is the published sum times 2 / N, so `penalty` is the published lambda. With
 power 1 it applies once per rating, as in Surprise; with power 0 once per user and
-per item, as in the paper. Every step takes the penalty of all ratings, not of its
-batch; the logged loss is without it.
+per item, as in the paper. The logged loss is without the penalty.
+
+By 'adam', every step takes the penalty of all ratings, and Adam passes over both
+tables. By 'sgd', a step follows the gradient of N J / 2 of its ratings alone, and only
+their rows change: plain stochastic gradient descent in batches, at the same rates and
+penalties as Surprise's.
 """
 
 import functools
@@ -19,8 +23,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, stages
+from xdomain import base, stages, wording
 from xdomain.ops import losses
+
+SOLVERS = ('adam', 'sgd')
 
 
 class Hyper(NamedTuple):
@@ -35,15 +41,28 @@ class Params(NamedTuple):
   item: base.Array  # Q [T, H]
 
 
+class Frozen(NamedTuple):
+  """What 'sgd' reads beside the vectors: penalties are of one rating."""
+
+  level: base.Array
+  user: base.Array  # [U]
+  item: base.Array  # [T]
+
+
 @functools.cache
-def model(sizes: base.Sizes, *, factors: int = 64, batch: int = 1024) -> base.Model:
+def model(
+  sizes: base.Sizes, *, factors: int = 64, batch: int = 1024, solver: str = 'adam'
+) -> base.Model:
   """PMF on the target domain.
 
   Args:
     sizes: of the pair.
     factors: length of a user's or an item's vector, H.
     batch: ratings a step, B.
+    solver: 'adam', or 'sgd' for steps on the rows of a batch.
   """
+  if solver not in SOLVERS:
+    raise ValueError(f'solver is {solver!r}{wording.instead(solver, SOLVERS)}')
 
   def init(key, data, hyper, previous):
     del previous
@@ -66,10 +85,44 @@ def model(sizes: base.Sizes, *, factors: int = 64, batch: int = 1024) -> base.Mo
 
   def predict(state, data):
     del data
-    return lambda users, items: rate(state.params, state.frozen, users[:, None], items)
+    level = state.frozen.level if solver == 'sgd' else state.frozen
+    return lambda users, items: rate(state.params, level, users[:, None], items)
 
-  stage = stages.gradient_stage(init, loss, epoch, predict=predict, name='pmf')
+  def init_frozen(key, data, hyper, previous):
+    params, level = init(key, data, hyper, previous)
+    strengths = (
+      hyper.penalty * jnp.maximum(rows.length, 1) ** (hyper.power - 1)
+      for rows in data.target
+    )
+    return params, Frozen(level, *strengths)
+
+  if solver == 'sgd':
+    stage = stages.rating_stage(
+      init_frozen,
+      lambda events: Params(events.row, events.column),
+      _loss_of_ratings,
+      batch,
+      predict=predict,
+      name='pmf',
+    )
+  else:
+    stage = stages.gradient_stage(init, loss, epoch, predict=predict, name='pmf')
   return base.Model((stage,), stage.predict, trained, target_only=True)
+
+
+def _loss_of_ratings(rows, frozen, events, hyper):
+  """N J / 2 of some ratings, `rows` their vectors, and the sum of squared errors."""
+  del hyper
+  rated = frozen.level + jnp.sum(rows.user * rows.item, axis=-1)
+  squares = jnp.sum(events.weight * (rated - events.value) ** 2)
+  penalty = sum(
+    losses.ridge(vectors, (events.weight * strength)[:, None])
+    for vectors, strength in (
+      (rows.user, frozen.user[events.row]),
+      (rows.item, frozen.item[events.column]),
+    )
+  )
+  return (squares + penalty) / 2, squares
 
 
 def rate(params: Params, level: base.Array, users: base.Array, items: base.Array):
