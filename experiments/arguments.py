@@ -1,9 +1,11 @@
 """Flags to values; an error becomes one line, in which arguments are flags."""
 
+import ast
 import contextlib
 import pathlib
 import re
 import sys
+from typing import Any
 
 from absl import flags, logging
 
@@ -105,6 +107,18 @@ def ids(flag: str, words: list[str]) -> list[str]:
   if words and not given:
     raise specs.SpecError(f'--{flag}={",".join(words)} holds no id')
   return given
+
+
+def options(words: list[str]) -> dict[str, Any]:
+  """The values of words such as `rating=stars` or `scale=(1, 10)`, by name."""
+  values = {}
+  for word in words:
+    name, _, text = word.partition('=')
+    try:
+      values[name] = ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+      values[name] = text
+  return values
 
 
 # Fields of a config as messages of the library name them.

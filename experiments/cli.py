@@ -12,6 +12,7 @@ COMMANDS = {
   'compare': 'trains several methods on two files, and shows one table',
   'table': 'fills a table or a figure of the papers',
   'tune': 'searches hyper-parameters on validation data',
+  'audit': 'looks for leaks between the domains and the folds of a pair',
   'recommend': 'recommends items with a trained method',
   'export': 'writes a trained method as a portable program',
   'serve': 'serves trained methods over HTTP, with a page',

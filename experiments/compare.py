@@ -11,8 +11,6 @@ python -m experiments.compare --source=films.csv --target=books.csv \
 it as an artefact that `experiments.recommend` takes.
 """
 
-import ast
-
 from absl import app, flags
 
 from experiments import arguments
@@ -50,7 +48,9 @@ def _compare(display):
   import xdomain as xd
   from xdomain.runs import protocols
 
-  pair = xd.load_pair(SOURCE.value, TARGET.value, say=display.say, **_options())
+  pair = xd.load_pair(
+    SOURCE.value, TARGET.value, say=display.say, **arguments.options(DATA.value)
+  )
   display.data(pair)
   splits = dict(leave_one_out=xd.leave_one_out, cold_start=xd.cold_start)
   splits |= dict(partial=xd.partial, rating=xd.by_ratio)
@@ -72,18 +72,6 @@ def _compare(display):
     final = xd.fit(found.best, pair, epochs=best.epoch, seed=SEED.value)
     final.save(FINAL.value)
     display.say(f'{found.best}, trained on all interactions, is in {FINAL.value}')
-
-
-def _options():
-  """Options of the data as Python values."""
-  options = {}
-  for word in DATA.value:
-    name, _, text = word.partition('=')
-    try:
-      options[name] = ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-      options[name] = text
-  return options
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 
 from xdomain.data import cache, device, splits, types
+from xdomain.data.audit import audit
 from xdomain.data.own import load_pair
 from xdomain.data.splits import by_ratio, cold_start, leave_one_out, partial, positives
 from xdomain.data.types import Split
@@ -33,6 +34,7 @@ __all__ = [
   'Recommendation',
   'Split',
   'Trained',
+  'audit',
   'by_ratio',
   'cold_start',
   'compare',

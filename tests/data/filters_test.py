@@ -172,7 +172,9 @@ def test_where_there_are_no_ratings_everything_is_positive():
   dataset = filters.positives(align.align(heard, read, name='x'), 4)
   assert dataset.ids.users.tolist() == ['ann']
   assert dataset.ids.source.tolist() == ['jazz', 'soul']
-  dataset = filters.positives(align.align(heard, heard, name='x'), 4)
+  dataset = filters.positives(
+    align.align(heard, heard, shared_items='keep', name='x'), 4
+  )
   assert dataset.pair.source.value.tolist() == [1, 1, 1]
 
 
@@ -188,7 +190,8 @@ def test_a_threshold_that_nobody_reaches_is_an_error_with_the_highest():
 
 def test_where_there_are_no_ratings_all_rows_are_positives():
   rows = [('ann', 'x', 1), ('bob', 'y', 1)]
-  dataset = align.align(toys.table(rows, 'a.csv'), toys.table(rows, 'b.csv'), name='x')
+  tables = toys.table(rows, 'a.csv'), toys.table(rows, 'b.csv')
+  dataset = align.align(*tables, shared_items='keep', name='x')
   assert filters.positives(dataset).trail[-1][0].endswith('which are all rows')
   assert 'at least 2' in filters.positives(toys.aligned(), 2).trail[-1][0]
 

@@ -24,7 +24,12 @@ def folder(tmp_path, monkeypatch):
 def rows(letter, user=str, stars=lambda n: n % 5 + 1, users=USERS):
   """Rows of (user, item, rating, day) of one domain."""
   return [
-    (user(u), f'{letter}{(u * 3 + k * 5) % 17}', stars(u + k), f'2021-03-{k + 1:02}')
+    (
+      user(u),
+      f'{letter}{(u * (4 if letter == "t" else 3) + k * 5) % 17}',
+      stars(u + k),
+      f'2021-03-{k + 1:02}',
+    )
     for u in range(users)
     for k in range(EACH)
   ]

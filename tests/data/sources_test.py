@@ -416,12 +416,14 @@ OLD = {  # As a record of version 0.1 holds it.
     (dict(users='source'), False),
     (dict(source='films.inter'), False),
     (dict(kind='tables_implicit'), False),
+    (dict(twins='drop'), False),  # Version 0.1 kept them.
   ],
 )
 def test_a_record_agrees_with_options_that_it_lacks_or_that_are_found_out(
   changes, agree
 ):
-  wanted = dict(kind='tables', source='movies.inter', target='books.inter') | changes
+  wanted = dict(kind='tables', source='movies.inter', target='books.inter')
+  wanted |= dict(twins='keep') | changes
   assert sources.agrees(OLD, wanted) == agree
   assert not sources.agrees(OLD, dict(kind='movielens'))
 

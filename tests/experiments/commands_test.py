@@ -1,5 +1,6 @@
 """Commands over tables, searches and records, as a shell runs them."""
 
+import json
 import subprocess
 import sys
 
@@ -85,3 +86,30 @@ def test_no_table_of_movielens_misses_a_record(ask):
   assert len(rows) == 11
   for name, runs, missing, *_ in rows:
     assert (int(runs) > 0, missing) == (True, '0'), name
+
+
+def test_an_audit_is_printed_and_written_and_its_status_tells_of_faults(ask, tmp_path):
+  answer = ask('audit', '--config=ease:synthetic', f'--out={tmp_path / "a.json"}')
+  assert answer.returncode == 0, answer.stderr
+  assert json.loads((tmp_path / 'a.json').read_text())['faults'] == []
+  assert '0 faults' in answer.stdout
+  users = [f'u{n}' for n in range(30)]
+  films = [(u, f'f{(n + k) % 29}') for n, u in enumerate(users) for k in range(6)]
+  books = [(u, f'b{(n * k) % 31}') for n, u in enumerate(users) for k in range(1, 7)]
+  films += [(u, 'b3 as a film') for u, item in books if item == 'b3']
+  for name, rows in (('films', films), ('books', books)):
+    text = '\n'.join(['user,item', *(','.join(row) for row in rows)])
+    (tmp_path / f'{name}.csv').write_text(text)
+  files = [
+    f'--{k}={tmp_path / v}.csv'
+    for k, v in zip(('source', 'target'), ('films', 'books'))
+  ]
+  answer = ask(
+    'audit', *files, '--data=rating=', '--data=twins=keep', '--data=at_least=2'
+  )
+  assert answer.returncode == 3, answer.stderr
+  assert 'twins: b3 as a film and b3, Jaccard 1.000' in answer.stdout
+  answer = ask('audit', *files, '--data=rating=', '--data=at_least=2')
+  assert answer.returncode == 0, answer.stderr + answer.stdout
+  answer = ask('audit', '--config=easy')
+  assert answer.returncode == 1 and answer.stderr.count('\n') == 1

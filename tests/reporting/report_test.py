@@ -108,7 +108,7 @@ def test_missing_and_failed_seeds_are_counted():
 def test_the_text_says_how_the_runs_were_made(tmp_path):
   made = [rating_record(seed=seed) for seed in range(3)]
   config = table_config.from_config(table(seeds=(0, 1, 2), note='A note.'))
-  report.write(config, {('A', 'x'): made}, ['no file'], tmp_path, print)
+  report.write(config, {('A', 'x'): made}, ['Not here: no file'], tmp_path, print)
   text = (tmp_path / 'table.md').read_text()
   assert text.startswith('# Own\n\nA note.\n\n| method | RMSE |')
   assert '3 runs with seeds 0, 1, 2; 0.0 hours of training on cpu with jax' in text

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xdomain.data import describe, views
+from xdomain.data import twins as twin_items
 from xdomain.data.filters import USERS
 from xdomain.data.types import (
   DataError,
@@ -27,6 +28,7 @@ _STEPS = {
   'either': 'users of either domain',
 }
 SHARED_ITEMS = ('drop', 'keep', 'error')
+TWINS = ('drop', 'keep')
 # Ratings of one interaction that is in both files agree; those of two items that
 # happen to have the same id, as numbers from 0 do in each file, agree by chance.
 _SAME, _SAME_UNRATED = 0.9, 0.2
@@ -38,6 +40,8 @@ def align(
   *,
   scale: tuple[float, float] | PerDomain = (1, 5),
   users: str = 'both',
+  shared_items: str = 'drop',
+  twins: str = 'drop',
   name: str,
 ) -> Dataset:
   """The users of both domains, or of one, and their interactions.
@@ -51,11 +55,16 @@ def align(
     target: the domain to recommend from.
     scale: lowest and highest rating of both, or of each.
     users: one of `USERS`: in 'both' domains, all of the 'source', or of 'either'.
+    shared_items: as of `without_target`.
+    twins: as of `without_twins`.
     name: of the pair in records.
 
   Raises:
-    DataError: the tables share no user, or a rating is off the scale.
+    DataError: the tables share no user, a rating is off the scale, or nothing is left
+      of the source.
   """
+  source = without_target(source, target, shared_items)
+  source = without_twins(source, target, twins)
   scale = scale if isinstance(scale, PerDomain) else PerDomain(scale, scale)
   _check_scale(source, scale.source)
   _check_scale(target, scale.target)
@@ -193,6 +202,8 @@ def without_target(source: Table, target: Table, shared_items: str = 'drop') -> 
   """
   if shared_items == 'keep':
     return source
+  if shared_items not in SHARED_ITEMS:
+    raise DataError(f'shared_items={shared_items!r} is none of {SHARED_ITEMS}')
   found = _found_in(source, target)
   there = found >= 0
   if not there.any() or not _are_same(source.ratings, target.ratings, found):
@@ -216,10 +227,50 @@ def without_target(source: Table, target: Table, shared_items: str = 'drop') -> 
   )
 
 
+def without_twins(source: Table, target: Table, twins: str = 'drop') -> Table:
+  """The source without items that are items of the target under another id.
+
+  A user who has the twin of a held-out item in the source gives the item away. Twins
+  have nearly the same users among those of both domains (see `twins.twins`).
+
+  Args:
+    source: a domain as it was read.
+    target: the domain to recommend from.
+    twins: 'drop' the source's interactions with twins, or 'keep' them.
+
+  Raises:
+    DataError: the option is unknown, or every item of the source is a twin.
+  """
+  if twins not in TWINS:
+    raise DataError(f'twins={twins!r} is none of {TWINS}')
+  if twins == 'keep' or not source.ratings.user.size:
+    return source
+  user = numbers_in(source.users, target.users)[source.ratings.user]
+  shared = views.take(source.ratings, user >= 0)
+  shared = shared._replace(user=user[user >= 0], n_users=len(target.users))
+  found = twin_items.twins(shared, target.ratings)
+  # Items under one id are the business of `without_target`.
+  same = numbers_in(source.items, target.items)[found.source] == found.target
+  items = np.unique(found.source[~same])
+  if not items.size:
+    return source
+  kept = ~np.isin(source.ratings.item, items)
+  if not kept.any():
+    raise DataError(
+      f'{source.origin}: every item has the users of an item of {target.origin}; name'
+      " two domains, or give twins='keep' if the items differ"
+    )
+  return source._replace(
+    ratings=views.take(source.ratings, kept),
+    origin=f'{source.origin} (less {items.size:,} items that are in the target under'
+    ' another id)',
+  )
+
+
 def _found_in(source, target) -> np.ndarray:
   """`[E]` where each interaction of the source is in the target; -1 if it is not."""
-  user = _numbers_in(source.users, target.users)[source.ratings.user]
-  item = _numbers_in(source.items, target.items)[source.ratings.item]
+  user = numbers_in(source.users, target.users)[source.ratings.user]
+  item = numbers_in(source.items, target.items)[source.ratings.item]
   width = len(target.items) + 1
   key = target.ratings.user.astype(np.int64) * width + target.ratings.item
   order = np.argsort(key)
@@ -243,7 +294,7 @@ def _are_same(source, target, found) -> bool:
   return agree.size >= _SAME_UNRATED * target.user.size
 
 
-def _numbers_in(ids, others) -> np.ndarray:
+def numbers_in(ids, others) -> np.ndarray:
   """`[n]` int64: the number of each raw id among `others`; -1 where it is not."""
   import polars as pl
 

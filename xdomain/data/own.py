@@ -35,6 +35,7 @@ class Tables(types.Options):
   scale: tuple | None = None  # lowest and highest rating; the same
   users: str = 'both'  # in both domains; or all of the 'source', or of 'either'
   shared_items: str = 'drop'  # see `align.without_target`
+  twins: str = 'drop'  # see `align.without_twins`
   at_least: int = 5  # ratings of a user in each domain that `users` names
 
   def read(self, say: Say) -> types.Dataset:
@@ -80,7 +81,10 @@ class Tables(types.Options):
       )
     *tables, target = read
     cleaned = [
-      align.without_target(table, target, self.shared_items) for table in tables
+      align.without_twins(
+        align.without_target(table, target, self.shared_items), target, self.twins
+      )
+      for table in tables
     ]
     for table, before in zip(cleaned, tables):
       if table is not before:
@@ -89,7 +93,15 @@ class Tables(types.Options):
     source = align.stacked(cleaned, stems) if several else cleaned[0]
     scale = self._scales(tables, target)
     name = '-'.join((*stems, stem))
-    both = align.align(source, target, scale=scale, users=self.users, name=name)
+    both = align.align(
+      source,
+      target,
+      scale=scale,
+      users=self.users,
+      shared_items='keep',  # Sources were cleaned before they were stacked.
+      twins='keep',
+      name=name,
+    )
     return both._replace(sources=tuple(stems) if several else ()), scale
 
   def _tables(self, files) -> list[types.Table]:
@@ -118,7 +130,11 @@ class Tables(types.Options):
     ]
 
   def _check(self):
-    for name, known in (('users', filters.USERS), ('shared_items', align.SHARED_ITEMS)):
+    for name, known in (
+      ('users', filters.USERS),
+      ('shared_items', align.SHARED_ITEMS),
+      ('twins', align.TWINS),
+    ):
       value = getattr(self, name)
       if value not in known:
         raise types.DataError(
@@ -254,7 +270,7 @@ def load_pair(
     side: a file of users' auxiliary vectors: user ids, then numbers.
     most_users: users of a random sample, for a first try; 0 keeps all.
     **options: of `Tables`: the columns `user`, `item`, `rating` and `time`, `header`,
-      `separator`, `scale`, `users`, `shared_items`, `at_least`.
+      `separator`, `scale`, `users`, `shared_items`, `twins`, `at_least`.
 
   Raises:
     DataError: an unknown option, or a file that cannot be used.

@@ -27,7 +27,7 @@ def grid_of(config: table_config.Table, found: grids.Found) -> grids.Grid:
 def write(
   config: table_config.Table,
   found: grids.Found,
-  missing: Sequence[str],
+  notes: Sequence[str],
   folder: pathlib.Path,
   say: Callable[[str], None],
 ) -> None:
@@ -36,7 +36,7 @@ def write(
   Args:
     config: of the table.
     found: records by (row, column).
-    missing: for each data set that is not here, the reason.
+    notes: for each data set what its audit found, or why it is not here.
     folder: of the table.
     say: called with a line if there can be no plot.
   """
@@ -53,20 +53,20 @@ def write(
   files.write(folder / 'table.csv', grids.as_csv(grid))
   label = f'tab:{config.name}'
   files.write(folder / 'table.tex', grids.latex(grid, config.title, label))
-  files.write(folder / 'table.md', _markdown(config, grid, records, missing))
+  files.write(folder / 'table.md', _markdown(config, grid, records, notes))
 
 
 # --- Text -------------------------------------------------------------------
 
 
-def _markdown(config, grid, records, missing):
+def _markdown(config, grid, records, notes):
   """The table with what a reader needs in order to trust it."""
   first, *others = [grids.markdown(each) for each in _parts(grid)]
   parts = [f'# {config.title}', config.note, first]
   parts += ['At every cut-off:', *others] if others else []
   if records:
     parts += [grids.legend(grid), _incomplete(config, records), _about(records)]
-  parts += [*map(not_here, missing), f'```\n{_command(config)}\n```']
+  parts += [*notes, f'```\n{_command(config)}\n```']
   return '\n\n'.join(filter(None, parts)) + '\n'
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xdomain import base, wording
-from xdomain.data import cache, device, named, sources, splits, types, views
+from xdomain.data import audit, cache, device, named, sources, splits, types, views
 from xdomain.runs import protocols
 from xdomain.runs import spec as specs
 
@@ -47,15 +47,14 @@ def prepare(spec: specs.Spec, say: Say = print) -> Prepared:
     DataError: the data cannot be read, or cannot be split.
     SpecError: a field is wrong.
   """
-  dataset = sources.dataset(say=say, **spec.data)
+  protocol = protocols.of(spec)
+  dataset, split = split_of(spec, say)
   if spec.data.get('most_users'):
     say(
       f'a first try: {dataset.pair.target.n_users:,} users and at most {spec.epochs}'
       ' epochs, so measures are not those of a full run'
     )
-  protocol = protocols.of(spec)
-  _check_ratings(protocol, dataset)
-  split = _split(spec, dataset)
+  say(audit.summary(dataset, split))
   hashes = {'data': cache.digest(dataset), 'split': splits.digest(split)}
   if spec.reviews:
     split = _with_reviews(spec, dataset, split, say)
@@ -63,6 +62,14 @@ def prepare(spec: specs.Spec, say: Say = print) -> Prepared:
   if 'negatives' in spec.split:
     _say_if_few(spec.split['negatives'], prepared.test.target, say)
   return prepared
+
+
+def split_of(spec: specs.Spec, say: Say = print) -> tuple[types.Dataset, types.Split]:
+  """A spec's data, and the split of it; raises as `prepare`."""
+  protocol = protocols.of(spec)
+  dataset = sources.dataset(say=say, **spec.data)
+  _check_ratings(protocol, dataset)
+  return dataset, _split(spec, dataset)
 
 
 def of_split(

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from xdomain import files, wording
-from xdomain.data import cache, sources, types
+from xdomain.data import audit, cache, sources, types
 from xdomain.reporting import grids, report, table_config, terminal
 from xdomain.reporting import records as records_lib
 from xdomain.runs import archive as archives
@@ -107,7 +107,7 @@ def fill(
   """
   workdir, folder = pathlib.Path(workdir), pathlib.Path(out) / config.name
   wanted = cells(config)
-  digests, missing = _digests(wanted, display)
+  digests, missing, audits = _digests(wanted, display)
   if missing and config.data['kind'].startswith('tables') and not folder.exists():
     raise types.DataError(missing[0])
   _check_kept(config, wanted, digests, folder)
@@ -129,7 +129,9 @@ def fill(
     _train(todo, workdir, display, seconds)
     archive = archives.read(workdir, out)
   found = _collect(config, runs, archive, digests)
-  report.write(config, found, missing, folder, display.say)
+  report.write(
+    config, found, [*audits, *map(report.not_here, missing)], folder, display.say
+  )
   display.say((folder / 'table.md').read_text('utf-8'))
   display.say(f'written to {folder}')
 
@@ -138,9 +140,9 @@ def _key(data):
   return json.dumps(data, sort_keys=True, default=str)
 
 
-def _digests(wanted, display) -> tuple[Digests, list[str]]:
-  """The hash of each data set, and the reason for each that is not here."""
-  digests, missing = {}, []
+def _digests(wanted, display) -> tuple[Digests, list[str], list[str]]:
+  """The hash of each data set, the reason for each that is not here, and audits."""
+  digests, missing, audits = {}, [], []
   for spec in wanted.values():
     key = _key(spec.data)
     if key in digests:
@@ -149,11 +151,13 @@ def _digests(wanted, display) -> tuple[Digests, list[str]]:
       dataset = sources.dataset(say=display.say, **spec.data)
       digests[key] = cache.digest(dataset)
       display.data(dataset)
+      found = audit.summary(dataset)
+      audits.append(f'{found[0].upper()}{found[1:]} ({dataset.name}).')
     except types.DataError as error:
       digests[key] = None
       missing.append(str(error))
       display.say(f'not here: {error}')
-  return digests, missing
+  return digests, missing, audits
 
 
 def _check_kept(config, wanted, digests, folder):
