@@ -100,16 +100,12 @@ def test_an_audit_is_printed_and_written_and_its_status_tells_of_faults(ask, tmp
   for name, rows in (('films', films), ('books', books)):
     text = '\n'.join(['user,item', *(','.join(row) for row in rows)])
     (tmp_path / f'{name}.csv').write_text(text)
-  files = [
-    f'--{k}={tmp_path / v}.csv'
-    for k, v in zip(('source', 'target'), ('films', 'books'))
-  ]
-  answer = ask(
-    'audit', *files, '--data=rating=', '--data=twins=keep', '--data=at_least=2'
-  )
+  files = [f'--source={tmp_path}/films.csv', f'--target={tmp_path}/books.csv']
+  files += ['--data=rating=', '--data=at_least=2']
+  answer = ask('audit', *files, '--data=twins=keep')
   assert answer.returncode == 3, answer.stderr
   assert 'twins: b3 as a film and b3, Jaccard 1.000' in answer.stdout
-  answer = ask('audit', *files, '--data=rating=', '--data=at_least=2')
+  answer = ask('audit', *files)
   assert answer.returncode == 0, answer.stderr + answer.stdout
   answer = ask('audit', '--config=easy')
   assert answer.returncode == 1 and answer.stderr.count('\n') == 1

@@ -289,7 +289,7 @@ def _of_split(dataset, split, links) -> list[Finding]:
   valid, test = split.valid.target, split.test.target
   cells, tested = _cells(train), _held_cells(test, train)
   validated = _held_cells(valid, train)
-  both = np.isin(tested, validated).sum()
+  both = int(np.isin(tested, validated).sum())
   findings = []
   for name, held, keys in (('valid', valid, validated), ('test', test, tested)):
     known = int(np.isin(keys, cells).sum())
@@ -315,7 +315,7 @@ def _of_split(dataset, split, links) -> list[Finding]:
     Finding(
       'valid_is_test',
       'tested interactions that are validated on too',
-      int(both),
+      both,
       tested.size,
       both > 0,
     )
