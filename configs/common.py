@@ -74,23 +74,33 @@ def _choice_of(word, fields):
 
 
 DATA = ('movielens', 'amazon', 'tables', 'synthetic')
-ARGUMENT = dict(data=DATA, pair=0, quick=False, full=False)
-RANKING_ARGUMENT = dict(data=DATA, quick=False, full=False)
+ARGUMENT = dict(data=DATA, pair=0, quick=False, full=False, time=False, given=False)
+RANKING_ARGUMENT = dict(
+  data=DATA, quick=False, full=False, time=False, last=False, given=False
+)
 BASELINE_ARGUMENT = RANKING_ARGUMENT | dict(cold=False)
 ONE_DOMAIN = ('merged', 'alone')  # views of a method that reads one domain
+
+
+def rating_terms(arg):
+  """Returns the protocol of a rating method where it is not the default."""
+  if arg.given:
+    return dict(protocol='given_ratings', split={})
+  return dict(protocol='rating_by_time') if arg.time else {}
 
 
 def length(arg):
   """Returns epochs and patience of a rating method, for `quick`, `full` or neither.
 
   The default ends within minutes on two cores and loses little; `full` is the
-  protocol of the papers.
+  protocol of the papers. With `time` the split is by time, with `given` that of files.
   """
+  terms = rating_terms(arg)
   if arg.quick:
-    return dict(epochs=20, patience=20)
+    return dict(epochs=20, patience=20, **terms)
   if arg.full:
-    return dict(epochs=500, patience=20)
-  return dict(epochs=60, patience=8)
+    return dict(epochs=500, patience=20, **terms)
+  return dict(epochs=60, patience=8, **terms)
 
 
 QUICK_USERS = 500  # that a first try trains and tests on
@@ -103,6 +113,8 @@ def data_block(arg, **changes):
     arg: holds `data`, `quick` and perhaps the number of Amazon's `pair`.
     **changes: options that have other values than the library's defaults.
   """
+  if arg.get('given'):
+    return data('given', **_first_try(arg))
   kind = 'amazon' if arg.get('pair') else arg.data
   if kind == 'amazon':
     changes = dict(pair=arg.get('pair') or 1) | changes
@@ -111,7 +123,9 @@ def data_block(arg, **changes):
 
 def implicit_block(arg):
   """Returns the data of a ranking config; `arg` holds `data` and `quick`."""
-  return data(f'{arg.data}_implicit', **_first_try(arg))
+  return data(
+    'given' if arg.get('given') else f'{arg.data}_implicit', **_first_try(arg)
+  )
 
 
 def _first_try(arg):
@@ -173,10 +187,31 @@ def method(name, /, *, model, hyper, search=None, **settings):
   )
 
 
+def protocol_of(protocol, arg):
+  """Returns the protocol, or that of `time`, `last` or `given` in the argument."""
+  if arg.time + arg.last + arg.given > 1:
+    raise ValueError("'time', 'last' and 'given' exclude each other")
+  if arg.given:
+    return 'given'
+  if not arg.time and not arg.last:
+    return protocol
+  known = {
+    ('time', 'leave_one_out'): 'time_split',
+    ('time', 'cold_start'): 'time_cold_start',
+    ('last', 'leave_one_out'): 'leave_last_out',
+  }
+  word = 'time' if arg.time else 'last'
+  if (word, protocol) not in known:
+    raise ValueError(f'{word!r} is not for protocol={protocol!r}')
+  return known[word, protocol]
+
+
 def ranking_method(name, /, *, protocol='leave_one_out', **settings):
   """Returns the config of a method that ranks items."""
   split = dict(negatives=99)  # drawn once, the same for every method
-  if protocol != 'leave_one_out':
+  if protocol in ('time_split', 'time_cold_start'):
+    split |= dict(test=0.1, valid=0.1)  # shares of the interactions, by time
+  elif protocol in ('cold_start', 'partial'):
     split['users'] = 0.1  # share of test users; as many others are for validation
   if protocol == 'partial':
     split['shown'] = 0.5  # share of a test user's target positives that is input
@@ -185,14 +220,17 @@ def ranking_method(name, /, *, protocol='leave_one_out', **settings):
 
 
 def ranking_baseline(name, arg, /, **settings):
-  """Returns the config of a ranking baseline; `arg.cold` tests cold-start users."""
+  """Returns the config of a ranking baseline; `arg.cold` tests cold-start users.
+
+  With `arg.time` or `arg.last` the split is by time.
+  """
   run = settings.pop('name', name)
   if settings.get('view') == 'alone':
     run = f'{run}_alone'
   return ranking_method(
     name,
     name=f'{run}_cold' if arg.cold else run,
-    protocol='cold_start' if arg.cold else 'leave_one_out',
+    protocol=protocol_of('cold_start' if arg.cold else 'leave_one_out', arg),
     data=implicit_block(arg),
     **settings,
   )

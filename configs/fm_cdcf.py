@@ -40,6 +40,7 @@ def mcmc(arg):
     epochs=200,  # sweeps, of which the last 100 are averaged
     every=10,
     patience=20,
+    **common.rating_terms(arg),
     name='fm_cdcf',
   )
   if arg.quick:

@@ -96,7 +96,7 @@ def variant(name, arg):
     model=_model(name, arg),
     hyper=hyper,
     search=dict(hyper=SPACES.get(name, SPACE), model=dict(latent=(32, 64, 128, 256))),
-    protocol=PROTOCOLS.get(name, 'leave_one_out'),
+    protocol=common.protocol_of(PROTOCOLS.get(name, 'leave_one_out'), arg),
     view='merged' if name.startswith('merged') else 'both',
     data=common.implicit_block(arg),
     reviews='aux' in name and arg.data == 'amazon',

@@ -4,7 +4,7 @@ python -m experiments.audit --config=shared_vae
 python -m experiments.audit --source=films.csv --target=books.csv --data=rating=stars
 python -m experiments.audit --config=shared_vae:cold --seed=3 --out=audit.json
 
-The data and the protocol are those of a config, or two files and `--protocol`. The exit
+The split is that of a config, of a run, or of two files and `--protocol`. The exit
 status is 3 where a finding speaks against claims made on the data, else 0.
 """
 
@@ -14,17 +14,8 @@ import sys
 
 from absl import app, flags
 
-import configs
-from experiments import arguments
+from experiments import arguments, split_flags
 
-CONFIG = flags.DEFINE_string('config', None, 'A config, whose data is audited.')
-SOURCE = flags.DEFINE_string('source', None, 'The file of the source.')
-TARGET = flags.DEFINE_string('target', None, 'The file of the target.')
-DATA = flags.DEFINE_multi_string(
-  'data', [], 'An option of the data, such as --data=rating=stars.'
-)
-PROTOCOL = flags.DEFINE_string('protocol', None, 'What is held out.')
-SEED = flags.DEFINE_integer('seed', 0, 'Of the split.')
 OUT = flags.DEFINE_string('out', None, 'A .md or .json file for the audit.')
 FAULT = 3  # the exit status
 
@@ -47,7 +38,7 @@ def _audit(display):
 
   if OUT.value and pathlib.Path(OUT.value).suffix not in ('.md', '.json'):
     raise specs.SpecError(f'--out={OUT.value}: it can be written as .md or .json')
-  dataset, split = prepare.split_of(_spec(), display.say)
+  dataset, split = prepare.split_of(split_flags.spec(), display.say)
   display.data(dataset)
   found = audit.audit(dataset, split)
   display.table(audits.rows(found))
@@ -62,34 +53,6 @@ def _audit(display):
     files.write(OUT.value, text)
     display.say(f'written to {OUT.value}')
   return found
-
-
-def _spec():
-  """The data and the protocol that are named, as the spec of a run."""
-  import dataclasses
-
-  from xdomain.data import sources
-  from xdomain.runs import spec as specs
-
-  if bool(CONFIG.value) == bool(SOURCE.value and TARGET.value):
-    raise specs.SpecError('name a config, or the files --source and --target')
-  options = arguments.options(DATA.value)
-  if CONFIG.value:
-    try:
-      spec = specs.from_config(configs.load(CONFIG.value))
-    except ValueError as error:
-      raise specs.SpecError(str(error)) from None
-  else:
-    protocol = PROTOCOL.value or 'leave_one_out'
-    kind = 'tables' if 'rating' in protocol else 'tables_implicit'
-    data = sources.defaults(kind) | dict(source=SOURCE.value, target=TARGET.value)
-    spec = specs.from_config(
-      dict(name='audit', method='bias', model={}, hyper={}, data=data, split={})
-      | dict(protocol=protocol)
-    )
-  if PROTOCOL.value and PROTOCOL.value != spec.protocol:
-    spec = dataclasses.replace(spec, protocol=PROTOCOL.value, split={})
-  return dataclasses.replace(spec, data=spec.data | options, seed=SEED.value)
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ COMMANDS = {
   'table': 'fills a table or a figure of the papers',
   'tune': 'searches hyper-parameters on validation data',
   'audit': 'looks for leaks between the domains and the folds of a pair',
+  'split': 'writes a split as files, also for RecBole and LensKit',
   'recommend': 'recommends items with a trained method',
   'export': 'writes a trained method as a portable program',
   'serve': 'serves trained methods over HTTP, with a page',

@@ -20,11 +20,19 @@ if TYPE_CHECKING:
     cold_start,
     compare,
     fit,
+    given,
+    given_ratings,
+    leave_last_out,
     leave_one_out,
     load,
+    load_given,
     load_pair,
     partial,
     positives,
+    rating_by_time,
+    time_cold_start,
+    time_split,
+    write_split,
   )
 
 # The version of the package. `runs.spec.COMPARABLE` says whose records are compared.
@@ -40,11 +48,19 @@ __all__ = [
   'cold_start',
   'compare',
   'fit',
+  'given',
+  'given_ratings',
+  'leave_last_out',
   'leave_one_out',
   'load',
+  'load_given',
   'load_pair',
   'partial',
   'positives',
+  'rating_by_time',
+  'time_cold_start',
+  'time_split',
+  'write_split',
 ]
 
 

@@ -21,8 +21,16 @@ import jax
 
 from xdomain.data import cache, device, splits, types
 from xdomain.data.audit import audit
+from xdomain.data.given import given, given_ratings, load_given
+from xdomain.data.given import write as write_split
 from xdomain.data.own import load_pair
 from xdomain.data.splits import by_ratio, cold_start, leave_one_out, partial, positives
+from xdomain.data.splits_by_time import (
+  leave_last_out,
+  rating_by_time,
+  time_cold_start,
+  time_split,
+)
 from xdomain.data.types import Split
 from xdomain.runs import defaults, methods, prepare, protocols, run, trained
 from xdomain.runs import spec as specs
@@ -39,11 +47,19 @@ __all__ = [
   'cold_start',
   'compare',
   'fit',
+  'given',
+  'given_ratings',
+  'leave_last_out',
   'leave_one_out',
   'load',
+  'load_given',
   'load_pair',
   'partial',
   'positives',
+  'rating_by_time',
+  'time_cold_start',
+  'time_split',
+  'write_split',
 ]
 
 

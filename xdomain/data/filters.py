@@ -226,7 +226,7 @@ def keep_users(dataset: Dataset, keep: np.ndarray, step: str) -> Dataset:
     dataset.ids.target[items_t],
   )
   trail = (*dataset.trail, (step, describe.counts(pair)))
-  return dataset._replace(pair=pair, ids=ids, trail=trail)
+  return dataset._replace(pair=pair, ids=ids, trail=trail, folds=None)
 
 
 def _liked(ratings: Ratings, at_least):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, get_type_hints
 
 from xdomain import wording
-from xdomain.data import filters, named, own, types
+from xdomain.data import filters, given, named, own, types
 
 Say = Callable[[str], Any]
 
@@ -21,6 +21,7 @@ KINDS = {
   'amazon_implicit': named.AmazonImplicit,
   'tables': own.Tables,
   'tables_implicit': own.TablesImplicit,
+  'given': given.Given,
   'synthetic': named.Synthetic,
   'synthetic_implicit': named.SyntheticImplicit,
 }

@@ -13,6 +13,7 @@ from xdomain.data.types import (
   How,
   Pair,
   PerDomain,
+  Ratings,
   Split,
 )
 
@@ -35,7 +36,7 @@ def by_ratio(
     DataError: a set would be empty.
     ValueError: a share is not between 0 and 1, or the seed is negative.
   """
-  whole, dataset = _whole(pair)
+  whole, dataset = whole_of(pair)
   for name, share in (('test', test), ('valid', valid)):
     if not 0 < share < 1:
       raise ValueError(f'{name}={share} is not a share between 0 and 1')
@@ -70,8 +71,8 @@ def leave_one_out(pair: Dataset | Pair, seed: int = 0, *, negatives: int = 99) -
     DataError: no user has enough target items.
     ValueError: the seed is negative, or `negatives` is below 1.
   """
-  whole, dataset = _whole(pair, implicit=True)
-  rng, *draws = _streams(seed)
+  whole, dataset = whole_of(pair, implicit=True)
+  rng, *draws = streams(seed)
   target = whole.target
   turn, items = _turns(rng, target), views.per_user(target)[target.user]
   test = (turn == 0) & (items >= 2)
@@ -84,7 +85,7 @@ def leave_one_out(pair: Dataset | Pair, seed: int = 0, *, negatives: int = 99) -
     )
   return Split(
     whole._replace(target=views.take(target, ~(test | validation))),
-    *_to_rank(draws, target, validation, test, negatives),
+    *to_rank(draws, target, validation, test, negatives),
     dataset=dataset,
     given=pair if isinstance(pair, Dataset) else None,
     how=How('leave_one_out', seed, dict(negatives=negatives)),
@@ -112,13 +113,13 @@ def cold_start(
     ValueError: the share leaves no user to train on, the seed is negative, or
       `negatives` is below 1.
   """
-  whole, dataset = _whole(pair, implicit=True)
-  rng, *draws = _streams(seed)
+  whole, dataset = whole_of(pair, implicit=True)
+  rng, *draws = streams(seed)
   target = whole.target
   group = _groups(rng, whole, users)[target.user]
   return Split(
     whole._replace(target=views.take(target, group == 0)),
-    *_to_rank(draws, target, group == 1, group == 2, negatives),
+    *to_rank(draws, target, group == 1, group == 2, negatives),
     dataset=dataset,
     given=pair if isinstance(pair, Dataset) else None,
     how=How('cold_start', seed, dict(users=users, negatives=negatives)),
@@ -154,8 +155,8 @@ def partial(
   """
   if not 0 <= shown <= 1:
     raise ValueError(f'shown={shown} is not a share from 0 to 1')
-  whole, dataset = _whole(pair, implicit=True)
-  rng, *draws = _streams(seed)
+  whole, dataset = whole_of(pair, implicit=True)
+  rng, *draws = streams(seed)
   target = whole.target
   group = _groups(rng, whole, users)[target.user]
   turn, rest = _turns(rng, target), views.per_user(target)[target.user] - 1
@@ -165,7 +166,7 @@ def partial(
   valid, test = ((turn == 0) & (group == k) for k in (1, 2))
   return Split(
     whole._replace(target=views.take(target, group == 0)),
-    *_to_rank(draws, target, valid, test, negatives),
+    *to_rank(draws, target, valid, test, negatives),
     shown=whole._replace(target=views.take(target, seen)),
     dataset=dataset,
     given=pair if isinstance(pair, Dataset) else None,
@@ -210,7 +211,9 @@ def digest(split: Split) -> str:
   return cache.sha256(split[:3] if split.shown is None else split[:4])
 
 
-def _whole(pair, implicit=False) -> tuple[Pair, Dataset | None]:
+def whole_of(
+  pair: Dataset | Pair, implicit: bool = False
+) -> tuple[Pair, Dataset | None]:
   """The pair, and the dataset that it is of; its positives if it is implicit."""
   if isinstance(pair, Pair):
     return pair, None
@@ -223,7 +226,7 @@ def _check_seed(seed):
     raise ValueError(f'seed={seed} is negative')
 
 
-def _streams(seed):
+def streams(seed: int) -> list[np.random.Generator]:
   """Generators: what is held out, negatives to validate, negatives to test."""
   _check_seed(seed)
   return [
@@ -232,12 +235,12 @@ def _streams(seed):
   ]
 
 
-def _by_user(ratings):
+def by_user(ratings: Ratings) -> np.ndarray:
   """`[E]` places of the events by user, then item."""
   return np.lexsort((ratings.item, ratings.user))
 
 
-def _since_first(user):
+def since_first(user: np.ndarray) -> np.ndarray:
   """`[E]` how many events of the same user come before, in sorted order."""
   return np.arange(user.size) - np.searchsorted(user, user)
 
@@ -247,11 +250,11 @@ def _turns(rng, ratings):
 
   The order depends on who has what, not on how the events are stored.
   """
-  order = _by_user(ratings)
+  order = by_user(ratings)
   key = rng.random(order.size)
   order = order[np.lexsort((key, ratings.user[order]))]
   turn = np.empty(order.size, np.int64)
-  turn[order] = _since_first(ratings.user[order])
+  turn[order] = since_first(ratings.user[order])
   return turn
 
 
@@ -263,7 +266,7 @@ def _groups(rng, pair, share):
       ' others are validated'
     )
   shared = np.intersect1d(pair.source.user, pair.target.user)
-  n = _floor(shared.size, share)
+  n = part_of(shared.size, share)
   if not n:
     raise DataError(
       f'{shared.size} users have items in both domains, of whom a share of {share}'
@@ -276,28 +279,54 @@ def _groups(rng, pair, share):
   return group
 
 
-def _to_rank(draws, ratings, valid, test, n) -> tuple[PerDomain, PerDomain]:
-  """The validation and the test set of interactions `[E]`, with `n` negatives each."""
+def to_rank(
+  draws: list[np.random.Generator],
+  ratings: Ratings,
+  valid: np.ndarray,
+  test: np.ndarray,
+  n: int,
+  among: np.ndarray | None = None,
+) -> tuple[PerDomain, PerDomain]:
+  """The validation and the test set of interactions, with negatives of each.
+
+  Args:
+    draws: generators of the negatives of either set.
+    ratings: all interactions of the target.
+    valid: `[E]` whether an interaction is validated on.
+    test: `[E]` whether it is tested on.
+    n: negatives of an interaction.
+    among: `[T]` the items that may be negatives; None is all.
+  """
   if n < 1:
     raise ValueError(f'negatives={n} is below 1')
-  order = _by_user(ratings)
+  order = by_user(ratings)
+  places = np.arange(ratings.n_items) if among is None else np.flatnonzero(among)
+  choice = ratings
+  if among is not None:
+    choice = views.take(ratings, among[ratings.item])
+    item = (np.cumsum(among) - 1)[choice.item]
+    choice = choice._replace(item=item.astype(np.int32), n_items=places.size)
 
   def held_out(rng, chosen):
-    held = _held_out(ratings, order[chosen[order]])
-    drawn = _negatives(rng, ratings, held.user, n)
+    held = held_out_of(ratings, order[chosen[order]])
+    drawn = negatives_of(rng, choice, held.user, n)
+    if among is not None:
+      drawn = np.where(drawn < 0, -1, places[drawn]).astype(np.int32)
     return PerDomain(None, held._replace(negatives=drawn))
 
   return held_out(draws[0], valid), held_out(draws[1], test)
 
 
-def _negatives(rng, ratings, user, n):
+def negatives_of(
+  rng: np.random.Generator, ratings: Ratings, user: np.ndarray, n: int
+) -> np.ndarray:
   """`[Q, n]` distinct items without an event of `user` `[Q]`, -1 if too few."""
   ranks = _distinct(rng, ratings.n_items - views.per_user(ratings)[user], n)
-  order = _by_user(ratings)
+  order = by_user(ratings)
   owner, item = ratings.user[order].astype(np.int64), ratings.item[order]
   # Of an event: how many items its user lacks come before its own. The k-th
   # that is lacking has as many of the user's items before it as are at most k.
-  lacking = item - _since_first(owner)
+  lacking = item - since_first(owner)
   width = ratings.n_items + 1
   place = user[:, None].astype(np.int64) * width + ranks
   before = np.searchsorted(owner * width + lacking, place, 'right')
@@ -323,8 +352,8 @@ def _distinct(rng, sizes, n):
 def _three(ratings, seed, test, valid, domain):
   """Training ratings, and what is held out to validate and to test."""
   n = ratings.user.size
-  n_test = _floor(n, test)
-  n_valid = _floor(n - n_test, valid)
+  n_test = part_of(n, test)
+  n_valid = part_of(n - n_test, valid)
   if min(n_test, n_valid, n - n_test - n_valid) < 1:
     raise DataError(
       f'the {domain} has {n} ratings, of which test={test} and valid={valid} leave'
@@ -337,15 +366,16 @@ def _three(ratings, seed, test, valid, domain):
   part[order[n_test : n_test + n_valid]] = 1
   return (
     views.take(ratings, part == 0),
-    _held_out(ratings, part == 1),
-    _held_out(ratings, part == 2),
+    held_out_of(ratings, part == 1),
+    held_out_of(ratings, part == 2),
   )
 
 
-def _floor(n, share):
+def part_of(n: int, share: float) -> int:
   """`floor(n share)` of the decimal as written: 100 x 0.29 is 29, not 28."""
   return math.floor(n * fractions.Fraction(str(share)))
 
 
-def _held_out(ratings, chosen):
+def held_out_of(ratings: Ratings, chosen: np.ndarray) -> HeldOut:
+  """The chosen interactions, in their order."""
   return HeldOut(ratings.user[chosen], ratings.item[chosen], ratings.value[chosen])

@@ -85,6 +85,7 @@ class Dataset(NamedTuple):
   trail: tuple[tuple[str, dict[str, int]], ...]  # (step, counts after it)
   sources: tuple[str, ...] = ()  # where several domains are stacked in the source:
   # their names, which its raw ids begin with, as in 'films:tt0076759'
+  folds: Any = None  # a Split, where the files of the pair make one
 
 
 @dataclasses.dataclass(frozen=True)

@@ -120,7 +120,9 @@ def _split(spec, dataset):
         f'{wording.instead(name, known)}'
       )
   try:
-    return protocol.split(dataset.pair, spec.seed, **spec.split)
+    # Files that make a split hold more than the pair.
+    whole = dataset if dataset.folds else dataset.pair
+    return protocol.split(whole, spec.seed, **spec.split)
   except types.DataError:
     raise
   except (TypeError, ValueError) as error:

@@ -1,6 +1,7 @@
 """How data is split, how the epoch is chosen, and how a test is measured.
 
-The protocol 'rating' predicts held-out ratings; the others rank held-out items.
+The protocols 'rating' and 'rating_by_time' predict held-out ratings; the others rank
+held-out items.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from xdomain.data import device, splits, types
+from xdomain.data import device, given, splits, splits_by_time, types
 from xdomain.evaluation import rankings, ratings
 from xdomain.ops import sampling
 from xdomain.reporting import records
@@ -216,9 +217,9 @@ def _ranking(split):
   )
 
 
-PROTOCOLS = {
-  'rating': Protocol(
-    splits.by_ratio,
+def _rating(split):
+  return Protocol(
+    split,
     device.rating_queries,
     _rating_error,
     records.RATING.valid,
@@ -228,8 +229,18 @@ PROTOCOLS = {
     _rating_differences,
     _rating_headline,
     True,
-  ),
+  )
+
+
+PROTOCOLS = {
+  'rating': _rating(splits.by_ratio),
+  'rating_by_time': _rating(splits_by_time.rating_by_time),
   'leave_one_out': _ranking(splits.leave_one_out),
   'cold_start': _ranking(splits.cold_start),
   'partial': _ranking(splits.partial),
+  'leave_last_out': _ranking(splits_by_time.leave_last_out),
+  'time_split': _ranking(splits_by_time.time_split),
+  'time_cold_start': _ranking(splits_by_time.time_cold_start),
+  'given': _ranking(given.given),
+  'given_ratings': _rating(given.given_ratings),
 }
