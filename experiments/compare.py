@@ -23,7 +23,8 @@ METHODS = flags.DEFINE_list(
 PROTOCOL = flags.DEFINE_enum(
   'protocol',
   'leave_one_out',
-  ['leave_one_out', 'cold_start', 'partial', 'rating'],
+  ['leave_one_out', 'leave_last_out', 'time_split', 'cold_start']
+  + ['time_cold_start', 'partial', 'rating', 'rating_by_time'],
   'What is held out: a target item of each user, users, or ratings to predict.',
 )
 DATA = flags.DEFINE_multi_string(
@@ -52,10 +53,8 @@ def _compare(display):
     SOURCE.value, TARGET.value, say=display.say, **arguments.options(DATA.value)
   )
   display.data(pair)
-  splits = dict(leave_one_out=xd.leave_one_out, cold_start=xd.cold_start)
-  splits |= dict(partial=xd.partial, rating=xd.by_ratio)
-  split = splits[PROTOCOL.value](pair, SEED.value)
   protocol = protocols.PROTOCOLS[PROTOCOL.value]
+  split = protocol.split(pair, SEED.value)
   names = list(dict.fromkeys(METHODS.value))
 
   def watch(method):

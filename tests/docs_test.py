@@ -172,9 +172,10 @@ def flag_names(module) -> set[str]:
   """The flags that a command's source defines."""
   path = ROOT / (module.replace('.', '/') + '.py')
   assert path.exists(), f'there is no {module}'
-  calls = [
-    node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
-  ]
+  text = path.read_text()
+  if 'split_flags' in text:
+    text += (ROOT / 'experiments/split_flags.py').read_text()
+  calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
   return {
     call.args[0].value
     for call in calls

@@ -145,7 +145,7 @@ def test_interactions_of_the_target_are_dropped_from_the_source():
   assert cache.digest(dataset) == cache.digest(clean)
   n = len({(u, i) for u, i, *_ in rows('t')})
   assert f'less {n} interactions' in dataset.trail[0][0] and said
-  kept = load('all.csv', 'part.csv', shared_items='keep')
+  kept = load('all.csv', 'part.csv', shared_items='keep', twins='keep')
   assert kept.pair.source.user.size == 2 * clean.pair.source.user.size
   with pytest.raises(types.DataError, match=f'{n} interactions of part.csv'):
     load('all.csv', 'part.csv', shared_items='error')
@@ -159,7 +159,7 @@ def test_interactions_of_the_target_are_dropped_from_the_source():
 def test_items_that_are_numbered_alike_are_not_taken_for_the_same():
   write('films.csv', rows(''))
   write('books.csv', rows('', stars=lambda n: (n * 7 + n // 3) % 5 + 1))
-  dataset = load('films.csv', 'books.csv')
+  dataset = load('films.csv', 'books.csv', twins='keep')
   assert dataset.pair.source.user.size == USERS * EACH
 
 

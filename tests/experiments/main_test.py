@@ -105,8 +105,8 @@ def test_commands_train_in_32_bits():
 
 
 def test_what_cannot_be_trained_is_refused_before_what_stands_beside_it(ask, tmp_path):
-  for name in ('films', 'books'):
-    rows = [f'{u},{name}{i},5' for u in range(30) for i in range(u, u + 9)]
+  for name, step in (('films', 1), ('books', 3)):
+    rows = [f'{u},{name}{step * u + i},5' for u in range(30) for i in range(9)]
     text = '\n'.join(['user,item,rating', *rows])
     (tmp_path / f'{name}.csv').write_text(text)
   done = ask(
@@ -244,12 +244,12 @@ def test_what_is_shown_beside_has_the_same_budget():
 
 
 def test_own_files_are_read_and_their_ids_kept(ask, tmp_path):
-  rows = [
-    (f'person{u}', f'thing{(u * 7 + i * 3) % 20}', 1 + (u + i) % 5)
-    for u in range(40)
-    for i in range(12)
-  ]
-  for name in ('source', 'target'):
+  for name, step in (('source', 7), ('target', 6)):
+    rows = [
+      (f'person{u}', f'thing{(u * step + i * 3) % 20}', 1 + (u + i) % 5)
+      for u in range(40)
+      for i in range(12)
+    ]
     lines = ['who,what,stars', *(f'{u},{name}{i},{r}' for u, i, r in rows)]
     (tmp_path / f'{name}.csv').write_text('\n'.join(lines) + '\n')
   answer = ask(
