@@ -72,21 +72,35 @@ def check_config(argv):
 def program():
   """The context of every command: an error that a user can mend ends it in one line."""
   # Imported here, so that --help and a wrong flag end at once.
-  from xdomain.runs import session, stop
+  from xdomain.runs import stop
 
   logging.set_verbosity(logging.WARNING)  # jax logs every missing backend.
+  sys.excepthook = _hook
   try:
+    from xdomain.runs import session
+
     with session.opened(not flags.FLAGS.is_parsed() or CACHE.value):
       yield
   except (stop.Stopped, KeyboardInterrupt):
     print(stop.SAYS, file=sys.stderr)
     sys.exit(stop.STATUS)
   except Exception as error:
+    from xdomain.runs import session
+
     advice = session.advice(error)
     if advice is None:
       raise
     print(f'error: {as_flags(advice)}', file=sys.stderr)
     sys.exit(1)
+
+
+def _hook(kind, error, trace):
+  """Prints an uncaught error, but none of a write of orbax that has failed before.
+
+  Its threads raise them after the error of the checkpoint itself.
+  """
+  if kind is not RuntimeError or str(error) != 'Event loop is closed':
+    sys.__excepthook__(kind, error, trace)
 
 
 def ids(flag: str, words: list[str]) -> list[str]:

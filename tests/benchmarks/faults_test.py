@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks import faults
+from benchmarks.faults import inputs as faults
 
 
 def test_damaged_inputs_are_read_right_or_refused(tmp_path):
@@ -43,4 +43,6 @@ def test_other_exceptions_are_wrong(tmp_path, monkeypatch, error):
 def test_an_input_without_damage_is_read(tmp_path, name):
   kind = faults.KINDS[name]
   verdict = faults.judge(name, kind.made(), tmp_path)
-  assert verdict.word == ('equal' if kind.plain else 'altered'), verdict
+  words = {'reviews json': 'equal', 'reviews gzip': 'equal', 'pickled pair': 'refused'}
+  word = words.get(name, 'equal' if kind.plain else 'altered')
+  assert verdict.word == word, verdict

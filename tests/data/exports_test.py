@@ -231,6 +231,7 @@ def test_dates_are_seconds_since_1970(form, step):
     (lambda u: f'0u{u}' if u % 2 else f'u{u}', 15, "'0u1' and 'u1'"),
     (lambda u: f'\uff55{u}' if u % 2 else f'u{u}', 15, "'\uff551' and 'u1'"),
     (lambda u: f' u{u}\u00a0', 30, None),
+    (lambda u: f'\ufeffu{u}\u200b', 30, None),
   ],
 )
 def test_users_whose_ids_are_written_otherwise_are_counted(user, shared, example):
@@ -273,6 +274,10 @@ def test_side_vectors_need_no_header_but_numbers(folder):
   [
     ('[' * 10_000, 'line 3: neither a JSON object nor a Python literal'),
     (dict(reviewerID='\ud800'), 'line 3: reviewerID holds half a character'),
+    (
+      '{"reviewerID": "u", "asin": "a", "asin": "b"}',
+      'line 3: the field asin is given',
+    ),
     (dict(unixReviewTime=1e30), 'line 3: the time'),
     (dict(unixReviewTime='soon'), 'line 3: the time'),
   ],

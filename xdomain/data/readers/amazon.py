@@ -268,7 +268,7 @@ def _parse(lines, path) -> 'pl.DataFrame':
   import polars as pl
 
   text = ''.join(text for _, text in lines)
-  if not _nested(lines) and not _LONE_SURROGATE.search(text):
+  if not _nested(lines) and not _LONE_SURROGATE.search(text) and _once(lines, text):
     schema: Any = dict(zip(FIELDS, (pl.String, pl.String, pl.Float64, pl.Int64)))
     with contextlib.suppress(types.DataError), parquet.polars_errors('JSON'):
       frame = pl.read_ndjson(io.BytesIO(text.encode()), schema=schema)
@@ -288,6 +288,11 @@ def _parse(lines, path) -> 'pl.DataFrame':
 _LONE_SURROGATE = re.compile(
   r'\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]'
 )
+
+
+def _once(lines, text) -> bool:
+  """Whether a line can have no field twice."""
+  return all(text.count(f'"{field}"') == len(lines) for field in FIELDS)
 
 
 def _nested(lines) -> bool:
@@ -317,6 +322,10 @@ def _records(lines, path) -> Iterator[tuple[int, dict]]:
     if not text.strip():
       continue
     record = _loads(text)
+    if isinstance(record, _Doubled):
+      raise types.DataError(
+        f'{path}, line {line}: the field {record.field} is given twice'
+      )
     if not isinstance(record, dict):
       raise types.DataError(
         f'{path}, line {line}: neither a JSON object nor a Python literal: '
@@ -325,10 +334,25 @@ def _records(lines, path) -> Iterator[tuple[int, dict]]:
     yield line, record
 
 
+class _Doubled(NamedTuple):
+  field: str
+
+
+def _object(pairs):
+  """An object of JSON, in which no field of a review stands twice."""
+  values = dict(pairs)
+  if len(values) < len(pairs):
+    names = [name for name, _ in pairs]
+    for field in FIELDS:
+      if names.count(field) > 1:
+        return _Doubled(field)
+  return values
+
+
 def _loads(text):
   """A JSON value, else a Python literal, else None."""
   with contextlib.suppress(ValueError, RecursionError):
-    return json.loads(text)
+    return json.loads(text, object_pairs_hook=_object)
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # Texts hold invalid escapes.

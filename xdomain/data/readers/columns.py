@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 # The scales that ratings usually have, narrow before wide.
 SCALES = ((0, 1), (1, 5), (0.5, 5), (0, 5), (1, 10), (0, 10), (-10, 10), (0, 100))
-# Blanks around an id are no part of it: the white space of Unicode.
+# Blanks around an id are no part of it: the white space of Unicode, and characters
+# without width, such as the byte order mark of a file that was put behind another.
 BLANKS = (
   '\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007'
-  '\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000'
+  '\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\u200b\u2060\ufeff'
 )
 # Floats beyond these skip whole numbers, so ids that differ may have become equal.
 _EXACT = {'Float32': 2**24, 'Float64': 2**53}

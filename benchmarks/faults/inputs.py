@@ -1,8 +1,5 @@
 """Damaged inputs for every reader: each is read right or refused in one line.
 
-python -m benchmarks.faults
-python -m benchmarks.faults --inputs=500 --seed=7 --out=''
-
 An input is a small file of one of the kinds in `KINDS`, damaged by one to three random
 changes that its number and the seed decide. Verdicts:
 
@@ -11,13 +8,12 @@ changes that its number and the seed decide. Verdicts:
              files have no checksum for every byte)
   refused    one line, of a `DataError`, that names the file
   WRONG      any other exception, other rows than the plain parser's, over 10 seconds,
-             or the end of the process
+             over 2 GB, the start of another program or of pickled code, or the end of
+             the process
 
-Failures are printed with the smallest input that still fails, and `--out` is written
-with the counts. The process that reads is replaced when it dies.
+The process that reads is replaced when it dies.
 """
 
-import argparse
 import bz2
 import collections
 import csv
@@ -30,8 +26,8 @@ import pathlib
 import random
 import resource
 import signal
+import sys
 import tempfile
-import time
 import traceback
 import unicodedata
 import warnings
@@ -39,7 +35,8 @@ import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
 
-from xdomain import files
+import numpy as np
+
 from xdomain.data import types
 from xdomain.data.readers import columns
 
@@ -129,6 +126,24 @@ def saved_pair() -> bytes:
     return path.read_bytes()
 
 
+class _Bomb:
+  """An object that starts a program where it is unpickled."""
+
+  def __reduce__(self):
+    import os
+
+    return os.system, ('true',)
+
+
+def pickled() -> bytes:
+  """A pair's file whose arrays are pickled objects."""
+  file = io.BytesIO()
+  names = ('about', 'source_user', 'ids_users')
+  arrays = {name: np.array([_Bomb()], object) for name in names}
+  np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+  return file.getvalue()
+
+
 class Kind(NamedTuple):
   """A kind of input."""
 
@@ -164,6 +179,7 @@ KINDS = {
   ),
   'movielens': Kind('ml-1m.zip', movielens, 'movielens'),
   'cached pair': Kind('pair.npz', saved_pair, 'cache'),
+  'pickled pair': Kind('pair.npz', pickled, 'cache'),
 }
 TOKENS = (
   *(b'"', b'""', b'\\"', b"'", b',', b';', b'\t', b'::', b'|', b'{', b'}', b'[', b'#'),
@@ -275,6 +291,27 @@ class _TooLong(Exception):
   pass
 
 
+class _RunsCode(BaseException):
+  pass
+
+
+_FORBIDDEN = ('pickle.find_class', 'os.system', 'os.exec', 'subprocess.Popen')
+_hook: dict[str, bool] = {}
+
+
+def forbid_code() -> None:
+  """Raises where this process unpickles a class or starts a program, for good."""
+
+  def audit(event, args):
+    del args
+    if _hook['on'] and event in _FORBIDDEN:
+      raise _RunsCode(event)
+
+  if not _hook:
+    _hook['on'] = True
+    sys.addaudithook(audit)
+
+
 def judge(name: str, data: bytes, folder: pathlib.Path) -> Verdict:
   """Reads one input of a kind and returns the verdict."""
   kind = KINDS[name]
@@ -305,7 +342,7 @@ def judge(name: str, data: bytes, folder: pathlib.Path) -> Verdict:
   if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MEMORY:
     return Verdict('WRONG', 'takes over 2 GB')
   if kind.reader == 'amazon':
-    return _by_lines(read, data)
+    return _by_lines(read, data, path.suffix == '.csv')
   return _against_plain(read, data, kind.plain)
 
 
@@ -317,13 +354,35 @@ def _of_message(message, path) -> Verdict:
   return Verdict('refused')
 
 
-def _by_lines(read, data) -> Verdict:
-  """Whether a table holds a rating for each line that is not blank."""
+def _by_lines(read, data, is_csv) -> Verdict:
+  """Whether a table holds a rating for each line that is not blank, with its ids."""
   lines = [line for line in data.decode('utf-8-sig').split('\n') if line.strip()]
   n = read.ratings.user.size + read.duplicates
   if n != len(lines) and b'"\n' not in data and b'\r' not in data:
     return Verdict('WRONG', f'{n} ratings are read of {len(lines)} lines')
-  return Verdict('altered')
+  if is_csv:
+    return Verdict('altered')
+  expected = set()
+  for line in lines:
+    try:
+      pairs = json.loads(line, object_pairs_hook=list)
+    except ValueError:
+      return Verdict('altered')
+    review = dict(pairs)
+    if len({'reviewerID', 'asin'} & set(review)) + sum(
+      name not in ('reviewerID', 'asin') for name, _ in pairs
+    ) != len(pairs):
+      return Verdict('WRONG', 'a field that is given twice is read')
+    expected.add((_id(str(review['reviewerID'])), _id(str(review['asin']))))
+  if _pairs(read) != expected:
+    return Verdict('WRONG', f'other ids: {sorted(_pairs(read) ^ expected)[:2]}')
+  return Verdict('equal')
+
+
+def _pairs(read) -> set[tuple[str, str]]:
+  users, items = list(read.users), list(read.items)
+  pairs = zip(read.ratings.user.tolist(), read.ratings.item.tolist())
+  return {(users[user], items[item]) for user, item in pairs}
 
 
 def _against_plain(read, data, separator) -> Verdict:
@@ -333,15 +392,11 @@ def _against_plain(read, data, separator) -> Verdict:
   expected = plain(data, separator)
   if expected is None:
     return Verdict('altered')
-  users, items = list(read.users), list(read.items)
-  ratings = read.ratings
-  pairs = zip(ratings.user.tolist(), ratings.item.tolist())
-  found = collections.Counter((users[user], items[item]) for user, item in pairs)
-  n = ratings.user.size + read.duplicates
+  found, n = _pairs(read), read.ratings.user.size + read.duplicates
   if n != len(expected):
     return Verdict('WRONG', f'{n} rows are read of {len(expected)}')
-  if set(found) != set(expected):
-    return Verdict('WRONG', f'other ids: {sorted(set(found) ^ set(expected))[:2]}')
+  if found != set(expected):
+    return Verdict('WRONG', f'other ids: {sorted(found ^ set(expected))[:2]}')
   return Verdict('equal')
 
 
@@ -389,6 +444,7 @@ def _id(field):
 def _work(connection, seed, numbers):
   """Judges inputs in a process of its own; sends (number, verdict)."""
   warnings.simplefilter('ignore')
+  forbid_code()
   with tempfile.TemporaryDirectory() as folder:
     for number in numbers:
       connection.send((number, None))
@@ -449,8 +505,6 @@ def report(verdicts: dict[int, Verdict], seed: int, seconds: float) -> str:
   for number, verdict in verdicts.items():
     counts[an_input(seed, number)[0]][verdict.word] += 1
   lines = [
-    '# Damaged inputs',
-    '',
     f'{len(verdicts):,} inputs of seed {seed}, in {seconds:.0f} s. *Equal*: read, with'
     ' the rows that a plain parser finds. *Altered*: read, where no plain parser tells'
     ' what the damaged bytes should hold. *Refused*: in one line that names the file.',
@@ -462,27 +516,7 @@ def report(verdicts: dict[int, Verdict], seed: int, seconds: float) -> str:
   for name, of_kind in [*counts.items(), ('all', total)]:
     cells = ' | '.join(f'{of_kind[word]:,}' for word in words)
     lines.append(f'| {name} | {cells} |')
-  return '\n'.join([*lines, '', f'```\npython -m benchmarks.faults --seed={seed}'
-                    f' --inputs={len(verdicts)}\n```']) + '\n'  # fmt: skip
-
-
-def main():
-  parser = argparse.ArgumentParser(description='Damaged inputs for every reader.')
-  parser.add_argument('--inputs', type=int, default=10_000, help='how many')
-  parser.add_argument('--seed', type=int, default=0, help='of the damage')
-  parser.add_argument(
-    '--out',
-    default='results/benchmarks/faults.md',
-    help="file that the counts are written to; '' for none",
-  )
-  given = parser.parse_args()
-  started = time.monotonic()
-  verdicts = campaign(given.seed, given.inputs)
-  written = report(verdicts, given.seed, time.monotonic() - started)
-  print(written)
-  if given.out:
-    files.write(given.out, written)
-  show_failures(verdicts, given.seed)
+  return '\n'.join(lines)
 
 
 def show_failures(verdicts: dict[int, Verdict], seed: int) -> None:
@@ -498,7 +532,3 @@ def show_failures(verdicts: dict[int, Verdict], seed: int) -> None:
       if 'process ends' not in verdict.why:
         data = smallest(name, data, pathlib.Path(folder))
       print(f'input {number} ({name}): {verdict.why}\n  {data[:400]!r}')
-
-
-if __name__ == '__main__':
-  main()

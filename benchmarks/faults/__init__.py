@@ -1,0 +1,1 @@
+"""Commands and readers under attack: killed, out of room, with damaged files."""

@@ -1,0 +1,84 @@
+"""The campaign of killed commands tells whole outcomes from others."""
+
+import pathlib
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks.faults import kills, processes
+from xdomain import files
+
+
+def ended(text, status=1, hung=False):
+  return processes.Ended(status, text, 1.0, hung)
+
+
+@pytest.mark.parametrize(
+  ('end', 'words'),
+  [
+    (ended('on cpu\nerror: the disk is full\n'), ''),
+    (ended('Traceback (most recent call last):\nerror: x'), 'a traceback'),
+    (ended('error: one\nerror: two'), 'more than one line'),
+    (ended('oh'), 'the last line is no error'),
+    (ended('error: x', -9), 'ends with status -9'),
+    (ended('error: x', hung=True), 'no end'),
+  ],
+)
+def test_a_command_fails_right_with_one_line(end, words):
+  assert processes.fault(end).startswith(words) and bool(words) == bool(
+    processes.fault(end)
+  )
+
+
+def write(folder, value, seconds, number=1.0):
+  files.write(folder / 'a/records.jsonl', files.line(dict(x=value, seconds=seconds)))
+  files.write_json(folder / 'b.json', [dict(y=1, time='now')])
+  np.savez(folder / 'test.npz', numbers=np.array([number]))
+  (folder / 'a/model.safetensors').write_bytes(b'state')
+  (folder / 'a/checkpoint').mkdir()
+  (folder / 'a/checkpoint/1').write_text(str(seconds))
+  return kills.outcome(folder)
+
+
+def test_outcomes_differ_by_what_they_hold_and_not_by_their_seconds(tmp_path):
+  one = write(tmp_path / 'one', 1, 2.0)
+  assert set(one) == {'a/records.jsonl', 'b.json', 'test.npz', 'a/model.safetensors'}
+  assert kills.differing(one, write(tmp_path / 'two', 1, 3.0)) == ''
+  other = write(tmp_path / 'three', 2, 2.0)
+  assert kills.differing(one, other) == 'a/records.jsonl differs'
+  other = write(tmp_path / 'four', 1, 2.0, np.nextafter(1, 2))
+  assert kills.differing(one, other) == 'test.npz differs'
+  del other['b.json']
+  assert kills.differing(one, other) == 'b.json is missing'
+
+
+def test_every_harm_changes_the_file_that_it_names(tmp_path):
+  seen = set()
+  for seed in range(40):
+    folder = tmp_path / str(seed)
+    folder.mkdir()
+    for name, content in (('a', b'abc'), ('b', b'def')):
+      (folder / name).write_bytes(content)
+    path, harm = kills._harmed(folder, random.Random(seed))
+    assert path is not None
+    left = path.read_bytes() if path.exists() else None
+    if harm != 'swapped':
+      assert left != dict(a=b'abc', b=b'def')[path.name]
+    seen.add(harm)
+  assert seen == set(kills.HARMS)
+
+
+def test_a_forked_command_ends_with_its_status_and_its_text(tmp_path):
+  # In a process where jax has not begun to compute.
+  code = (
+    'import pathlib, sys; from benchmarks.faults import processes as p\n'
+    "end = p.run(['configs', '--nonsense'], pathlib.Path(sys.argv[1]))\n"
+    "assert (end.status, p.fault(end)) == (2, ''), end\n"
+    "assert 'nonsense' in end.text"
+  )
+  command = [sys.executable, '-c', code, str(tmp_path / 'log')]
+  root = pathlib.Path(kills.__file__).parents[2]
+  subprocess.run(command, check=True, cwd=root, timeout=60)
