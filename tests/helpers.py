@@ -241,7 +241,7 @@ def run_outcome(folder):
   lines = files.read_log(folder / 'metrics.jsonl')
   (record,) = files.read(folder / 'records.jsonl')
   for each in (*lines, record):
-    for name in ('seconds', 'time'):
+    for name in ('seconds', 'time', 'peak_memory', 'energy'):
       each.pop(name, None)
   with np.load(folder / 'test.npz') as arrays:
     return lines, record, {name: arrays[name].tolist() for name in arrays}

@@ -22,7 +22,8 @@ RATING = protocols.PROTOCOLS['rating']
 
 def prepared(pair, valid, test, data, shown=None, scale=(0, 1)):
   dataset = types.Dataset('small', pair, None, scale, ())
-  return prepare.Prepared(dataset, None, valid, test, {}, 'both', None, data, shown)
+  split = types.Split(pair, valid, test)
+  return prepare.Prepared(dataset, split, valid, test, {}, 'both', None, data, shown)
 
 
 def asked(item):
@@ -51,6 +52,11 @@ def test_a_ranking_is_of_the_test_among_what_is_not_known(is_shown):
   assert answer.shared['catalogue'] == [4]  # Items 0 and 1 are known.
   assert (answer.own['sampled'], answer.own['full']) == ([1], [1])
   assert answer.measures['test']['full']['mrr@5'] == 0.5
+  # The list leaves out what is trained or validated on, not what is tested.
+  assert answer.own['listed'][0, :4].tolist() == [3, 2, 4, 5]
+  assert answer.measures['test']['beyond']['coverage'] == 4 / 6
+  (by_history,) = answer.measures['test']['by']['history'].values()
+  assert by_history['full mrr@10'] == 0.5 and by_history['queries'] == 1
 
 
 def test_errors_are_of_the_test_of_each_domain():
@@ -102,7 +108,9 @@ def test_validation_and_test_are_one_program():
   plain = ratings.predict_ratings(
     model, state, ready.data, ready.test.target, dataset.scale
   )
-  chex.assert_trees_all_close(answer.shared | answer.own, plain._asdict(), rtol=1e-6)
+  answers = answer.shared | answer.own
+  answers = {name: answers[name] for name in plain._fields}
+  chex.assert_trees_all_close(answers, plain._asdict(), rtol=1e-6)
 
 
 def test_the_better_of_two_has_a_difference_below_0():

@@ -6,16 +6,14 @@ them looks like transfer. `audit` counts such leaks; `summary` is the part that 
 run states.
 """
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 
-from xdomain.data import align, views
+from xdomain.data import align, buckets, views
 from xdomain.data import twins as twin_items
 from xdomain.data.types import Dataset, HeldOut, Ratings, Split
 
-EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # of the activity buckets
 EXAMPLES = 10  # twins that are listed
 CHANCE = 3  # times the users that two items share by chance: they are the same item
 HISTORY = 3  # interactions from which equal histories are no accident
@@ -88,13 +86,13 @@ def audit(dataset: Dataset, split: Split | None = None) -> Audit:
     (str(ids.source[i]), str(ids.target[j]), round(float(alike), 4))
     for i, j, alike in zip(*(column[best] for column in links.twins))
   )
-  buckets = {
-    'target interactions of a user': _buckets(views.per_user(pair.target)),
-    'source interactions of a user': _buckets(views.per_user(pair.source)),
-    'users of a target item': _buckets(views.per_item(pair.target)),
-    'users of a source item': _buckets(views.per_item(pair.source)),
+  by_count = {
+    'target interactions of a user': buckets.sizes(views.per_user(pair.target)),
+    'source interactions of a user': buckets.sizes(views.per_user(pair.source)),
+    'users of a target item': buckets.sizes(views.per_item(pair.target)),
+    'users of a source item': buckets.sizes(views.per_item(pair.source)),
   }
-  return Audit(dataset.name, tuple(findings), examples, buckets)
+  return Audit(dataset.name, tuple(findings), examples, by_count)
 
 
 def summary(dataset: Dataset, split: Split | None = None) -> str:
@@ -268,17 +266,6 @@ def _equal_histories(source, target) -> tuple[int, int]:
   enough = views.per_user(source) + views.per_user(target) >= HISTORY
   _, count = np.unique(sums[enough], axis=0, return_counts=True)
   return int(count[count > 1].sum()), int(enough.sum())
-
-
-def _buckets(counts: np.ndarray) -> dict[str, int]:
-  """How many of `counts` lie between two edges."""
-  edges = np.append(EDGES, np.iinfo(np.int64).max)
-  number, _ = np.histogram(counts, edges)
-  names = [
-    f'{low}' if high == low + 1 else f'{low}-{high - 1}'
-    for low, high in itertools.pairwise(EDGES)
-  ]
-  return dict(zip([*names, f'{EDGES[-1]}+'], number.tolist()))
 
 
 # --- Of a split -------------------------------------------------------------

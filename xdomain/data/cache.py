@@ -16,7 +16,7 @@ import numpy as np
 from xdomain.data.readers import contents, download, parquet
 from xdomain.data.types import DataError, Dataset, Ids, Pair, Ratings, texts
 
-VERSION = 2  # Of the filters and the format; a new one passes the cache by.
+VERSION = 3  # Of the filters and the format; a new one passes the cache by.
 
 # What numpy raises on a file that is cut short, altered or something else.
 _DAMAGED = (
@@ -44,6 +44,8 @@ def save(dataset: Dataset, path) -> None:
   arrays |= {f'ids_{field}': _pack(v) for field, v in dataset.ids._asdict().items()}
   if pair.side is not None:
     arrays['side'] = pair.side
+  if dataset.features is not None:
+    arrays['features'] = dataset.features
   about = json.dumps([dataset.name, dataset.scale, dataset.trail, dataset.sources])
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +77,7 @@ def load(path) -> Dataset:
         for domain in ('source', 'target')
       )
       ids = Ids(*(_unpack(file[f'ids_{field}']) for field in Ids._fields))
-      side = file.get('side')
+      side, features = file.get('side'), file.get('features')
   except FileNotFoundError:
     raise
   except (OSError, *_DAMAGED) as error:
@@ -85,7 +87,8 @@ def load(path) -> Dataset:
     ) from error
   trail = tuple((step, count) for step, count in trail)
   pair = Pair(source, target, side)
-  return Dataset(name, pair, ids, tuple(scale), trail, tuple(stacked))
+  stacked = tuple(stacked)
+  return Dataset(name, pair, ids, tuple(scale), trail, stacked, features=features)
 
 
 def _pack(ids) -> np.ndarray:

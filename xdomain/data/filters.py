@@ -3,7 +3,7 @@
 Every filter adds a step to the dataset's trail, with the counts after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -212,6 +212,21 @@ def with_side(dataset: Dataset, users: Sequence[str], vectors: np.ndarray) -> Da
   return dataset._replace(pair=pair, trail=trail)
 
 
+def with_features(dataset: Dataset, words: Mapping[str, Collection[str]]) -> Dataset:
+  """The dataset with features of the target's items, for the diversity of lists.
+
+  Args:
+    dataset: without them.
+    words: of each raw item id, such as its genres; every word is a column of 0 and 1.
+  """
+  column = {word: n for n, word in enumerate(sorted(set().union(*words.values())))}
+  features = np.zeros((len(dataset.ids.target), len(column)), np.float32)
+  for row, item in enumerate(dataset.ids.target.tolist()):
+    for word in words.get(item, ()):
+      features[row, column[word]] = 1
+  return dataset._replace(features=features)
+
+
 def keep_users(dataset: Dataset, keep: np.ndarray, step: str) -> Dataset:
   """The dataset of the users in `keep` `[U]`, with `step` added to its trail."""
   pair = dataset.pair
@@ -226,7 +241,10 @@ def keep_users(dataset: Dataset, keep: np.ndarray, step: str) -> Dataset:
     dataset.ids.target[items_t],
   )
   trail = (*dataset.trail, (step, describe.counts(pair)))
-  return dataset._replace(pair=pair, ids=ids, trail=trail, folds=None)
+  features = None if dataset.features is None else dataset.features[items_t]
+  return dataset._replace(
+    pair=pair, ids=ids, trail=trail, folds=None, features=features
+  )
 
 
 def _liked(ratings: Ratings, at_least):

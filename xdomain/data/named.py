@@ -37,7 +37,8 @@ class MovieLens(types.Options):
       table, genres, _ = movielens_files.read(path)
       source, target = align.by_genre(table, dict(zip(table.items, genres)))
       both = align.align(source, target, name='movielens')
-      return filters.at_least(both, self.at_least, self.at_least)
+      both = filters.at_least(both, self.at_least, self.at_least)
+      return filters.with_features(both, dict(zip(table.items, genres)))
 
     return cache.cached(say, build, 'movielens', self, _stamps([path]))
 
@@ -71,6 +72,7 @@ class MovieLensImplicit(types.Options):
       columns = (filters.liked_items(domain, self.positive) for domain in domains)
       vectors = movielens_files.one_hot(users)
       liked = filters.over_items(liked, *columns)
+      liked = filters.with_features(liked, genres)
       return filters.with_side(liked, list(table.users), vectors)
 
     made = cache.cached(say, build, 'movielens_implicit', self, _stamps([path]))

@@ -86,6 +86,7 @@ class Dataset(NamedTuple):
   sources: tuple[str, ...] = ()  # where several domains are stacked in the source:
   # their names, which its raw ids begin with, as in 'films:tt0076759'
   folds: Any = None  # a Split, where the files of the pair make one
+  features: np.ndarray | None = None  # [T, F] of the target's items, such as genres
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from xdomain import base, precision
-from xdomain.evaluation import ratings, significance
+from xdomain.evaluation import lists, ratings, significance
 from xdomain.ops import sparse
 
-CUTOFFS = (5, 10, 20, 50)
+CUTOFFS = (5, 10, 20, 50, 100)
 CELLS = 1 << 21  # Scores of the catalogue held at a time.
 QUERIES = 1 << 14  # Queries whose expected gains are computed at a time.
 
@@ -52,6 +52,7 @@ class Ranks(NamedTuple):
   candidates: np.ndarray  # candidates, itself included
   full: np.ndarray  # place in the catalogue
   catalogue: np.ndarray  # items that it is ranked among there, itself included
+  listed: np.ndarray | None = None  # [Q, N] the user's list, -1 beyond its end
 
 
 def places(score: base.Score, queries: base.Queries) -> tuple[base.Array, base.Array]:
@@ -72,6 +73,7 @@ def ranks(
   queries: base.Queries,
   known: base.Rows,
   sampled: tuple[np.ndarray, ...] | None = None,
+  seen: base.Rows | None = None,
 ) -> Ranks:
   """Ranks held-out items by a trained model.
 
@@ -83,11 +85,14 @@ def ranks(
     known: `[U, items]` every item that a user is known to like, held out or not;
       the catalogue that a held-out item is ranked in excludes them.
     sampled: the `places` of the queries; computed by default.
+    seen: `[U, items]` the items that a user's list leaves out; by default those that
+      are known.
   """
+  seen = known if seen is None else seen
   item = queries.item[:, 0]
   place, tied = sampled or _places(model.predict, state, data, queries)
   block = int(np.clip(CELLS // known.n_columns, 1, item.size))
-  full, catalogue = _in_catalogue(
+  full, catalogue, listed = _in_catalogue(
     model.predict,
     model.predict_all,
     block,
@@ -97,9 +102,10 @@ def ranks(
     queries.user,
     item,
     known,
+    seen,
   )
   candidates = queries.mask.sum(axis=1)
-  columns = queries.user, item, place, tied, candidates, full, catalogue
+  columns = queries.user, item, place, tied, candidates, full, catalogue, listed
   return Ranks(*map(np.asarray, columns))
 
 
@@ -207,18 +213,19 @@ def _not_known(known, users, capacity):
 
 
 def _in_catalogue(
-  predict, predict_all, block, capacity, state, data, users, items, known
+  predict, predict_all, block, capacity, state, data, users, items, known, seen
 ):
-  """Places in the catalogue and the size of the catalogue, both `[Q]`."""
+  """Places in the catalogue and its sizes, both `[Q]`, and lists `[Q, N]`."""
   blocks = _blocks(users, block, known.n_rows), _blocks(items, block, 0)
-  place, size = _count(predict, predict_all, capacity, state, data, blocks, known)
+  found = _count(predict, predict_all, capacity, state, data, blocks, known, seen)
   n = users.shape[0]
-  return place.reshape(-1)[:n], size.reshape(-1)[:n]
+  place, size, listed = (each.reshape(-1, *each.shape[2:])[:n] for each in found)
+  return place, size, listed
 
 
 @functools.partial(jax.jit, static_argnames=('predict', 'predict_all', 'capacity'))
 @precision.full
-def _count(predict, predict_all, capacity, state, data, blocks, known):
+def _count(predict, predict_all, capacity, state, data, blocks, known, seen):
   score_all = all_scores(predict, predict_all, known.n_columns, state, data)
 
   def count(block):
@@ -226,9 +233,14 @@ def _count(predict, predict_all, capacity, state, data, blocks, known):
     scores = score_all(jnp.minimum(users, known.n_rows - 1))  # [B, T]
     held = jnp.take_along_axis(scores, items[:, None], axis=1)
     other = _not_known(known, users, capacity)
+    new = _not_known(seen, users, capacity) & ~jnp.isnan(scores)
+    best, listed = jax.lax.top_k(
+      jnp.where(new, scores, -jnp.inf), min(lists.LISTED, known.n_columns)
+    )
     return (
       jnp.sum(~(scores < held) & other, axis=1),
       1 + jnp.sum(other, axis=1),
+      jnp.where(best > -jnp.inf, listed, -1),
     )
 
   return jax.lax.map(count, blocks)
@@ -325,7 +337,8 @@ def ranking_measures(ranks: Ranks, seed: int = 0) -> dict:
     `sampled`, `full` and `expected`, each a dict by measure, with intervals as
     `..._interval`; `..._macro`, means over users of each user's mean, if some
     user has several queries; `tie_gap`, the rise of HR@10 if ties counted for
-    the model; the numbers of `queries` and `users`.
+    the model; `list`, the measures of one list a user with all held-out items
+    (`lists.retrieval`), if some user has several; the numbers of `queries` and `users`.
   """
   kinds = {
     'sampled': gains(ranks.sampled),
@@ -343,6 +356,11 @@ def ranking_measures(ranks: Ranks, seed: int = 0) -> dict:
     if several:
       totals, counts = _per_user(ranks.user, gain)
       measures[f'{kind}_macro'] = _named((totals / counts).mean(axis=0))
+  if several:
+    users, of_list = lists.retrieval(ranks.user, ranks.full)
+    bound = interval(users, of_list, seed=seed)
+    for name, value in (('list', of_list.mean(axis=0)), ('list_interval', bound.T)):
+      measures[name] = dict(zip(lists.names(), value.tolist()))
   for_the_model = ranks.sampled - ranks.tied
   return measures | {
     'tie_gap': float(np.mean(for_the_model < 10) - np.mean(ranks.sampled < 10)),

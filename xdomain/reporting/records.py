@@ -17,11 +17,15 @@ from typing import NamedTuple
 import numpy as np
 
 from xdomain import files, wording
-from xdomain.evaluation import rankings
+from xdomain.evaluation import lists, rankings
 
 ERRORS = ('rmse', 'mae')
 CATALOGUES = ('sampled', 'full', 'expected')
 RANKED = tuple(f'{c} {name}' for c in CATALOGUES for name in rankings.names())
+# Of whole lists; records have no sums of users for them.
+LISTS = tuple(
+  [f'list {name}' for name in lists.names()] + [f'beyond {n}' for n in lists.BEYOND]
+)
 
 
 class Task(NamedTuple):
@@ -190,7 +194,8 @@ def lower_is_better(measure: str) -> bool:
 
 def bounds(measure: str) -> tuple[float, float]:
   """The least and the greatest value that a measure can have."""
-  return (0.0, math.inf) if measure in ERRORS else (0.0, 1.0)
+  unbounded = (*ERRORS, 'beyond novelty')
+  return (0.0, math.inf) if measure in unbounded else (0.0, 1.0)
 
 
 def value(record: dict, measure: str) -> float | None:
@@ -269,7 +274,7 @@ def with_user_sums(
   Raises:
     RecordError: the file of test queries is damaged.
   """
-  measures = [*measures]
+  measures = [name for name in measures if name not in LISTS]
   kept = record.get('by_user', {})
   if folder is None or record['failed'] or set(measures) <= kept.keys():
     wanted = {name: kept[name] for name in ('n', *measures) if name in kept}

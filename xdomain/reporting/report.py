@@ -6,9 +6,12 @@ import pathlib
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from xdomain import files
 from xdomain.data.readers import download
-from xdomain.reporting import grids, plots, table_config
+from xdomain.evaluation import lists
+from xdomain.reporting import grids, plots, render, table_config
 
 
 def grid_of(config: table_config.Table, found: grids.Found) -> grids.Grid:
@@ -65,7 +68,8 @@ def _markdown(config, grid, records, notes):
   parts = [f'# {config.title}', config.note, first]
   parts += ['At every cut-off:', *others] if others else []
   if records:
-    parts += [grids.legend(grid), _incomplete(config, records), _about(records)]
+    parts += [grids.legend(grid), *_beside(config, records)]
+    parts += [_incomplete(config, records), _about(records)]
   parts += [*notes, f'```\n{_command(config)}\n```']
   return '\n\n'.join(filter(None, parts)) + '\n'
 
@@ -85,6 +89,49 @@ def _parts(grid):
   at_10 = [name for name in shown if name.endswith('@10')]
   parts = [at_10, *groups] if at_10 and at_10 != shown else [shown]
   return [grid.only(part) for part in parts if part]
+
+
+def _beside(config, records) -> list[str]:
+  """What each row costs and, of rankings, what its lists are like beside the hits."""
+  rows, beyond = [], {}
+  for name in config.rows:
+    mine = [record for record in records if record['row'] == name]
+    if not mine:
+      continue
+    shared = collections.Counter(record['time'] for record in records)
+    seconds = [record['seconds'] / shared[record['time']] for record in mine]
+    rows.append(
+      {'method': name}
+      | {'seconds': f'{np.median(seconds):.1f}'}
+      | {
+        title: _median(mine, field, unit)
+        for title, field, unit in (
+          ('peak memory (MB)', 'peak_memory', 2**20),
+          ('energy (J)', 'energy', 1),
+        )
+      }
+    )
+    found = [r['test']['beyond'] for r in mine if 'beyond' in r.get('test', {})]
+    if found:
+      beyond[name] = {
+        measure: '-' if None in values else f'{np.mean(values):.4f}'
+        for measure in lists.BEYOND
+        for values in [[each[measure] for each in found]]
+      }
+  parts = []
+  if rows:
+    parts += ['Cost of a run, the median over runs:', render.markdown(rows)]
+  if beyond:
+    parts += [
+      'Beyond accuracy, of lists of ten items, means over runs:',
+      render.markdown([{'method': name} | of_row for name, of_row in beyond.items()]),
+    ]
+  return parts
+
+
+def _median(records, field, unit):
+  values = [record[field] for record in records if record.get(field) is not None]
+  return f'{np.median(values) / unit:,.0f}' if values else 'not measured'
 
 
 def _incomplete(config, records):

@@ -154,6 +154,12 @@ def at_cutoffs(records: Iterable[dict], catalogue: str) -> list[dict[str, str]]:
     if measure.startswith(f'{catalogue} {name}')
   ]
   ranked = [r for r in records if records_lib.task_of(r) is records_lib.RANKING]
+  # Version 0.2 measured no cut-off at 100.
+  wanted = [
+    measure
+    for measure in wanted
+    if all(measure.split(' ')[1] in record['test'][catalogue] for record in ranked)
+  ]
   return [
     {'method': name, 'seeds': str(len(group))}
     | {

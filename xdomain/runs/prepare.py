@@ -49,12 +49,12 @@ def prepare(spec: specs.Spec, say: Say = print) -> Prepared:
   """
   protocol = protocols.of(spec)
   dataset, split = split_of(spec, say)
+  say(audit.summary(dataset, split))
   if spec.data.get('most_users'):
     say(
       f'a first try: {dataset.pair.target.n_users:,} users and at most {spec.epochs}'
       ' epochs, so measures are not those of a full run'
     )
-  say(audit.summary(dataset, split))
   hashes = {'data': cache.digest(dataset), 'split': splits.digest(split)}
   if spec.reviews:
     split = _with_reviews(spec, dataset, split, say)

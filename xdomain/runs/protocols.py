@@ -10,8 +10,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from xdomain.data import device, given, splits, splits_by_time, types
-from xdomain.evaluation import rankings, ratings
+from xdomain.data import buckets, device, given, splits, splits_by_time, types, views
+from xdomain.evaluation import lists, rankings, ratings
 from xdomain.ops import sampling
 from xdomain.reporting import records
 from xdomain.runs import spec as specs
@@ -50,7 +50,9 @@ class Measures(dict):
       if not isinstance(value, dict):
         if isinstance(value, float) and '_interval' not in name:
           lines.append(f'{name:12} {value:.4f}{_interval(self, name)}')
-      elif not name.endswith(('_interval', '_macro')):
+      elif name == 'beyond':
+        lines += [f'{n:12} {x:.4f}' for n, x in value.items() if x is not None]
+      elif name != 'by' and not name.endswith(('_interval', '_macro')):
         of = self.get(f'{name}_interval', {})
         lines += [
           f'{name:9}{measure:8} {each:.4f}{_interval({measure: of.get(measure)})}'
@@ -126,7 +128,17 @@ def _rate(prepared, model, state):
       model, state, data, test.source, scale, domain='source'
     )
     measures['test_source'] = ratings.rating_measures(source)
-  target = target._asdict()
+  error = np.abs(target.rating - target.truth)
+  item = np.asarray(test.target.item)[:, 0]
+  history = histories(prepared.split, target.user, item)
+  measures['test']['by'] = {
+    name: {
+      bucket: each | {'rmse': each['rmse'] and each['rmse'] ** 0.5}
+      for bucket, each in buckets.means(n, {'rmse': error**2, 'mae': error}).items()
+    }
+    for name, n in history.items()
+  }
+  target = target._asdict() | history
   own = {name: target.pop(name) for name in ('rating', 'raw')}
   return Answer(measures, target, own)
 
@@ -165,10 +177,78 @@ def _rank(prepared, model, state):
   known = device.domain(prepared.dataset.pair.target).by_user
   seen = prepared.data if prepared.shown is None else prepared.shown
   places = _answers(prepared, model, state, _unranked(prepared.dataset, model))
-  ranks = rankings.ranks(model, state, seen, prepared.test.target, known, places)
-  shared = ranks._asdict()
-  own = {name: shared.pop(name) for name in ('sampled', 'tied', 'full')}
-  return Answer({'test': rankings.ranking_measures(ranks)}, shared, own)
+  test = prepared.test.target
+  new = device.domain(_without(prepared.dataset.pair.target, test)).by_user
+  ranks = rankings.ranks(model, state, seen, test, known, places, new)
+  history = histories(prepared.split, ranks.user, ranks.item)
+  return ranked(prepared.dataset, prepared.split, ranks, history)
+
+
+def ranked(
+  dataset: types.Dataset,
+  split: types.Split,
+  ranks: rankings.Ranks,
+  history: dict[str, np.ndarray],
+) -> Answer:
+  """The answer that ranks make, with measures beyond accuracy and by bucket.
+
+  Args:
+    dataset: that was split.
+    split: of it.
+    ranks: of the test queries.
+    history: `[Q]` counts by name, as of `histories`.
+  """
+  measures = rankings.ranking_measures(ranks)
+  train = split.train.target if split.shown is None else split.shown.target
+  user, first = np.unique(ranks.user, return_index=True)
+  if ranks.listed is not None:
+    measures['beyond'] = lists.beyond_accuracy(
+      ranks.listed[first],
+      user,
+      (train.user, train.item),
+      train.n_items,
+      dataset.features,
+    )
+  at = [name for name in rankings.names() if name.endswith('@10')]
+  chosen = [rankings.names().index(name) for name in at]
+  columns = {
+    f'{kind} {name}': gain
+    for kind in ('sampled', 'full')
+    for name, gain in zip(at, rankings.gains(getattr(ranks, kind))[:, chosen].T)
+  }
+  measures['by'] = {name: buckets.means(n, columns) for name, n in history.items()}
+  shared = ranks._asdict() | history
+  own = {name: shared.pop(name) for name in ('sampled', 'tied', 'full', 'listed')}
+  own = {name: each for name, each in own.items() if each is not None}
+  return Answer({'test': measures}, shared, own)
+
+
+def _without(ratings, queries):
+  """The interactions but for those that are held out to test."""
+  held = np.asarray(queries.user).astype(np.int64) * ratings.n_items
+  held += np.asarray(queries.item)[:, 0]
+  cells = ratings.user.astype(np.int64) * ratings.n_items + ratings.item
+  return views.take(ratings, ~np.isin(cells, held))
+
+
+def histories(
+  split: types.Split, user: np.ndarray, item: np.ndarray
+) -> dict[str, np.ndarray]:
+  """`[Q]` the training interactions that queries can rest on.
+
+  Returns:
+    `activity`, target interactions of the user; `popularity`, those of the item;
+    `history`, source interactions of the user.
+  """
+  target = split.train.target if split.shown is None else split.shown.target
+  source = split.train.source
+  sources = [source] if isinstance(source, types.Ratings) else source
+  of_source = sum(views.per_user(each) for each in sources)
+  return {
+    'activity': views.per_user(target)[user],
+    'popularity': views.per_item(split.train.target)[item],
+    'history': of_source[user],
+  }
 
 
 def _full_validation(prepared, model, state):

@@ -13,7 +13,7 @@ import numpy as np
 
 from xdomain import base
 from xdomain.data import device, sources, types
-from xdomain.runs import methods, protocols, stop, store, trained
+from xdomain.runs import cost, methods, protocols, stop, store, trained
 from xdomain.runs import prepare as preparing
 from xdomain.runs import spec as specs
 from xdomain.training import loop
@@ -64,8 +64,10 @@ def run(
       store.about(of_seed, each.hashes)
       for of_seed, each in zip(specs.by_seed(spec), several, strict=True)
     ]
+    resumed = (folder / 'checkpoint').exists()
+    used = {}
     try:
-      with fitting(spec), stop.deferred():
+      with fitting(spec), stop.deferred(), cost.measured(used):
         progress = _train(spec, several, method, folder, about, watch, seconds)
     except loop.Diverged as error:
       _record_failure(spec, method, folder, about, str(error))
@@ -75,7 +77,9 @@ def run(
       evaluate(spec, several[at], method, progress, index, test)
       for index, at in enumerate(seeds)
     ]
-    spent = store.spent(folder)
+    if resumed:  # Only the last part was measured.
+      used = dict.fromkeys(used)
+    spent = store.spent(folder) | used
     records = [
       {'hyper': hyper, **measures, **about[at], **spent}
       for hyper, (measures, _), at in zip(method.members, members, seeds)

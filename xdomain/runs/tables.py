@@ -34,7 +34,7 @@ def cells(table: table_config.Table) -> Cells:
   fields: dict[str, Collection[Any]] = {
     'rows': table.methods,
     'columns': table.on,
-    'measures': (*records_lib.ERRORS, *records_lib.RANKED),
+    'measures': (*records_lib.ERRORS, *records_lib.RANKED, *records_lib.LISTS),
     'seeds': table.seeds,
   }
   for field, known in fields.items():
