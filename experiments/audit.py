@@ -25,7 +25,8 @@ def main(argv):
   with arguments.program():
     from xdomain.reporting import terminal
 
-    found = _audit(terminal.Terminal())
+    with terminal.opened() as display:
+      found = _audit(display)
   sys.exit(FAULT if found.faults else 0)
 
 

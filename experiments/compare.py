@@ -41,8 +41,8 @@ def main(argv):
   del argv
   from xdomain.reporting import terminal
 
-  with arguments.program():
-    _compare(terminal.Terminal())
+  with arguments.program(), terminal.opened() as display:
+    _compare(display)
 
 
 def _compare(display):

@@ -33,10 +33,10 @@ def main(argv):
     from xdomain.reporting import terminal
     from xdomain.training import compiling
 
-    display = terminal.Terminal()
-    with compiling.watch() as compiled:
-      _train(CONFIG.value, display)
-    display.say(str(compiled))
+    with terminal.opened() as display:
+      with compiling.watch() as compiled:
+        _train(CONFIG.value, display)
+      display.say(str(compiled))
 
 
 def _train(config, display):

@@ -23,10 +23,10 @@ def main(argv):
     from xdomain.data import given
     from xdomain.runs import prepare
 
-    display = terminal.Terminal()
-    dataset, split = prepare.split_of(split_flags.spec(), display.say)
-    for path in given.write(split, dataset, OUT.value, FORM.value):
-      display.say(f'written: {path}')
+    with terminal.opened() as display:
+      dataset, split = prepare.split_of(split_flags.spec(), display.say)
+      for path in given.write(split, dataset, OUT.value, FORM.value):
+        display.say(f'written: {path}')
 
 
 if __name__ == '__main__':

@@ -33,7 +33,8 @@ def main(argv):
   with arguments.program():
     from xdomain.reporting import terminal
 
-    make(CONFIG.value, terminal.Terminal())
+    with terminal.opened() as display:
+      make(CONFIG.value, display)
 
 
 def make(config, display):

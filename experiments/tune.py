@@ -36,7 +36,8 @@ def main(argv):
   with arguments.program():
     from xdomain.reporting import terminal
 
-    tune_and_test(CONFIG.value, terminal.Terminal())
+    with terminal.opened() as display:
+      tune_and_test(CONFIG.value, display)
 
 
 def tune_and_test(config, display):

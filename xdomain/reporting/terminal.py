@@ -1,7 +1,9 @@
 """Progress and tables on a terminal, or in a log file."""
 
+import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,10 +31,46 @@ class Terminal:
     self.console = console.Console(highlight=False, soft_wrap=True)
     if not self.console.is_terminal:
       self.console.width = 160
+    self._heard = time.monotonic()
+    self._step = 'preparing'
 
   def say(self, text: str) -> None:
     """Prints text as it is."""
+    self._heard = time.monotonic()
     self.console.print(text, markup=False)
+
+  def step(self, name: str) -> None:
+    """Sets the step that `pulse` names."""
+    self._heard, self._step = time.monotonic(), name
+
+  @contextlib.contextmanager
+  def pulse(self, pause: float = PAUSE) -> Iterator[None]:
+    """A context in which every step that takes long prints that it still runs.
+
+    Args:
+      pause: seconds of silence before the first line; each pause is twice the last.
+    """
+    ended = threading.Event()
+
+    def beat():
+      heard, wait = self._heard, pause
+      while not ended.wait(pause / 10):
+        if self._heard != heard:
+          heard, wait = self._heard, pause
+        silent = time.monotonic() - heard
+        if silent >= wait:
+          wait *= 2
+          line = f'{self._step}: still running after {silent:.0f} s'
+          self.console.print(line, markup=False)
+
+    self.step(self._step)
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+      yield
+    finally:
+      ended.set()
+      thread.join()
 
   def data(self, dataset: types.Dataset) -> None:
     """Prints the counts after every filter of the data."""
@@ -104,6 +142,14 @@ class Terminal:
     )
 
 
+@contextlib.contextmanager
+def opened() -> Iterator[Terminal]:
+  """A terminal on which every step that takes long prints that it still runs."""
+  display = Terminal()
+  with display.pulse():
+    yield display
+
+
 def _cells(record):
   """The cells of a record, by the title of their table and by column."""
   failed = ' failed' if record['failed'] else ''
@@ -173,10 +219,12 @@ class _Training:
     if not self._bar.disable:
       self._display.say(self._title)
     self._bar.start()
+    self._display.step(f'{self._title}: training')
     return self
 
   def __exit__(self, *_):
     self._bar.stop()
+    self._display.step('results')
     if self._unsaid:
       self._display.say(self._unsaid)
 
@@ -189,6 +237,10 @@ class _Training:
       done = self._part + report.epoch / report.epochs
     self._bar.update(self._task, completed=done, text=text)
     late = time.monotonic() - self._last >= PAUSE
+    last = 'after the last epoch' * (report.epoch == report.epochs)
+    self._display.step(
+      f'{self._title}: {report.stage}, {last or f"epoch {report.epoch + 1}"}'
+    )
     if not self._bar.disable:
       return
     self._unsaid = (
