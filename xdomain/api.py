@@ -14,6 +14,7 @@ trained.save('books-for-film-lovers')
 
 import contextlib
 import dataclasses
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -218,7 +219,7 @@ def fit_everything(
   return Trained(spec, dataset, dataset.pair, state, chosen.epochs, seen, {})
 
 
-def load(folder) -> Trained:
+def load(folder: str | pathlib.Path) -> Trained:
   """The trained method of an artefact that `Trained.save` or a run left.
 
   Raises:

@@ -139,7 +139,7 @@ def chosen(score_all: Callable[[Array], Array]) -> Score:
 
 
 @jax.custom_batching.sequential_vmap
-def inverse(matrix) -> Array:
+def inverse(matrix: Array) -> Array:
   """`[n, n]` inverse of a positive definite matrix.
 
   Members of a sweep are inverted one after another: batched LAPACK calls of jaxlib

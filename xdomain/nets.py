@@ -274,7 +274,9 @@ class Autoencoder(nn.Module):
     mean, _ = self.encode(entries, n_rows, side)
     return self.decoder(mean)
 
-  def encode(self, entries, n_rows, side=None) -> tuple[Array, Array]:
+  def encode(
+    self, entries: sparse.Entries, n_rows: int, side: Array | None = None
+  ) -> tuple[Array, Array]:
     """Means and log variances, as `Encoder`."""
     return self.encoder(entries, n_rows, side)
 
@@ -282,7 +284,14 @@ class Autoencoder(nn.Module):
     """`[B, H]` the decoder's last hidden layer, of what it reads `[B, ...]`."""
     return self.decoder.units(z)
 
-  def cross_entropy(self, z, entries, beta, weight, chunk) -> Array:
+  def cross_entropy(
+    self,
+    z: Array,
+    entries: sparse.Entries,
+    beta: Array,
+    weight: Array,
+    chunk: int | None,
+  ) -> Array:
     """The reconstruction of users by what the decoder reads, a scalar."""
     units = self.decoder.units(z)
     return self.decoder.output.cross_entropy(units, entries, beta, weight, chunk)

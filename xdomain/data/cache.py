@@ -33,7 +33,7 @@ _DAMAGED = (
 )
 
 
-def save(dataset: Dataset, path) -> None:
+def save(dataset: Dataset, path: str | pathlib.Path) -> None:
   """Writes one `.npz` beside `path`, then renames: never half a file."""
   pair = dataset.pair
   arrays = {
@@ -58,7 +58,7 @@ def save(dataset: Dataset, path) -> None:
     beside.unlink(missing_ok=True)
 
 
-def load(path) -> Dataset:
+def load(path: str | pathlib.Path) -> Dataset:
   """The dataset that `save` wrote.
 
   Raises:
@@ -147,7 +147,7 @@ def digest(dataset: Dataset) -> str:
   return sha256((dataset.pair, np.asarray(dataset.scale, np.float64)))
 
 
-def sha256(tree) -> str:
+def sha256(tree: tuple | np.ndarray | int | None) -> str:
   """SHA-256 of the arrays and integers in nested tuples."""
   hasher = hashlib.sha256()
   _feed(hasher, tree)

@@ -8,7 +8,16 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from xdomain.data import describe, views
-from xdomain.data.types import DataError, Dataset, Ids, Pair, PerDomain, Ratings, texts
+from xdomain.data.types import (
+  DataError,
+  Dataset,
+  Ids,
+  Pair,
+  PerDomain,
+  Ratings,
+  Table,
+  texts,
+)
 
 # Which users are kept, by whether they have enough in the source and in the target.
 USERS = {
@@ -161,7 +170,7 @@ def rescaled(dataset: Dataset, scale: PerDomain) -> Dataset:
   return dataset._replace(pair=pair, scale=scale.target, trail=trail)
 
 
-def liked_items(table, at_least: float = 4.0) -> list[str]:
+def liked_items(table: Table, at_least: float = 4.0) -> list[str]:
   """The raw ids of the items of a `Table` that any user has rated so high."""
   items = np.unique(_liked(table.ratings, at_least).item)
   return [table.items[item] for item in items.tolist()]

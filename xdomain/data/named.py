@@ -174,7 +174,9 @@ def _planted(options):
   return {n: v for n, v in dataclasses.asdict(options).items() if n != 'most_users'}
 
 
-def review_vectors(say, dataset, split, seed: int, dimensions=256):
+def review_vectors(
+  say: Say, dataset: types.Dataset, split: types.Split, seed: int, dimensions: int = 256
+):
   """`[U, 2, A]` what users of Movies -> Books wrote in each domain, as vectors.
 
   Reviews that the split keeps back are not read (see `texts`).

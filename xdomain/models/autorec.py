@@ -52,7 +52,7 @@ class AutoRec(nn.Module):
     """`[n_rows, H]` embeddings h of the rows of a batch."""
     return nn.sigmoid(self.encoder(entries, n_rows))
 
-  def rate(self, hidden, columns):
+  def rate(self, hidden: base.Array, columns: base.Array):
     """`[...]` predictions relative to the level, of `h [..., H]` at columns."""
     return self.decoder.at(hidden, columns)
 

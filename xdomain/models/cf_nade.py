@@ -25,6 +25,7 @@ without ratings predicts the mean of all.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -33,7 +34,7 @@ from flax import linen as nn
 
 from xdomain import base, nets, stages
 from xdomain.ops import levels as ops
-from xdomain.ops import losses
+from xdomain.ops import losses, sparse
 
 # Each level's matrix [columns, H] by Glorot's rule.
 GLOROT = nn.initializers.glorot_uniform(in_axis=0, out_axis=2, batch_axis=1)
@@ -80,7 +81,7 @@ class Decoder(nn.Module):
     inner = ops.products(hidden, self.table, entries)
     return jnp.cumsum(self.bias[entries.column] + inner, axis=-1)
 
-  def at(self, hidden, columns):
+  def at(self, hidden: base.Array, columns: base.Array):
     """`[..., K]` scores by hidden units `[..., H]` at columns `[...]`."""
     inner = jnp.einsum('...kf,...f->...k', self.table[columns], hidden)
     return jnp.cumsum(self.bias[columns] + inner, axis=-1)
@@ -102,11 +103,11 @@ class CFNADE(nn.Module):
     hidden = self.encoder(entries._replace(weight=given), level, n_rows)
     return self.decoder(hidden, entries)
 
-  def encode(self, entries, level, n_rows):
+  def encode(self, entries: sparse.Entries, level: base.Array, n_rows: int):
     """`[n_rows, H]` hidden units given all entries."""
     return self.encoder(entries, level, n_rows)
 
-  def scores(self, hidden, columns):
+  def scores(self, hidden: base.Array, columns: base.Array):
     """`[..., K]` scores by hidden units `[..., H]` at columns `[...]`."""
     return self.decoder.at(hidden, columns)
 
@@ -200,7 +201,9 @@ def stage(axis: str, network: CFNADE, batch: int, scale: ops.Scale) -> base.Stag
   return averaged(stages.gradient_stage(init, loss, epoch), predict)
 
 
-def averaged(trained, predict) -> base.Stage:
+def averaged(
+  trained: base.Stage, predict: Callable[[base.Tree, base.Arrays], base.Score]
+) -> base.Stage:
   """A gradient stage whose average over steps predicts (Polyak)."""
 
   def init(key, data, hyper, previous):
@@ -239,7 +242,7 @@ def start(
   return params | {'decoder': decoder}
 
 
-def draw(key, entries, n_rows):
+def draw(key: base.Array, entries: sparse.Entries, n_rows: int):
   """Gives a random number of random entries of each row; the rest are predicted."""
   key_count, key_order = jax.random.split(key)
   total = jax.ops.segment_sum(entries.weight, entries.segment, n_rows)  # D
@@ -254,7 +257,7 @@ def draw(key, entries, n_rows):
   )
 
 
-def random_rank(key, entries, total):
+def random_rank(key: base.Array, entries: sparse.Entries, total: base.Array):
   """`[P]` places in a random order of the entries of each row, padding last."""
   places = jnp.arange(entries.weight.shape[0])
   random = jax.random.uniform(key, places.shape)
@@ -264,20 +267,22 @@ def random_rank(key, entries, total):
   return jnp.zeros_like(places).at[order].set(places - begin[entries.segment])
 
 
-def cost(scores, level, drawn: Drawn, hyper: Hyper) -> base.Array:
+def cost(
+  scores: base.Array, level: base.Array, drawn: Drawn, hyper: Hyper
+) -> base.Array:
   """The cost of all predicted entries, by their scores `[P, K]`."""
   costs = hyper.regular * regular(scores, level)
   costs += hyper.ordinal * ordinal(scores, level)
   return jnp.sum(drawn.weight * costs)
 
 
-def regular(scores, level):
+def regular(scores: base.Array, level: base.Array):
   """`[P]` negative log-likelihoods of the levels."""
   true = jnp.take_along_axis(scores, level[:, None], axis=-1)[:, 0]
   return jax.nn.logsumexp(scores, axis=-1) - true
 
 
-def ordinal(scores, level):
+def ordinal(scores: base.Array, level: base.Array):
   """Two chains of choices, each of the level nearest to the true one.
 
   Of the levels up to the true one, the highest is the likeliest; of those

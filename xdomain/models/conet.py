@@ -29,6 +29,7 @@ both towers' units die at the rates that are best here, and all items tie.
 """
 
 import functools
+from collections.abc import Collection
 from typing import NamedTuple
 
 import chex
@@ -114,7 +115,9 @@ def start(network: CoNet, key: base.Array) -> base.Tree:
   return nets.init(network, key, PerDomain(nothing, nothing), jnp.ones(1))
 
 
-def joined(params: base.Tree, domain: str, users, items) -> base.Array:
+def joined(
+  params: base.Tree, domain: str, users: base.Array, items: base.Array
+) -> base.Array:
   """`[..., 2 embed]` the input of a tower; ids broadcast."""
   users, items = jnp.broadcast_arrays(users, items)
   rows = params['user'][users], params[domain]['item'][items]
@@ -179,7 +182,9 @@ class Examples(NamedTuple):
   weight: base.Array  # [B]
 
 
-def check(cross_layers: int, layers: tuple[int, ...], **choices) -> None:
+def check(
+  cross_layers: int, layers: tuple[int, ...], **choices: tuple[str, Collection[str]]
+) -> None:
   """Raises a ValueError for a setting that is not known.
 
   Args:
@@ -328,7 +333,9 @@ def errors_alone(network: CoNet, domain: str, params: base.Tree, shown: PerDomai
   return PerDomain(nothing, nothing)._replace(**{domain: error}), nothing
 
 
-def logits_alone(network: CoNet, domain: str, params: base.Tree, users, items):
+def logits_alone(
+  network: CoNet, domain: str, params: base.Tree, users: base.Array, items: base.Array
+):
   """`[B, K]` by one domain's tower, of users `[B]` and items `[B, K]`."""
   tower = network.tower(domain)
   return difference(nets.apply(tower, params[domain], params['user'], users, items))

@@ -34,7 +34,7 @@ from flax import linen as nn
 from xdomain import base, nets, stages
 from xdomain.data.types import PerDomain
 from xdomain.models import autorec
-from xdomain.ops import losses, reversal, sampling
+from xdomain.ops import losses, reversal, sampling, sparse
 
 
 class Hyper(NamedTuple):
@@ -89,24 +89,30 @@ class DARec(nn.Module):
     x = self.pattern(f)
     return self.source(x), self.target(x), self.logit(x)
 
-  def pattern(self, f):
+  def pattern(self, f: base.Array):
     """`[B, d_f]` rating patterns x of embeddings `[B, H]`."""
     return nn.relu(self.extractor(f))
 
-  def logit(self, x):
+  def logit(self, x: base.Array):
     """`[B]` log odds t that a row is of the target domain."""
     return self.classifier(x)[:, 0]
 
-  def units(self, x, domain):
+  def units(self, x: base.Array, domain: str):
     """`[B, h2]` the last hidden layer a_d of a domain's head."""
     return getattr(self, domain).units(x)
 
-  def squared_error(self, x, domain, entries, level):
+  def squared_error(
+    self,
+    x: base.Array,
+    domain: str,
+    entries: sparse.Entries | sparse.Cells,
+    level: base.Array,
+  ):
     """The squared error of a domain's rows by their patterns, a sum."""
     units = self.units(x, domain)
     return getattr(self, domain).output.squared_error(units, entries, level)
 
-  def rate(self, units, domain, columns):
+  def rate(self, units: base.Array, domain: str, columns: base.Array):
     """`[...]` ratings relative to the level, of `a_d [..., h2]` at columns."""
     return getattr(self, domain).output.at(units, columns)
 

@@ -148,7 +148,7 @@ def _of_mapping(hyper):
   return hyper._replace(lr=hyper.lr_mapping)
 
 
-def shared_users(data):
+def shared_users(data: base.Arrays):
   """`[N]` ids of the users with positives in both domains, padded with id `U`.
 
   Raises:

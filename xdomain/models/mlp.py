@@ -16,6 +16,7 @@ domains as one.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -114,7 +115,13 @@ def model(
   return base.Model((stage,), stage.predict, predict_all=predict_all, target_only=True)
 
 
-def candidates(key, rows: base.Rows, events: base.Events, negatives: int, like):
+def candidates(
+  key: base.Array,
+  rows: base.Rows,
+  events: base.Events,
+  negatives: int,
+  like: Callable[[base.Array], base.Array],
+):
   """Items of events, then items that their users lack, and which of them exist.
 
   Returns:
@@ -126,7 +133,9 @@ def candidates(key, rows: base.Rows, events: base.Events, negatives: int, like):
   return items, first | any_[:, None]
 
 
-def cross_entropy(logits, label, weight) -> base.Array:
+def cross_entropy(
+  logits: base.Array, label: base.Array, weight: base.Array
+) -> base.Array:
   """The mean over examples; label and weight broadcast against logits."""
   each = weight * losses.binary_cross_entropy(logits, label)
   count = jnp.sum(jnp.broadcast_to(weight, each.shape))

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from xdomain import base, stages
 from xdomain.ops import levels as ops
-from xdomain.ops import losses
+from xdomain.ops import losses, sparse
 
 
 class Hyper(NamedTuple):
@@ -74,7 +74,9 @@ def model(
   )
 
 
-def stage(axis, hidden, steps, batch, scale) -> base.Stage:
+def stage(
+  axis: str, hidden: int, steps: int, batch: int, scale: ops.Scale
+) -> base.Stage:
   """Contrastive divergence with T steps, from where the last stage ended."""
 
   def init(key, data, hyper, previous):
@@ -114,7 +116,7 @@ def stage(axis, hidden, steps, batch, scale) -> base.Stage:
   )
 
 
-def start(key, rows, hidden, scale):
+def start(key: base.Array, rows: base.Rows, hidden: int, scale: ops.Scale):
   """Small weights; visible biases that alone predict a column's ratings."""
   shape = rows.n_columns, scale.levels
   return Params(
@@ -124,29 +126,36 @@ def start(key, rows, hidden, scale):
   )
 
 
-def field(params, entries, level, n_rows):
+def field(params: Params, entries: sparse.Entries, level: base.Array, n_rows: int):
   """`[n_rows, F]` logits of the hidden units given the levels of a batch."""
   return params.hidden + ops.gather_sum(params.weight, entries, level, n_rows)
 
 
-def sample_hidden(logits, uniform):
+def sample_hidden(logits: base.Array, uniform: base.Array):
   """Binary states, 1 where the uniform number is below the probability."""
   return (uniform < jax.nn.sigmoid(logits)).astype(logits.dtype)
 
 
-def sample_level(logits, uniform):
+def sample_level(logits: base.Array, uniform: base.Array):
   """`[P]` levels: the first whose cumulative probability exceeds `[P]`."""
   cumulative = jnp.cumsum(jax.nn.softmax(logits), axis=-1)
   return jnp.sum(cumulative[:, :-1] <= uniform[:, None], axis=-1)
 
 
-def visible(params, entries, hidden):
+def visible(params: Params, entries: sparse.Entries, hidden: base.Array):
   """`[P, K]` logits of the observed columns given the hidden units."""
   inner = ops.products(hidden, params.weight, entries)
   return params.visible[entries.column] + inner
 
 
-def sample(params, entries, level, n_rows, steps, key):
+def sample(
+  params: Params,
+  entries: sparse.Entries,
+  level: base.Array,
+  n_rows: int,
+  steps: int,
+  key: base.Array,
+):
   """Gibbs sampling from the data: last levels `[P]`, and their logits."""
   for number in range(steps):
     of_hidden, of_level = jax.random.split(jax.random.fold_in(key, number))
@@ -158,20 +167,28 @@ def sample(params, entries, level, n_rows, steps, key):
   return level, logits
 
 
-def free_energy(params, entries, level, n_rows):
+def free_energy(
+  params: Params, entries: sparse.Entries, level: base.Array, n_rows: int
+):
   """The sum of F(v) over a batch of rows."""
   seen = entries.weight * params.visible[entries.column, level]
   hidden = jax.nn.softplus(field(params, entries, level, n_rows))
   return -jnp.sum(seen) - jnp.sum(hidden)
 
 
-def contrast(params, entries, level, last, n_rows):
+def contrast(
+  params: Params,
+  entries: sparse.Entries,
+  level: base.Array,
+  last: base.Array,
+  n_rows: int,
+):
   return free_energy(params, entries, level, n_rows) - free_energy(
     params, entries, last, n_rows
   )
 
 
-def encode_all(params, rows, scale):
+def encode_all(params: Params, rows: base.Rows, scale: ops.Scale):
   """`[R, F]` probabilities of the hidden units given each row's ratings."""
 
   def encode(ids):

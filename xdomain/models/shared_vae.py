@@ -107,7 +107,12 @@ class SharedVAE(nn.Module):
       for each, z in zip(domains, [*z_s, self.read(z_s, z_t)], strict=True)
     ]
 
-  def encode(self, entries: Sequence[sparse.Entries], n_rows: int, sides) -> list:
+  def encode(
+    self,
+    entries: Sequence[sparse.Entries],
+    n_rows: int,
+    sides: Sequence[base.Array | None],
+  ) -> list:
     """Means and log variances `[n_rows, Z]` of each domain, the target last."""
     domains = [*self.source, self.target]
     return [
@@ -119,7 +124,14 @@ class SharedVAE(nn.Module):
     """`[B, columns]` what the target's decoder reads."""
     return self.link(jnp.concatenate(z_s, axis=1), z_t)
 
-  def reconstruct(self, z, entries, beta, weights, chunk) -> list[base.Array]:
+  def reconstruct(
+    self,
+    z: Sequence[base.Array],
+    entries: Sequence[sparse.Entries],
+    beta: base.Array,
+    weights: Sequence[base.Array],
+    chunk: int | None,
+  ) -> list[base.Array]:
     """The reconstruction of each domain by what its decoder reads, scalars."""
     domains = [*self.source, self.target]
     return [

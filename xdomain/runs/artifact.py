@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 import xdomain
-from xdomain import files
+from xdomain import base, files
 from xdomain.data import types
 from xdomain.runs import protocols
 from xdomain.runs import spec as specs
@@ -48,7 +48,7 @@ class Contents(NamedTuple):
   measures: dict[str, Any]
 
 
-def save(folder, model: Contents) -> None:
+def save(folder: str | pathlib.Path, model: Contents) -> None:
   """Writes an artefact; an artefact in the folder is replaced.
 
   Raises:
@@ -79,7 +79,7 @@ def save(folder, model: Contents) -> None:
     raise
 
 
-def is_artifact(folder) -> bool:
+def is_artifact(folder: str | pathlib.Path) -> bool:
   """Whether a folder holds an artefact, of any version."""
   return (pathlib.Path(folder) / 'about.json').exists() and (
     pathlib.Path(folder) / MODEL
@@ -87,7 +87,7 @@ def is_artifact(folder) -> bool:
 
 
 @contextlib.contextmanager
-def reading(folder) -> Iterator[None]:
+def reading(folder: str | pathlib.Path) -> Iterator[None]:
   """Turns whatever a damaged or unknown artefact raises into an `ArtifactError`."""
   try:
     yield
@@ -101,7 +101,7 @@ def reading(folder) -> Iterator[None]:
     ) from None
 
 
-def read(folder) -> Contents:
+def read(folder: str | pathlib.Path) -> Contents:
   """The contents of an artefact; what it raises is handled by `reading`."""
   from safetensors import numpy as safetensors
 
@@ -153,14 +153,14 @@ def _name(path):
   return jax.tree_util.keystr(path, simple=True, separator='/') or 'state'
 
 
-def flat(state) -> dict[str, np.ndarray]:
+def flat(state: base.Tree) -> dict[str, np.ndarray]:
   """The leaves of a state by their paths, such as `params/encoder/table`."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(state)
   # `ascontiguousarray` would make a vector of a scalar.
   return {_name(path): np.array(leaf, order='C') for path, leaf in leaves}
 
 
-def filled(shapes, arrays: dict[str, np.ndarray]):
+def filled(shapes: base.Tree, arrays: dict[str, np.ndarray]):
   """The tree of shapes with arrays in their places, which must fit."""
   leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
   names = [_name(path) for path, _ in leaves]

@@ -24,7 +24,7 @@ Watch = Callable[[loop.Report], object]
 def run(
   spec: specs.Spec,
   prepared: preparing.Prepared | list[preparing.Prepared],
-  folder,
+  folder: str | pathlib.Path,
   *,
   watch: Watch,
   seconds: float = 15.0,
@@ -274,7 +274,7 @@ def restore(
   spec: specs.Spec,
   several: list[preparing.Prepared],
   method: methods.Method,
-  folder,
+  folder: str | pathlib.Path,
   given: Given,
 ) -> loop.Progress | None:
   """The progress of the run in a folder; None where there is no checkpoint."""

@@ -79,7 +79,7 @@ def _check_device():
   except (AssertionError, RuntimeError):
     names = ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME')
     name = next((each for each in names if os.environ.get(each)), names[0])
-    value = os.environ.get(name, jax.config.jax_platforms)
+    value = os.environ.get(name, jax.config.jax_platforms)  # pyright: ignore
     raise specs.SpecError(
       f'jax has no device for {name}={value}; install the jax that fits it'
       f' (https://docs.jax.dev/en/latest/installation.html), or unset {name}'

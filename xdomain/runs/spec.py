@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import xdomain
 from xdomain import wording
@@ -21,6 +21,8 @@ METHOD = ('method', 'model', 'hyper', 'view')
 SPLIT = ('data', 'reviews', 'protocol', 'split', 'seed')
 TERMS = (*SPLIT, 'epochs', 'patience', 'every')
 DECIDES = (*METHOD, *TERMS)
+
+S = TypeVar('S', 'Spec', 'Sweep', 'Search')
 
 # Versions whose records are those that this version would leave.
 COMPARABLE = ('0.1.0', '0.2.0')
@@ -79,7 +81,7 @@ class Spec:
   width: int = 0  # members of a sweep that are trained at once; 0: all that fit
 
 
-def from_config(config) -> Spec:
+def from_config(config: collections.abc.Mapping[str, Any]) -> Spec:
   """The `Spec` of a mapping, such as a ConfigDict or the JSON of a run folder.
 
   What is run beside it (`beside`) is not part of it.
@@ -87,7 +89,8 @@ def from_config(config) -> Spec:
   Raises:
     SpecError: a field is unknown or missing.
   """
-  given = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
+  to_dict = getattr(config, 'to_dict', None)  # of a ConfigDict
+  given = to_dict() if to_dict else dict(config)
   given = _with_tuples(given)
   given.pop('beside', None)
   if 'method' not in given:
@@ -117,7 +120,7 @@ def _with_tuples(value) -> Any:
   return value
 
 
-def replaced(spec, **fields) -> Any:
+def replaced(spec: S, **fields) -> S:
   """A copy of a `Spec`, `Sweep` or `Search` with other values; dicts are merged.
 
   Raises:
@@ -168,7 +171,11 @@ def _plain(spec):
   return plain(spec) if isinstance(spec, Spec) else spec
 
 
-def identity(spec, hyper=None, but=()) -> dict[str, Any]:
+def identity(
+  spec: Spec | dict[str, Any],
+  hyper: dict[str, float] | None = None,
+  but: collections.abc.Collection[str] = (),
+) -> dict[str, Any]:
   """The values that two equal runs have in common, as JSON values.
 
   Args:
@@ -188,7 +195,7 @@ def fitting_patience(spec: Spec) -> Spec:
   return dataclasses.replace(spec, every=every, patience=max(spec.patience, every))
 
 
-def same_split(spec, other) -> bool:
+def same_split(spec: Spec | dict[str, Any], other: Spec | dict[str, Any]) -> bool:
   """Whether two specs train and test on the same interactions."""
   one, two = _plain(spec), _plain(other)
   return all(one[name] == two[name] for name in SPLIT)
@@ -299,7 +306,7 @@ def _check_hyper(name, value):
   check(field, value, name != 'lr' or value > 0, 'above 0')
 
 
-def check(field: str, value, fine: bool, expected: str) -> None:
+def check(field: str, value: object, fine: bool, expected: str) -> None:
   """Raises a `SpecError` that names the field unless its value is fine."""
   if not fine:
     raise SpecError(f'{field} is {value!r}; it must be {expected}')
@@ -312,7 +319,12 @@ def check_name(field: str, name: str, known: collections.abc.Iterable[str]) -> N
     raise SpecError(f'{field} is {name!r}{wording.instead(name, known)}')
 
 
-def check_names(field: str, given, known, owner: str) -> None:
+def check_names(
+  field: str,
+  given: collections.abc.Iterable[str],
+  known: collections.abc.Collection[str],
+  owner: str,
+) -> None:
   """Raises a `SpecError` unless an owner has all the settings that are given."""
   for name in given:
     if name not in known:

@@ -36,14 +36,18 @@ from xdomain.training import checkpoint, loop
 ARTIFACT = 'model'
 
 
-def folder_of(spec: specs.Spec, workdir, kind: str = '', **more) -> pathlib.Path:
+def folder_of(
+  spec: specs.Spec, workdir: str | pathlib.Path, kind: str = '', **more
+) -> pathlib.Path:
   """The folder of a spec's run, or of a `kind` of result that `more` decides too."""
   seeds = spec.sweep.seed or (spec.seed,)
   kind = kind or f'seed{seeds[0]}' + f'-{seeds[-1]}' * (len(seeds) > 1)
   return pathlib.Path(workdir) / f'{spec.name}-{kind}-{specs.digest(spec, **more)}'
 
 
-def find_trained(name, workdir='runs') -> pathlib.Path:
+def find_trained(
+  name: str | pathlib.Path, workdir: str | pathlib.Path = 'runs'
+) -> pathlib.Path:
   """The artefact of a run, given by its folder, its name or its hash, or an artefact.
 
   Args:
@@ -96,7 +100,7 @@ def _newest(name, workdir):
   return max(runs, key=lambda path: ((path / ARTIFACT).is_dir(), path.stat().st_mtime))
 
 
-def read_spec(folder) -> specs.Spec:
+def read_spec(folder: str | pathlib.Path) -> specs.Spec:
   """The spec of the run in a folder.
 
   Raises:
@@ -115,7 +119,9 @@ def write_about(folder: pathlib.Path, spec: specs.Spec, about: list[dict]) -> No
   files.write_json(folder / 'about.json', about if len(about) > 1 else about[0])
 
 
-def records(folder, several: list[preparing.Prepared]) -> list[dict]:
+def records(
+  folder: str | pathlib.Path, several: list[preparing.Prepared]
+) -> list[dict]:
   """The records of a finished run, [] of an unfinished one.
 
   Raises:
@@ -161,7 +167,9 @@ def lock(folder: pathlib.Path, say: preparing.Say) -> Iterator[None]:
 class Log:
   """The lines of a run's epochs, in `metrics.jsonl` and for TensorBoard."""
 
-  def __init__(self, folder: pathlib.Path, spec: specs.Spec, progress):
+  def __init__(
+    self, folder: pathlib.Path, spec: specs.Spec, progress: loop.Progress | None
+  ):
     self._path = folder / 'metrics.jsonl'
     self._protocol = protocols.of(spec)
     self._plain = np.ndarray.tolist if specs.is_sweep(spec) else np.ndarray.item
@@ -244,7 +252,7 @@ def save_checkpoint(
 
 
 def restore(
-  folder,
+  folder: str | pathlib.Path,
   spec: specs.Spec,
   several: list[preparing.Prepared],
   method: methods.Method,
@@ -282,7 +290,12 @@ def save_test(folder: pathlib.Path, answers: list[protocols.Answer], apart: bool
   beside.replace(folder / 'test.npz')
 
 
-def differences(spec: specs.Spec, folder, other, member: int = 0) -> list[tuple]:
+def differences(
+  spec: specs.Spec,
+  folder: str | pathlib.Path,
+  other: str | pathlib.Path,
+  member: int = 0,
+) -> list[tuple]:
   """How a run's test measures differ from those of another on the same split.
 
   Args:

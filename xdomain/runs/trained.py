@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -198,7 +199,7 @@ class Trained:
     source, target = ([item], []) if domain == 'source' else ([], [item])
     return self.recommend_for(source, target, top=top, say=say)
 
-  def save(self, folder) -> None:
+  def save(self, folder: str | pathlib.Path) -> None:
     """Writes an artefact: parameters, settings, ids, interactions and measures.
 
     The folder is written beside and renamed, so that it is whole or not there.
@@ -418,7 +419,7 @@ def seen_interactions(
   )
 
 
-def load(folder) -> Trained:
+def load(folder: str | pathlib.Path) -> Trained:
   """The trained method of an artefact.
 
   Raises:

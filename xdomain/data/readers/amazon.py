@@ -104,7 +104,9 @@ MOVIES_BOOKS = PrintedPair(
 
 
 def obtain(
-  pair: int, folder=None, say: Callable = download.to_stderr
+  pair: int,
+  folder: str | pathlib.Path | None = None,
+  say: Callable = download.to_stderr,
 ) -> tuple[pathlib.Path, pathlib.Path]:
   """Returns the files of one of `PAIRS`, 1 to 4, as `obtain_both` does."""
   if pair not in PAIRS:
@@ -113,7 +115,10 @@ def obtain(
 
 
 def obtain_both(
-  what: str, pair: PrintedPair, folder=None, say: Callable = download.to_stderr
+  what: str,
+  pair: PrintedPair,
+  folder: str | pathlib.Path | None = None,
+  say: Callable = download.to_stderr,
 ) -> tuple[pathlib.Path, pathlib.Path]:
   """Returns the files of a source and a target, fetched if they are missing.
 
@@ -148,13 +153,15 @@ def obtain_both(
   return source, target
 
 
-def find(category: str, folder) -> pathlib.Path | None:
+def find(category: str, folder: str | pathlib.Path) -> pathlib.Path | None:
   """Returns the best file of a category (as files name it) in a folder, or None."""
   paths = (pathlib.Path(folder) / form.format(category) for form in FORMS)
   return next((path for path in paths if path.exists()), None)
 
 
-def find_reviews(category: str, folder=None) -> pathlib.Path:
+def find_reviews(
+  category: str, folder: str | pathlib.Path | None = None
+) -> pathlib.Path:
   """Returns the file of review texts of a category (as the paper names it).
 
   Raises:
@@ -188,7 +195,7 @@ def _obtain_one(category, folder, say) -> pathlib.Path | None:
   return None
 
 
-def read(path) -> types.Table:
+def read(path: str | pathlib.Path) -> types.Table:
   """Returns the ratings of a CSV, or of reviews as JSON lines or Python literals.
 
   Raises:
@@ -210,7 +217,7 @@ def read(path) -> types.Table:
   return _read_reviews(path)
 
 
-def texts(path) -> Iterator[tuple[str, str, str]]:
+def texts(path: str | pathlib.Path) -> Iterator[tuple[str, str, str]]:
   """Yields user, item and text of each review, in the order of the file."""
   path = pathlib.Path(path)
   for line, record in _records(contents.lines(path), path):

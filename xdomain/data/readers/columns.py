@@ -4,7 +4,7 @@ Each function takes a polars Series of any type and returns the converted one, w
 the first row that cannot be converted, if there is one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -39,7 +39,9 @@ class Fault(NamedTuple):
   sentence: str
 
 
-def raise_first(faults, origin: str, where: Callable[[int], str]) -> None:
+def raise_first(
+  faults: Iterable[Fault | None], origin: str, where: Callable[[int], str]
+) -> None:
   """Raises a DataError for the fault of the earliest row, if there is any."""
   faults = [fault for fault in faults if fault is not None]
   if faults:
@@ -93,7 +95,9 @@ def missing(name: str) -> str:
   return f'the {name} is missing; fill it in or leave the row out'
 
 
-def ratings(column: 'pl.Series', scale) -> tuple['pl.Series', Fault | None]:
+def ratings(
+  column: 'pl.Series', scale: tuple[float, float] | None
+) -> tuple['pl.Series', Fault | None]:
   """Ratings as float32; text may have a decimal comma.
 
   Args:

@@ -10,6 +10,7 @@ cut.
 
 import csv
 import io
+import pathlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,7 +51,9 @@ class Fields(NamedTuple):
   line: Callable[[int], int]  # of a row, from 1
 
 
-def layout(path, data: bytes, separator: str | None, names: Sequence[str]) -> Text:
+def layout(
+  path: pathlib.Path, data: bytes, separator: str | None, names: Sequence[str]
+) -> Text:
   """The separator and the first record of a text.
 
   Args:
@@ -75,7 +78,7 @@ def layout(path, data: bytes, separator: str | None, names: Sequence[str]) -> Te
   return text._replace(first=_first(text))
 
 
-def guess(path, data: bytes, names: Sequence[str]) -> str | None:
+def guess(path: pathlib.Path, data: bytes, names: Sequence[str]) -> str | None:
   """The separator that gives the first lines the same number of fields.
 
   Of several, one under which the first line holds `names`; then the one that gives
@@ -119,7 +122,9 @@ def _guess_or_raise(path, data, names):
   return separator
 
 
-def fields(text: Text, columns: Sequence[int], header: bool, number=None) -> Fields:
+def fields(
+  text: Text, columns: Sequence[int], header: bool, number: int | None = None
+) -> Fields:
   """The named columns of all records but a header.
 
   Args:

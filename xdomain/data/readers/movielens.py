@@ -52,7 +52,7 @@ class MovieLens(NamedTuple):
   demographics: list[Person]  # [n_users]
 
 
-def read(path) -> MovieLens:
+def read(path: pathlib.Path) -> MovieLens:
   """Reads either form, known by the names in the archive.
 
   Raises:

@@ -204,7 +204,8 @@ def _read_text(path, wanted, scale, separator, header) -> types.Table:
   parts = {
     part: column for part, column in position._asdict().items() if column is not None
   }
-  fields = delimited.fields(text, list(parts.values()), header, position.rating)
+  rating = parts.get('rating')
+  fields = delimited.fields(text, list(parts.values()), header, rating)
   frame = fields.frame.select(**{part: str(parts[part]) for part in parts})
   return from_frame(frame, scale, str(path), lambda row: f'line {fields.line(row)}')
 

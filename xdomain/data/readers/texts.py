@@ -10,7 +10,7 @@ import functools
 import itertools
 import operator
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ Text = tuple[int, int, str]  # user, item and the user's review of the item
 LONGEST = 10_000  # gensim ignores the words of a document after so many.
 
 
-def numbered(texts: Iterable, users: Sequence, items: Sequence) -> list[Text]:
+def numbered(texts: Iterable, users: Iterable[str], items: Iterable[str]) -> list[Text]:
   """Returns the texts under a domain's numbers of users and items, without others.
 
   Args:
@@ -40,7 +40,7 @@ def numbered(texts: Iterable, users: Sequence, items: Sequence) -> list[Text]:
 
 
 def kept_back(
-  texts: Collection[Text], split: Split, domain='target'
+  texts: Collection[Text], split: Split, domain: str = 'target'
 ) -> set[tuple[int, int]]:
   """Returns `(user, item)` of the texts that models of a split must not read.
 
