@@ -138,7 +138,8 @@ def options(words: list[str]) -> dict[str, Any]:
 # Fields of a config as messages of the library name them.
 _GROUP = re.compile(r'(?<![\w./-])(hyper|model|data|split|sweep|search)\.(?=[a-z])')
 _FIELD = 'method|protocol|view|reviews|epochs|patience|every|seed|width|name'
-_BEGINS = re.compile(rf'^(({_FIELD}|model|split) ?)(?=is |:)')
+_TABLE = 'rows|columns|measures|seeds'
+_BEGINS = re.compile(rf'^(({_FIELD}|{_TABLE}|model|split) ?)(?=is |names |:)')
 _VALUE = re.compile(rf'(?<![\w./-])({_FIELD})=')
 
 

@@ -30,8 +30,10 @@ PROTOCOL = flags.DEFINE_enum(
 DATA = flags.DEFINE_multi_string(
   'data', [], 'An option of the data, such as --data=rating=stars.'
 )
-SEED = flags.DEFINE_integer('seed', 0, 'Of the split and of the training.')
-EPOCHS = flags.DEFINE_integer('epochs', None, 'At most so many.', lower_bound=1)
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of the split and of the training.')
+EPOCHS = flags.DEFINE_integer(
+  'epochs', None, 'The most epochs of each stage.', lower_bound=1
+)
 FINAL = flags.DEFINE_string(
   'final', None, 'A folder for the best method, trained on all interactions.'
 )

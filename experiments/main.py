@@ -22,7 +22,7 @@ SECONDS = flags.DEFINE_float(
   'checkpoint_seconds', 15.0, 'Seconds between checkpoints.', lower_bound=0.0
 )
 FINAL = flags.DEFINE_boolean(
-  'final', False, 'Then train on all interactions, for the epochs that were chosen.'
+  'final', False, 'Then train on all interactions for the chosen epochs, and save that.'
 )
 
 

@@ -20,7 +20,7 @@ RUN = flags.DEFINE_string(
 )
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where runs are found by their names.')
 USERS = flags.DEFINE_list(
-  'users', [], 'Raw user ids, or @ and a file with an id a line; without, all users.'
+  'users', [], 'Raw user ids, or @ and a file with an id a line; all users by default.'
 )
 SOURCE = flags.DEFINE_list(
   'source', [], 'Source items of a user who is not in the data; or @ and a file.'
@@ -30,7 +30,9 @@ TOP = flags.DEFINE_integer('top', 10, 'Items for each user.', lower_bound=1)
 FALLBACK = flags.DEFINE_enum(
   'fallback', None, ['popular'], 'What users without a prediction get.'
 )
-SEEN = flags.DEFINE_boolean('seen', False, 'Also items that a user knows.')
+SEEN = flags.DEFINE_boolean(
+  'seen', False, 'Recommend also items that a user has interacted with.'
+)
 OUT = flags.DEFINE_string(
   'out', None, 'A .csv, .json or .parquet file, instead of the terminal.'
 )

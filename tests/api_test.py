@@ -95,7 +95,7 @@ def test_an_unknown_user_is_left_out_or_gets_popular_items(ease):
   assert rows[0].score >= rows[1].score
   with pytest.raises(specs.SpecError, match="did you mean 'popular'"):
     ease.recommend(['u5'], fallback='poplar')
-  with pytest.raises(specs.SpecError, match='no user left'):
+  with pytest.raises(specs.SpecError, match='no user is left'):
     ease.recommend(['nobody'], say=said.append)
 
 

@@ -351,7 +351,7 @@ class Model(NamedTuple):
   the evaluation's fallback. `predict_source` scores the source domain, for
   methods that can. `predict_all` scores every item, `users [B] -> [B, items]`,
   for methods that do so faster than item by item. A method that is
-  `target_only` knows people by `data.target` alone: it cannot tell those apart
+  `target_only` knows users by `data.target` alone: it cannot distinguish those
   who have no events there. One that takes `several_sources` takes a tuple
   of them.
 

@@ -59,7 +59,7 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path, damage):
       'other': (tmp_path / 'other.npz').read_bytes(),
     }[damage]
   )
-  with pytest.raises(DataError, match=r'pair\.npz .*Delete it'):
+  with pytest.raises(DataError, match=r'pair\.npz .*delete it'):
     cache.load(path)
 
 

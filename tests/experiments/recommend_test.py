@@ -142,14 +142,14 @@ def test_whom_a_method_knows_nothing_of_is_left_out(tmp_path):
   rows = recommended(folder, ['p5', 'p1'], top=1, say=said.append)
   assert [user for user, _, _ in rows] == ['p5']
   assert said.pop().startswith(f"left out: 'p1', {why}")
-  with pytest.raises(specs.SpecError, match='no user left'):
+  with pytest.raises(specs.SpecError, match='no user is left'):
     recommended(folder, ['p1'], top=1)
 
 
 def test_somebody_of_one_domain_is_told_how_to_be_kept(tmp_path):
   folder, _ = own(tmp_path, 'configs/item_pop.py:tables,quick')
   said = []
-  with pytest.raises(specs.SpecError, match='no user left'):
+  with pytest.raises(specs.SpecError, match='no user is left'):
     recommended(folder, ['p1'], top=1, say=said.append)
   assert re.search("'p1', not among .* data.users", said.pop())
 

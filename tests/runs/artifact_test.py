@@ -55,7 +55,7 @@ def test_it_can_be_saved_again_over_itself_and_over_nothing_else(saved, copied):
   assert sorted(path.name for path in copied.parent.iterdir()) == ['model']
   assert xd.load(copied).recommend(top=2) == xd.load(saved).recommend(top=2)
   (copied / 'about.json').unlink()
-  with pytest.raises(artifact.ArtifactError, match='something else than an artefact'):
+  with pytest.raises(artifact.ArtifactError, match='something other than an artefact'):
     xd.load(saved).save(copied)
 
 

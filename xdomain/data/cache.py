@@ -82,8 +82,8 @@ def load(path: str | pathlib.Path) -> Dataset:
     raise
   except (OSError, *_DAMAGED) as error:
     raise DataError(
-      f'{path} is not a pair that this version saved, or it is damaged '
-      f'({error}). Delete it; the raw files will be read again.'
+      f'{path} is not a pair that this version saved, or it is damaged ({error});'
+      ' delete it, and the raw files will be read again'
     ) from error
   trail = tuple((step, count) for step, count in trail)
   pair = Pair(source, target, side)

@@ -85,7 +85,7 @@ class Amazon(types.Options):
   """One of the four Amazon pairs of DARec's Table 1.
 
   The paper's "users with at least 5 ratings" may be meant for each domain or in total:
-  whichever comes nearer to its Table 1 is taken, and the trail says which.
+  whichever comes nearer to its Table 1 is taken, and the trail names it.
   """
 
   pair: int = 1
@@ -113,7 +113,7 @@ class Amazon(types.Options):
 class AmazonImplicit(types.Options):
   """Amazon's Movies -> Books, the large pair of SharedVAE's Table 2.
 
-  The paper keeps ratings of 4 and 5 of users with some in both domains; it does not say
+  The paper keeps ratings of 4 and 5 of users with some in both domains; it leaves open
   how users and items were filtered. Here users have at least so many positives in each
   domain and items at least so many, until no more go.
   """
@@ -200,7 +200,7 @@ def review_vectors(
 
 
 def _say_beside(say, title, number, dataset, printed):
-  """Tells the counts of a dataset and those that its paper prints."""
+  """Reports the counts of a dataset beside those that its paper prints."""
   ours = describe.counts(dataset.pair)
   say(f'{title}, here and in Table {number} of the paper:')
   for name, theirs in printed.items():

@@ -76,8 +76,8 @@ class Tables(types.Options):
     *stems, stem = (path.name.split('.')[0] for path in files)
     if len(set(stems)) < len(stems):
       raise types.DataError(
-        f'source={self.source!r} names files that are called alike; sources are told'
-        ' apart by the names of their files, so rename one'
+        f'source={self.source!r} names files of one name; sources are'
+        ' distinguished by their file names, so rename one'
       )
     *tables, target = read
     cleaned = [

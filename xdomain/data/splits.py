@@ -262,8 +262,8 @@ def _groups(rng, pair, share):
   """`[U]` 1 for new users to validate, 2 for those to test, 0 for the rest."""
   if not 0 < share < 0.5:
     raise ValueError(
-      f'users={share} is not a share between 0 and 0.5; it is tested, and as many'
-      ' others are validated'
+      f'users={share} is not a share between 0 and 0.5; as many users are for'
+      ' validation as for the test'
     )
   shared = np.intersect1d(pair.source.user, pair.target.user)
   n = part_of(shared.size, share)

@@ -18,7 +18,7 @@ class PerDomain(NamedTuple):
 
 
 class DataError(ValueError):
-  """A file, or the data in it, cannot be used; the message says what to change.
+  """A file, or the data in it, cannot be used; the message names what to change.
 
   An option is written as an argument, `scale=(1.0, 10.0)`; a command writes its flag.
   """

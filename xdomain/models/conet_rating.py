@@ -140,7 +140,7 @@ def model(
 
 
 def _penalty(params, events, hyper):
-  """Of what the batch trains: Adam would run away with a penalty alone."""
+  """The penalty of the towers that a batch trains, as Adam scales any gradient up."""
   seen = PerDomain(*(jnp.max(e.weight) for e in events))  # 0 or 1
   both = seen.source * seen.target
   return (

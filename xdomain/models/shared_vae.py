@@ -206,12 +206,12 @@ def linked(
     del hyper, previous
     if side and data.side is None:
       raise base.Unfit(
-        'it reads auxiliary vectors of users, and the data has none; own files'
-        ' bring theirs by config.data.side'
+        'it reads auxiliary vectors of users, and the data has none; for own files'
+        ' name theirs, as in side=vectors.csv'
       )
     n = len(data.sources) + 1
-    nobody = [nets.no_entries()] * n, 1, _sides(data, jnp.zeros(1, int), n)
-    return nets.init(network_of(data), key, *nobody), ()
+    nothing = [nets.no_entries()] * n, 1, _sides(data, jnp.zeros(1, int), n)
+    return nets.init(network_of(data), key, *nothing), ()
 
   def epoch(key, data):
     return _users(data).batches(key, batch)

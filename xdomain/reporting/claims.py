@@ -27,7 +27,7 @@ class Claim(NamedTuple):
   measure: str
   sums: tuple[tuple[Gain, ...], ...]
   printed: str = 'no number'  # of the paper
-  equal: bool = False  # the paper says that the sums are about 0 instead
+  equal: bool = False  # the claim is that the sums are about 0 instead
 
 
 Records = Mapping[tuple[str, str, int], dict]  # By row, column and seed.

@@ -171,7 +171,7 @@ def _bars(axes, i, method, wide, x, mean, low, high):
 
 
 def _from_zero(axes, values):
-  """Starts the axis at 0, or says that it starts higher where values are close."""
+  """Starts the axis at 0, or marks that it starts higher where values are close."""
   low, high = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=0)
   if 0 < high - low < 0.3 * low:
     axes.set_ylim(low - (high - low) / 4, high + (high - low) / 10)

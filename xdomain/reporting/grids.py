@@ -141,7 +141,7 @@ def _add_p_values(grid, column, found):
 
 
 def legend(grid: Grid) -> str:
-  """The sentences that say what the numbers and marks of a grid are."""
+  """The sentences that explain the numbers and marks of a grid."""
   over = {cell.estimate.over for cell in grid.cells.values() if cell.estimate}
   few = ' Cells of fewer than three seeds show the 95 % interval over users instead.'
   return (

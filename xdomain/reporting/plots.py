@@ -20,7 +20,7 @@ ByPlace = dict[tuple, list[dict]]  # Records, one a seed, by their swept values.
 def save(
   draw: Callable[[], 'Figure'], folder: pathlib.Path, say: Callable[[str], None]
 ) -> None:
-  """Writes `plot.png` and `plot.svg`, or says why there are none."""
+  """Writes `plot.png` and `plot.svg`, or prints why there are none."""
   try:
     figures.save(draw(), folder / 'plot')
   except drawing.MissingMatplotlib as error:

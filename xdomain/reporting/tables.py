@@ -1,8 +1,8 @@
 """Records -> means over seeds, differences and their uncertainty.
 
 The uncertainty of a mean over three or more seeds is its 95 % t-interval over
-seeds. One or two seeds say nothing about other seeds: their mean has the interval
-over users, and the text of the estimate says so.
+seeds. One or two seeds do not show how much seeds differ: their mean has the interval
+over users, and the text of the estimate names it.
 """
 
 import collections

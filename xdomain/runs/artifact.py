@@ -58,7 +58,9 @@ def save(folder: str | pathlib.Path, model: Contents) -> None:
 
   folder = pathlib.Path(folder)
   if folder.exists() and any(folder.iterdir()) and not is_artifact(folder):
-    raise ArtifactError(f'{folder} holds something else than an artefact; name another')
+    raise ArtifactError(
+      f'{folder} holds something other than an artefact; name another folder'
+    )
   beside = folder.with_name(f'{folder.name}.{os.getpid()}.part')
   shutil.rmtree(beside, ignore_errors=True)
   beside.mkdir(parents=True)

@@ -106,7 +106,7 @@ def _check_ratings(protocol, dataset):
   if protocol.rates and not np.ptp(ratings):
     raise types.DataError(
       f'every rating of the target is {ratings[0]:g}: there is nothing to'
-      ' predict; name the column of ratings (rating=), or rank items instead'
+      ' predict; name the column of ratings, as in rating=stars, or rank items instead'
     )
 
 

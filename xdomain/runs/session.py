@@ -14,7 +14,7 @@ from xdomain.runs import artifact, stop
 from xdomain.runs import spec as specs
 from xdomain.training import checkpoint, loop
 
-# Errors whose message says what to do.
+# Errors whose message names the remedy.
 EXPLAINED = (
   specs.SpecError,
   types.DataError,
@@ -49,7 +49,7 @@ def opened(keep_programs: bool = True) -> Iterator[None]:
 
 
 def advice(error: BaseException) -> str | None:
-  """The line that tells a user how to mend an error; None if no user can."""
+  """The line by which a user can mend an error; None where no user can."""
   if isinstance(error, EXPLAINED):
     return str(error)
   name = getattr(error, 'filename', None)

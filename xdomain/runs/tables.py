@@ -39,14 +39,12 @@ def cells(table: table_config.Table) -> Cells:
   }
   for field, known in fields.items():
     if not (names := getattr(table, field)):
-      raise specs.SpecError(f'config.{field} is empty')
+      raise specs.SpecError(f'{field} is empty')
     for name in names:
       if name not in known:
-        raise specs.SpecError(
-          f'config.{field} names {name!r}{wording.instead(name, known)}'
-        )
+        raise specs.SpecError(f'{field} names {name!r}{wording.instead(name, known)}')
       if names.count(name) > 1:
-        raise specs.SpecError(f'config.{field} names {name!r} more than once')
+        raise specs.SpecError(f'{field} names {name!r} more than once')
   return {
     (row, column): _cell(table, row, column)
     for row in table.rows

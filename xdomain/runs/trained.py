@@ -110,7 +110,7 @@ class Trained:
         why += ' (it reads those of the target alone)'
       leave_out(wanted[known & ~able], why, fallback, say)
     if not able.any() and not fallback:
-      raise specs.SpecError('there is no user left to recommend anything to')
+      raise specs.SpecError('no user is left to recommend items to')
     best = self._best(rows[able], top, exclude_seen, say)
     lists = dict(zip(wanted[able].tolist(), best))
     result = []
@@ -288,7 +288,7 @@ class Trained:
       some = ', '.join(repr(names[at]) for at in np.flatnonzero(tied)[:3])
       say(
         f'all {scores.shape[1]} scores of a list are equal for {tied.sum():,} of'
-        f' {len(rows):,} users, such as {some}: the order says nothing'
+        f' {len(rows):,} users, such as {some}: their order is arbitrary'
       )
     shown = np.clip(scores, *self.dataset.scale) if rates else scores
     of_target = self.ids.target

@@ -165,5 +165,5 @@ def _check_identity(folder, saved, wanted):
   if differs:
     raise WrongCheckpoint(
       f'{folder} holds the checkpoint of another configuration:'
-      f' {"; ".join(differs)}. Use another folder, or delete this one'
+      f' {", ".join(differs)}; use another folder, or delete this one'
     )

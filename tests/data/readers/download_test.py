@@ -98,10 +98,10 @@ def test_a_file_arrives_whole_and_alone(tmp_path, site):
 @pytest.mark.parametrize(
   'page, options, words',
   [
-    ('short', {}, 'bytes came of 1,024,000'),
-    ('unsized', {'size': 7}, '1,024,000 bytes came of 7'),
+    ('short', {}, 'of 1,024,000 bytes'),
+    ('unsized', {'size': 7}, 'received 1,024,000 of 7 bytes'),
     ('none', {}, '404'),
-    ('page', {}, 'a web page came'),
+    ('page', {}, 'received a web page'),
     ('whole', {'sha256': 'ab' * 32}, f'expected.*abab.*found {DIGEST}.*remov'),
   ],
 )
@@ -222,7 +222,7 @@ def test_an_altered_file_in_the_cache_is_an_error(cache, monkeypatch, name, cont
   cache.mkdir()
   path = cache / getattr(download, name).file
   path.write_bytes(content)
-  pattern = f'{re.escape(str(path))}.*altered or cut short.*Delete it'
+  pattern = f'{re.escape(str(path))}.*altered or cut short.*delete it'
   with pytest.raises(types.DataError, match=pattern):
     download.movielens_1m(len)
 

@@ -173,7 +173,7 @@ def find_reviews(
     if (folder / form).exists():
       return folder / form
   raise types.DataError(
-    f'{folder} holds no reviews of {category}, whose texts are asked for: get'
+    f'{folder} holds no reviews of {category} with their texts; get'
     f' {forms[0]} (or one of {", ".join(forms[1:])}) from {PAGE}'
   )
 

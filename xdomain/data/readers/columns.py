@@ -78,7 +78,7 @@ def ids(name: str, column: 'pl.Series') -> tuple['pl.Series', Fault | None]:
     _at(text.is_null() | (text == ''), lambda row: missing(name)),
     _at(
       text.str.contains(r'[\r\n]'),
-      lambda row: f'the {name} goes on in the next line; look for a stray quote',
+      lambda row: f'the {name} continues on the next line; look for a stray quote',
     ),
     _at(
       text.str.contains(_ROUNDED),

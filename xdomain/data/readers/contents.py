@@ -1,7 +1,7 @@
 """The bytes and lines of a file, unpacked if it is compressed.
 
-Every failure is a `DataError` that names the file. What a file is, its first bytes
-tell; its name is not asked.
+Every failure is a `DataError` that names the file. The type of a file is
+recognised by its first bytes, whatever its name.
 """
 
 import bz2

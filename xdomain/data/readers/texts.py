@@ -133,7 +133,7 @@ def _doc2vec():
     from gensim.models import doc2vec
   except ImportError:
     raise DataError(
-      "Vectors of review texts need gensim, which is an extra: pip install -e '.[text]'"
+      "vectors of review texts need gensim, which is an extra: pip install -e '.[text]'"
     ) from None
   return doc2vec
 
@@ -146,8 +146,8 @@ def _trained(reviews, dimensions, seed, epochs, dm):
   model.build_vocab(reviews)
   if not len(model.wv):
     raise DataError(
-      f'No word occurs {model.min_count} times in the {len(reviews.texts)} '
-      'reviews that may be read: vectors cannot be learnt from them.'
+      f'no word occurs {model.min_count} times in the {len(reviews.texts)} reviews'
+      ' that may be read: vectors cannot be learnt from them'
     )
   model.train(reviews, total_examples=model.corpus_count, epochs=epochs)
   return model
