@@ -37,12 +37,6 @@ MODELS = sorted(
 )
 
 
-# The pages describe the API and its commands, which arrive in one commit.
-API = pytest.mark.skipif(
-  not (ROOT / 'xdomain/api.py').exists(), reason='the API is not here yet'
-)
-
-
 def name(path):
   return str(path.relative_to(ROOT))
 
@@ -104,7 +98,6 @@ def programs() -> dict[str, list[Block]]:
   return pages
 
 
-@API
 @pytest.mark.parametrize('page', programs())
 def test_the_python_of_a_page_runs(page, examples, capsys):
   program = '\n'.join(block.text for block in programs()[page])
@@ -142,7 +135,6 @@ def test_the_config_of_the_how_to_page_fits_its_model():
   assert np.prod([len(values) for values in made.search.hyper.values()]) >= 8
 
 
-@API
 def test_the_notebook_runs_and_was_committed_with_outputs(tmp_path, monkeypatch):
   for folder in ('examples', 'notebooks'):
     shutil.copytree(ROOT / 'docs' / folder, tmp_path / folder)
@@ -200,7 +192,6 @@ def check_program(module, arguments):
     assert values.config is not None
 
 
-@API
 # ml_collections loads a config file in a way that Python deprecates.
 @pytest.mark.filterwarnings('ignore:the load_module')
 @pytest.mark.parametrize('page, line', commands())

@@ -3,14 +3,21 @@
 Test modules share through this file only: none imports another.
 """
 
+import contextlib
 import functools
+import io
 import json
 import pathlib
+import runpy
+import sys
+import warnings
 from typing import NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 
 import xdomain as xd
 from xdomain import base, files
@@ -306,3 +313,39 @@ def _trained(method, settings, epochs):
 def trained(method, settings=None, epochs=1) -> xd.Trained:
   """A method after an epoch on a small planted pair, in the default view."""
   return _trained(method, tuple((settings or {}).items()), epochs)
+
+
+# --- Commands ---------------------------------------------------------------
+
+
+class Ended(NamedTuple):
+  """A command that has ended."""
+
+  returncode: int | str | None
+  stdout: str
+  stderr: str
+
+
+def run_command(name: str, *arguments: object) -> Ended:
+  """Runs `experiments.<name>` in this process, which has imported jax already."""
+  before = set(flags.FLAGS)
+  out, err, code = io.StringIO(), io.StringIO(), 0
+  argv = [f'experiments.{name}', *map(str, arguments)]
+  with (
+    mock.patch.object(sys, 'argv', argv),
+    contextlib.redirect_stdout(out),
+    contextlib.redirect_stderr(err),
+    warnings.catch_warnings(),
+  ):
+    # ml_collections loads a config in a way that Python deprecates.
+    warnings.filterwarnings('ignore', 'the load_module')
+    warnings.filterwarnings('ignore', '.*found in sys.modules', RuntimeWarning)
+    try:
+      runpy.run_module(f'experiments.{name}', run_name='__main__')
+    except SystemExit as error:
+      code = error.code or 0
+    finally:  # Another command defines flags of the same names.
+      for flag in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, flag)
+      flags.FLAGS.unparse_flags()
+  return Ended(code, out.getvalue(), err.getvalue())

@@ -1,8 +1,6 @@
 """Commands over tables, searches and records, as a shell runs them."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -13,15 +11,10 @@ TINY = [f'--config.data.{name}={value}' for name, value in helpers.TINY.items()]
 
 
 @pytest.fixture
-def ask(request, tmp_path):
-  """Runs a command of `experiments`, with its folders in a temporary one."""
-
-  def ask(module, *flags):
-    command = [sys.executable, '-m', f'experiments.{module}', *flags]
-    root = request.config.rootpath
-    return subprocess.run(command, cwd=root, capture_output=True, text=True)
-
-  return ask
+def ask(monkeypatch, request):
+  """Runs a command of `experiments` in this process."""
+  monkeypatch.chdir(request.config.rootpath)
+  return helpers.run_command
 
 
 def write(path, *records):

@@ -39,7 +39,17 @@ def environment(request, tmp_path):
 
 
 @pytest.fixture
-def ask(environment):
+def ask(monkeypatch, tmp_path):
+  """Runs a command in this process."""
+  monkeypatch.chdir(ROOT)
+  monkeypatch.setenv('XDOMAIN_DATA', str(tmp_path / 'data'))
+  return functools.partial(helpers.run_command, 'main')
+
+
+@pytest.fixture
+def ask_process(environment):
+  """Runs a command in a process of its own."""
+
   def run(*flags, **options):
     return subprocess.run(
       command(*flags, **options),
@@ -53,9 +63,11 @@ def ask(environment):
   return run
 
 
-def test_it_ends_with_a_table_and_is_shown_again_without_training(ask, tmp_path):
+def test_it_ends_with_a_table_and_is_shown_again_without_training(
+  ask, ask_process, tmp_path
+):
   flags = QUICK, f'--workdir={tmp_path}', '--config.epochs=2'
-  first, again = ask(*flags), ask(*flags)
+  first, again = ask_process(*flags), ask(*flags)
   rows = []
   for answer in (first, again):
     assert answer.returncode == 0, answer.stderr
@@ -128,18 +140,20 @@ def test_too_little_memory_is_said_in_one_line(capsys):
     raise jax.errors.JaxRuntimeError('INTERNAL: something else')
 
 
-def test_a_device_that_is_not_there_is_said_in_one_line(ask, environment):
+def test_a_device_that_is_not_there_is_said_in_one_line(ask_process, environment):
   environment['JAX_PLATFORMS'] = 'abacus'
-  done = ask(QUICK)
+  done = ask_process(QUICK)
   assert done.returncode == 1
   says = 'error: jax has no device for JAX_PLATFORMS=abacus;'
   assert done.stderr.splitlines()[-1].startswith(says)
 
 
 @pytest.mark.matrix
-def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(ask, environment, tmp_path):
+def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(
+  ask_process, environment, tmp_path
+):
   flags = QUICK, '--config.epochs=40', '--checkpoint_seconds=0'
-  whole = ask(*flags, f'--workdir={tmp_path / "whole"}')
+  whole = ask_process(*flags, f'--workdir={tmp_path / "whole"}')
   assert whole.returncode == 0, whole.stderr
   broken = [*flags, f'--workdir={tmp_path / "broken"}']
   for lines in (3, 12, 20):
@@ -153,7 +167,7 @@ def test_a_killed_run_ends_bit_for_bit_as_the_unbroken_one(ask, environment, tmp
     _wait_for_lines(tmp_path / 'broken', lines, process)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-  end = ask(*broken)
+  end = ask_process(*broken)
   assert end.returncode == 0, end.stderr
   folders = [next((tmp_path / name).iterdir()) for name in ('whole', 'broken')]
   assert helpers.run_outcome(folders[0]) == helpers.run_outcome(folders[1])
@@ -275,7 +289,7 @@ def test_a_search_is_kept_and_its_choice_tested_on_seeds_at_once(ask, tmp_path):
     '--config.patience=2',
     '--config.search.trials=2',
   ]
-  ours = functools.partial(ask, *flags, module='experiments.tune')
+  ours = functools.partial(helpers.run_command, 'tune', *flags)
   answer = ours('--seeds=0')
   assert answer.returncode == 0, answer.stderr
   assert 'the search is kept in' in answer.stdout

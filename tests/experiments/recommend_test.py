@@ -2,7 +2,6 @@ import dataclasses
 import io
 import re
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -10,6 +9,7 @@ import polars as pl
 import pytest
 
 from experiments import arguments, output
+from tests import helpers
 from xdomain import api
 from xdomain.data import device, types
 from xdomain.runs import methods, prepare, run, store
@@ -61,17 +61,11 @@ def test_no_more_items_than_there_are(trained):
   assert len(rows) == target.n_items - np.sum(target.user == 3)
 
 
-def test_all_users_are_asked_for_in_a_file(trained, tmp_path, request):
+def test_the_items_of_all_users_are_written_to_a_file(trained, tmp_path):
   folder, dataset = trained
   file = tmp_path / 'top.csv'
-  command = f'-m experiments.recommend --run={folder} --top=3 --out={file}'
-  done = subprocess.run(
-    [sys.executable, *command.split()],
-    cwd=request.config.rootpath,
-    capture_output=True,
-    text=True,
-    check=True,
-  )
+  done = helpers.run_command('recommend', f'--run={folder}', '--top=3', f'--out={file}')
+  assert done.returncode == 0, done.stderr
   users = dataset.pair.target.n_users
   rows = recommended(folder, [], top=3)
   assert [user for user, _, _ in rows[::3]] == dataset.ids.users.tolist()
@@ -279,13 +273,8 @@ def test_what_cannot_be_written_is_refused_at_once(name, says, tmp_path):
     (['--top=0'], 'Flag --top'),
   ],
 )
-def test_wrong_words_are_answered_in_one_line(words, says, request):
-  done = subprocess.run(
-    [sys.executable, '-m', 'experiments.recommend', '--run=r', *words],
-    cwd=request.config.rootpath,
-    capture_output=True,
-    text=True,
-  )
+def test_wrong_words_are_answered_in_one_line(words, says):
+  done = helpers.run_command('recommend', '--run=r', *words)
   assert done.returncode == 2 and done.stdout == ''
   assert done.stderr.lower().startswith('error: ' + says.lower()[:4])
   assert says.lower() in done.stderr.lower() and done.stderr.count('\n') == 1
