@@ -53,6 +53,11 @@ def small(seed=0, split=0, **sizes) -> Small:
   )
 
 
+def jitted(function):
+  """The function as one program, traced anew; op by op it would be hundreds."""
+  return jax.jit(lambda *arguments: function(*arguments))
+
+
 @functools.cache
 def gaps() -> Small:
   """As `small`, with training data missing.

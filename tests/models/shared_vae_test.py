@@ -80,12 +80,14 @@ def noise(monkeypatch):
 def one_step(module, hyper, params, data, **settings):
   """Metrics with the total, and gradients, of a step over all users."""
   stage = module.model(base.Sizes(3, 5, 4), **SHAPE, **settings).stages[0]
-  state = stage.init(jax.random.key(0), data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
   chex.assert_trees_all_equal_shapes(params, state.params)
   zeros = jax.tree.map(jnp.zeros_like, params)
   moments = state.moments._replace(mu=zeros, nu=zeros)
   state = state._replace(params=params, moments=moments)
-  after, metrics = stage.step(state, jnp.arange(3), data, jax.random.key(0), hyper)
+  after, metrics = helpers.jitted(stage.step)(
+    state, jnp.arange(3), data, jax.random.key(0), hyper
+  )
   squares = sum(
     jnp.sum(leaf**2) for leaf in jax.tree.leaves(shared_vae.regularised(params))
   )
@@ -206,10 +208,12 @@ def test_a_padded_batch_equals_the_unpadded_one(noise):
   with jax.enable_x64(True):
     data = helpers.golden_pair_arrays()
     stage = shared_vae.model(base.Sizes(3, 5, 4), **SHAPE).stages[0]
-    state = stage.init(jax.random.key(0), data, HYPER, ())
+    state = helpers.jitted(stage.init)(jax.random.key(0), data, HYPER, ())
     # The golden noise is cut from one wave, so real rows have the same.
     steps = [
-      stage.step(state, jnp.asarray(ids), data, jax.random.key(0), HYPER)
+      helpers.jitted(stage.step)(
+        state, jnp.asarray(ids), data, jax.random.key(0), HYPER
+      )
       for ids in ([0, 1, 2], [0, 1, 2, 3, 3])
     ]
   unpadded, padded = (float(metrics['loss']) for _, metrics in steps)
@@ -231,11 +235,13 @@ def test_several_sources_are_read_side_by_side():
   sizes = helpers.implicit().sizes
   model = shared_vae.model(sizes, hidden=(8,), latent=4, batch=16)
   (stage,) = model.stages
-  state = stage.init(jax.random.key(0), several, shared_vae.Hyper(), ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), several, shared_vae.Hyper(), ())
   kernel = state.params['target']['decoder']['hidden_0']['kernel']
   chex.assert_shape(kernel, (12, 8))
-  visit = stage.epoch(jax.random.key(0), several)[0]
-  _, metrics = stage.step(state, visit, several, jax.random.key(1), shared_vae.Hyper())
+  visit = helpers.jitted(stage.epoch)(jax.random.key(0), several)[0]
+  _, metrics = helpers.jitted(stage.step)(
+    state, visit, several, jax.random.key(1), shared_vae.Hyper()
+  )
   assert np.isfinite(metrics['loss'])
 
 
@@ -247,9 +253,11 @@ def test_somebody_without_a_source_is_no_part_of_its_terms():
   )
   model = shared_vae.model(sizes, hidden=(8,), latent=4, batch=16)
   (stage,) = model.stages
-  state = stage.init(jax.random.key(0), empty, shared_vae.Hyper(), ())
-  visit = stage.epoch(jax.random.key(0), empty)[0]
-  _, metrics = stage.step(state, visit, empty, jax.random.key(1), shared_vae.Hyper())
+  state = helpers.jitted(stage.init)(jax.random.key(0), empty, shared_vae.Hyper(), ())
+  visit = helpers.jitted(stage.epoch)(jax.random.key(0), empty)[0]
+  _, metrics = helpers.jitted(stage.step)(
+    state, visit, empty, jax.random.key(1), shared_vae.Hyper()
+  )
   assert metrics['source'] == 0 and metrics['target'] > 0
 
 
@@ -337,7 +345,9 @@ def test_merged_with_an_empty_source_is_single_on_the_target():
     sizes._replace(target=sizes.target + sizes.source), **settings
   )
   hyper = single_vae.Hyper()
-  small = single.stages[0].init(jax.random.key(0), data, hyper, ()).params
+  small = helpers.jitted(single.stages[0].init)(
+    jax.random.key(0), data, hyper, ()
+  ).params
 
   large = helpers.copied(small)
   output = large['decoder']['output']
@@ -349,10 +359,12 @@ def test_merged_with_an_empty_source_is_single_on_the_target():
   losses = []
   for model, params, seen in ((single, small, data), (merged, large, wide)):
     (stage,) = model.stages
-    state = stage.init(jax.random.key(0), seen, hyper, ())
+    state = helpers.jitted(stage.init)(jax.random.key(0), seen, hyper, ())
     state = state._replace(params=params)
-    visit = stage.epoch(jax.random.key(0), seen)[0]
-    _, metrics = stage.step(state, visit, seen, jax.random.key(1), hyper)
+    visit = helpers.jitted(stage.epoch)(jax.random.key(0), seen)[0]
+    _, metrics = helpers.jitted(stage.step)(
+      state, visit, seen, jax.random.key(1), hyper
+    )
     losses.append(float(metrics['loss']))
   assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
