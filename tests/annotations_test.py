@@ -4,7 +4,7 @@ import ast
 import pathlib
 
 ROOT = pathlib.Path(__file__).parent.parent
-SHARE = 0.98
+SHARE = 0.95
 
 
 def public_arguments(path: pathlib.Path):

@@ -333,7 +333,7 @@ class Ended(NamedTuple):
 
 def run_command(name: str, *arguments: object) -> Ended:
   """Runs `experiments.<name>` in this process, which has imported jax already."""
-  before = set(flags.FLAGS)
+  flags_before, modules_before = set(flags.FLAGS), set(sys.modules)
   out, err, code = io.StringIO(), io.StringIO(), 0
   argv = [f'experiments.{name}', *map(str, arguments)]
   with (
@@ -350,7 +350,11 @@ def run_command(name: str, *arguments: object) -> Ended:
     except SystemExit as error:
       code = error.code or 0
     finally:  # Another command defines flags of the same names.
-      for flag in set(flags.FLAGS) - before:
+      for flag in set(flags.FLAGS) - flags_before:
         delattr(flags.FLAGS, flag)
+      for module in set(sys.modules) - modules_before:
+        if module.startswith('experiments.'):
+          del sys.modules[module]
+          delattr(sys.modules['experiments'], module.removeprefix('experiments.'))
       flags.FLAGS.unparse_flags()
   return Ended(code, out.getvalue(), err.getvalue())
