@@ -99,7 +99,7 @@ def _hook(kind, error, trace):
 
   Its threads raise them after the error of the checkpoint itself.
   """
-  if kind is not RuntimeError or str(error) != 'Event loop is closed':
+  if str(error) != 'Event loop is closed':
     sys.__excepthook__(kind, error, trace)
 
 

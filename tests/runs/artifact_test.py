@@ -80,6 +80,12 @@ def test_the_card_says_what_it_is(saved):
   assert 'ials' in card and f'{users} users' in card and 'ndcg@10' in card
 
 
+def write_card(folder, about):
+  """Writes a model card that another program could have written."""
+  about = about | {'digest': artifact._digest(about)}
+  (folder / 'about.json').write_text(json.dumps(about))
+
+
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
@@ -90,7 +96,7 @@ def test_the_card_says_what_it_is(saved):
 )
 def test_an_unknown_format_or_spec_is_refused(copied, change, message):
   about = json.loads((copied / 'about.json').read_text())
-  (copied / 'about.json').write_text(json.dumps(about | change))
+  write_card(copied, about | change)
   with pytest.raises(artifact.ArtifactError, match=message):
     xd.load(copied)
 
@@ -102,7 +108,7 @@ def test_an_unknown_method_or_other_sizes_are_refused(copied):
     ('model', {'factors': 5}, r'is float32\[\d+, 4\], expected float32\[\d+, 5\]'),
   ):
     changed = about | {'spec': about['spec'] | {field: value}}
-    (copied / 'about.json').write_text(json.dumps(changed))
+    write_card(copied, changed)
     with pytest.raises(artifact.ArtifactError, match=message):
       xd.load(copied)
 
@@ -121,6 +127,32 @@ def test_a_damaged_file_is_one_line(copied, name, damage):
   with pytest.raises(artifact.ArtifactError) as error:
     xd.load(copied)
   assert '\n' not in str(error.value) and str(copied) in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'name', ['model.safetensors', 'interactions.safetensors', 'target.parquet']
+)
+def test_a_bit_that_changed_is_noticed(copied, name):
+  path = copied / name
+  content = bytearray(path.read_bytes())
+  content[-5] ^= 1
+  path.write_bytes(bytes(content))
+  with pytest.raises(artifact.ArtifactError, match=f'{name} has changed since'):
+    xd.load(copied)
+
+
+def test_a_number_that_changed_in_the_card_is_noticed(copied):
+  path = copied / 'about.json'
+  path.write_text(path.read_text().replace('"format": 1', '"format": 1, "seed": 2'))
+  with pytest.raises(artifact.ArtifactError, match=r'about\.json has changed since'):
+    xd.load(copied)
+
+
+def test_an_artefact_without_digests_is_read(copied):
+  about = json.loads((copied / 'about.json').read_text())
+  about = {k: v for k, v in about.items() if k not in ('digest', 'sha256')}
+  (copied / 'about.json').write_text(json.dumps(about))
+  assert xd.load(copied).spec.method == 'ials'
 
 
 def test_a_folder_without_an_artefact_is_refused(tmp_path):

@@ -64,6 +64,20 @@ def test_a_checkpoint_is_written_to_its_end():
   assert error.splitlines()[-1] in ('xdomain.runs.stop.Stopped', stop.SAYS)
 
 
+def test_a_request_within_a_destructor_ends_without_a_traceback():
+  code = (
+    'import hashlib, os, signal\nfrom xdomain.runs import stop\nstop.GRACE = 0.2\n'
+    'class Last:\n  def __del__(self): os.kill(os.getpid(), signal.SIGTERM)\n'
+    'with stop.on_signals():\n  last = Last()\n  del last\n'
+    "  hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
+  )
+  root = pathlib.Path(stop.__file__).parents[2]
+  ended = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, cwd=root, timeout=30
+  )
+  assert (ended.returncode, ended.stderr) == (stop.STATUS, f'{stop.SAYS}\n')
+
+
 def test_a_request_that_comes_after_the_last_epoch_stops_all_the_same():
   with pytest.raises(stop.Stopped), stop.deferred():
     stop.request()

@@ -11,6 +11,7 @@ Nothing in it is code: safetensors, Parquet and JSON hold values alone.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -25,6 +26,7 @@ import numpy as np
 import xdomain
 from xdomain import base, files
 from xdomain.data import types
+from xdomain.data.readers import download
 from xdomain.runs import protocols
 from xdomain.runs import spec as specs
 
@@ -69,6 +71,8 @@ def save(folder: str | pathlib.Path, model: Contents) -> None:
     safetensors.save_file(_interactions(model), beside / INTERACTIONS)
     _write_ids(model.dataset.ids, beside)
     about = _about(model)
+    about['sha256'] = _digests(beside)
+    about['digest'] = _digest(about)
     files.write_json(beside / 'about.json', about)
     files.write(beside / 'README.md', _card(about))
     old = folder.with_name(f'{folder.name}.{os.getpid()}.old')
@@ -111,6 +115,7 @@ def read(folder: str | pathlib.Path) -> Contents:
   if not is_artifact(folder):
     raise ArtifactError(f'{folder} holds no artefact: about.json or {MODEL} is missing')
   about = _read_about(folder)
+  _check_digests(folder, about)
   spec = specs.from_config(about['spec'])
   ids = _read_ids(folder)
   arrays = safetensors.load_file(folder / INTERACTIONS)
@@ -146,6 +151,31 @@ def _read_about(folder):
       f' {FORMAT}; it was written by xdomain {about.get("xdomain")!r}'
     )
   return about
+
+
+def _digests(folder) -> dict[str, str]:
+  """SHA-256 of each file of numbers or ids."""
+  names = MODEL, INTERACTIONS, *(f'{name}.parquet' for name in types.Ids._fields)
+  return {name: download.digest_of(folder / name) for name in names}
+
+
+def _digest(about) -> str:
+  """SHA-256 of a model card without its own."""
+  card = {name: value for name, value in about.items() if name != 'digest'}
+  return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+
+
+def _check_digests(folder, about):
+  """Refuses files that have changed; artefacts before xdomain 0.2 have no digests."""
+  if 'digest' not in about and 'sha256' not in about:
+    return
+  wrong = [] if about.get('digest') == _digest(about) else ['about.json']
+  found = _digests(folder)
+  wrong += [name for name in found if about.get('sha256', {}).get(name) != found[name]]
+  if wrong:
+    raise ArtifactError(
+      f'{folder / wrong[0]} has changed since it was written; save or train it again'
+    )
 
 
 # --- Trees ------------------------------------------------------------------

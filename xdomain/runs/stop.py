@@ -89,6 +89,8 @@ def on_signals() -> Iterator[None]:
   before = {
     number: signal.signal(number, lambda *args: request()) for number in numbers
   }
+  hook = sys.unraisablehook
+  sys.unraisablehook = lambda error: _is_request(error) or hook(error)
   wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
   thread = threading.Thread(target=_end_if_late, args=(ours,), daemon=True)
   thread.start()
@@ -96,11 +98,17 @@ def on_signals() -> Iterator[None]:
     yield
   finally:
     signal.set_wakeup_fd(wakeup)
+    sys.unraisablehook = hook
     for number, handler in before.items():
       signal.signal(number, handler)
     theirs.close()
     thread.join()
     ours.close()
+
+
+def _is_request(error) -> bool:
+  """Whether a request was lost within a destructor; the thread ends the process."""
+  return isinstance(error.exc_value, Stopped)
 
 
 def _end_if_late(signals: socket.socket) -> None:
