@@ -195,7 +195,7 @@ def movielens(folder):
       ]
       lines += under_load(process, port, bodies, name)
   n_target = len(model.ids.target)
-  factors = np.asarray(model.state.item)
+  factors = np.array(model.state.item)
   lines += peer(factors, [each + n_target for each in histories], 'implicit')
   return table(COLUMNS, lines)
 
@@ -252,7 +252,7 @@ def million(folder):
   export.save(folder / 'million', model, lengths=(32,))
   histories = _histories(model.dataset.pair.target)
   bodies = [request({'target': model.ids.target[each].tolist()}) for each in histories]
-  item = np.asarray(model.state.item)
+  item = np.array(model.state.item)
   with service(folder / 'million') as (process, port, _, start):
     print(f'Start: {start:.1f} s, {cpu_seconds(process):.1f} CPU s')
     lines = list(under_load(process, port, bodies, f'{ITEMS.value:,} items'))

@@ -68,7 +68,7 @@ def marked(mark) -> str:
 
 
 def test_every_block_is_run_or_says_why_not():
-  known = 'model', 'config', 'slow'
+  known = 'model', 'config', 'slow', *SERVE
   for block in BLOCKS:
     assert block.language in ('python', 'bash', 'text'), block
     reason = block.mark.removeprefix('not run: ')
@@ -96,6 +96,12 @@ def programs() -> dict[str, list[Block]]:
     if block.language == 'python' and not block.mark:
       pages.setdefault(block.page, []).append(block)
   return pages
+
+
+# The blocks of docs/howto/serve.md, which `serving/howto_test.py` runs in this order.
+SERVE = tuple(
+  f'serve: {part}' for part in ('train and export', 'start', 'ask', 'swap', 'portable')
+)
 
 
 @pytest.mark.parametrize('page', programs())
@@ -211,7 +217,8 @@ def test_a_command_is_one_that_there_is(page, line, monkeypatch):
     elif words[0] == 'xdomain':
       check_program(f'experiments.{words[1]}', words[2:])
     else:
-      assert words[0] in ('pip', 'ruff', 'mkdocs', 'git', 'cd', '.ci/run'), line
+      known = 'pip', 'ruff', 'mkdocs', 'git', 'cd', '.ci/run', 'curl', 'cat'
+      assert words[0] in known, line
 
 
 # --- Method pages -----------------------------------------------------------

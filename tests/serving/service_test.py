@@ -331,7 +331,7 @@ def running(folders, tmp_path):
   assert found, line + process.stderr.read()
   yield process, int(found[1]), mine
   process.kill()
-  process.wait()
+  process.communicate()
 
 
 def test_signals_swap_and_end_without_losing_a_request(running):
