@@ -319,6 +319,7 @@ def sample(key: Array, mean: Array, logvar: Array) -> Array:
 
 def scores(network: Autoencoder, params: base.Tree, units: Array) -> base.Score:
   """The score of users by the decoder's last hidden layer `[U, H]`."""
+  chex.assert_rank(units, 2)
 
   def score(users, items):
     hidden = units[users][:, None]  # [B, 1, H]
@@ -331,6 +332,7 @@ def all_scores(
   network: Autoencoder, params: base.Tree, units: Array
 ) -> Callable[[Array], Array]:
   """The same of all items, `users [B] -> [B, items]`."""
+  chex.assert_rank(units, 2)
   return lambda users: apply(network, params, units[users], method='logits')
 
 
@@ -356,6 +358,7 @@ class PairDense(nn.Module):
 
   def __call__(self, x: Array) -> Array:
     """`[..., H]` of joined vectors `[..., inputs]`."""
+    chex.assert_axis_dimension(x, -1, self.inputs)
     return x @ self.kernel + self.bias
 
   def halves(self) -> tuple[Array, Array]:
@@ -406,11 +409,14 @@ class Tower(nn.Module):
 
   def halves(self, user: Array) -> tuple[Array, Array]:
     """The first layer of every user `[U, H]` and of every item `[items, H]`."""
+    chex.assert_shape(user, (None, self.embed))
     of_user, of_item = self.hidden[0].halves()
     return user @ of_user, self.item @ of_item
 
   def of_halves(self, p: Array, q: Array) -> Array:
     """`[..., outputs]` of both halves of the first layer, which broadcast."""
+    for half in (p, q):
+      chex.assert_axis_dimension(half, -1, self.widths[0])
     z = p + q + self.hidden[0].bias  # [..., H]
     # Flat: a CPU's gradient of a kernel takes three times as long over two axes.
     a = nn.relu(z.reshape(-1, z.shape[-1]))
@@ -487,6 +493,8 @@ def present(entries: sparse.Entries, n_rows: int) -> Array:
 
 def counts(entries: sparse.Entries, n_rows: int) -> Array:
   """`[n_rows]` how many entries each row has, as floats."""
+  chex.assert_rank([entries.weight, entries.segment], 1)
+  chex.assert_equal_shape(entries)
   return jax.ops.segment_sum(
     entries.weight, entries.segment, n_rows, indices_are_sorted=True
   )

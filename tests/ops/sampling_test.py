@@ -1,7 +1,9 @@
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from xdomain.ops import sampling
 
@@ -164,3 +166,33 @@ def test_without_entries_every_column_is_absent():
     jax.random.key(0), start, none, 4, 0, jnp.array([0, 1]), 100
   )
   assert set(np.ravel(drawn)) == {0, 1, 2, 3}
+
+
+@hypothesis.settings(deadline=None, max_examples=25, derandomize=True)
+@hypothesis.given(
+  held=st.lists(st.sets(st.integers(0, 8)), min_size=5, max_size=5),
+  rows=st.lists(st.integers(0, 5), min_size=6, max_size=6),
+  bounds=st.tuples(st.integers(0, 8), st.integers(1, 9)).map(sorted),
+  seed=st.integers(0, 2**31 - 1),
+)
+def test_no_row_is_ever_given_a_column_that_it_has(held, rows, bounds, seed):
+  low, high = bounds[0], max(bounds[1], bounds[0] + 1)
+  lengths = np.array([len(row) for row in held] + [0])  # The last row is padding.
+  column = np.array([c for row in held for c in sorted(row)], np.int32)
+  within = jnp.full(6, low), jnp.full(6, high)
+  columns, any_ = drawn_absent(
+    jax.random.key(seed),
+    jnp.asarray(np.cumsum([0, *lengths]), jnp.int32),
+    jnp.asarray(np.pad(column, (0, 45 - column.size))),
+    jnp.asarray(rows),
+    within,
+  )
+  for row, drawn, some in zip(rows, np.asarray(columns), np.asarray(any_)):
+    lacking = set(range(low, high)) - (held[row] if row < 5 else set())
+    assert some == bool(lacking)
+    assert set(drawn.tolist()) <= (lacking or {high - 1})
+
+
+@jax.jit
+def drawn_absent(key, start, column, rows, within):
+  return sampling.absent(key, start, column, 9, 16, rows, 20, within)

@@ -1,8 +1,10 @@
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import strategies as st
 
 from xdomain.data import device
 from xdomain.ops import sparse
@@ -55,6 +57,34 @@ def test_arrays_of_other_ranks_are_refused():
   _, rows = matrix()
   with pytest.raises(AssertionError):
     sparse.flatten_rows(rows.start, rows.column, rows.value, jnp.zeros((2, 2), int), 5)
+
+
+@hypothesis.settings(deadline=None, max_examples=25, derandomize=True)
+@hypothesis.given(
+  cells=st.dictionaries(
+    st.tuples(st.integers(0, 6), st.integers(0, 8)), st.integers(1, 5), max_size=40
+  ),
+  ids=st.lists(st.integers(0, 7), min_size=6, max_size=6),
+)
+def test_any_rows_are_flattened_and_summed_as_the_dense_matrix(cells, ids):
+  dense = np.zeros((8, 9), np.float32)  # The last row is padding.
+  for place, value in cells.items():
+    dense[place] = value
+  row, column = np.nonzero(dense)
+  start = np.searchsorted(row, np.arange(8))
+  room = (0, 63 - row.size)  # All cells: one shape, so one program.
+  entries = sparse.flatten_rows(
+    jnp.asarray(start),
+    jnp.asarray(np.pad(column, room)),
+    jnp.asarray(np.pad(dense[row, column], room)),
+    jnp.asarray(ids),
+    54,
+  )
+  table = jnp.arange(18, dtype=jnp.float32).reshape(9, 2)
+  np.testing.assert_allclose(sparse.gather_sum(table, entries, 6), dense[ids] @ table)
+  value, seen = sparse.cells(entries, 6, 9)
+  np.testing.assert_array_equal(value, dense[ids])
+  np.testing.assert_array_equal(seen, dense[ids] > 0)
 
 
 # --- Sums, against the dense form ---

@@ -88,6 +88,8 @@ def ranks(
     seen: `[U, items]` the items that a user's list leaves out; by default those that
       are known.
   """
+  chex.assert_equal_shape([queries.item, queries.gain, queries.mask])
+  chex.assert_shape(queries.item, (*queries.user.shape, None))
   seen = known if seen is None else seen
   item = queries.item[:, 0]
   place, tied = sampled or _places(model.predict, state, data, queries)
@@ -152,6 +154,7 @@ def best(
     Items and scores, both `[Q, top]`, best first; scores are -inf once a user has
     no items left.
   """
+  chex.assert_rank(users, 1)
   top = min(top, known.n_columns)
   block = int(np.clip(CELLS // known.n_columns, 1, len(users)))
   item, score = _best(
@@ -272,7 +275,9 @@ def names(cutoffs: Sequence[int] = CUTOFFS) -> list[str]:
 
 def gains(place: np.ndarray, cutoffs: Sequence[int] = CUTOFFS) -> np.ndarray:
   """`[Q, M]` each query's contribution to each measure (SharedVAE, eq. 11-12)."""
-  place = np.asarray(place, np.float64)[:, None]
+  place = np.asarray(place, np.float64)
+  chex.assert_rank(place, 1)
+  place = place[:, None]
   by_place = np.stack(
     [np.ones_like(place), 1 / np.log2(place + 2), 1 / (place + 1)], axis=-1
   )
@@ -301,6 +306,8 @@ def expected_gains(
   from scipy import special  # Imported where it is used, to start faster.
 
   place, size = (np.asarray(x, np.int64) for x in (place, size))
+  chex.assert_rank(place, 1)
+  chex.assert_equal_shape([place, size])
   k = np.arange(max(cutoffs))  # A place among the negatives.
   gain = gains(k, cutoffs)
   log_factorial = special.gammaln(np.arange(max(2, size.max(initial=0))) + 1.0)
@@ -340,6 +347,8 @@ def ranking_measures(ranks: Ranks, seed: int = 0) -> dict:
     the model; `list`, the measures of one list a user with all held-out items
     (`lists.retrieval`), if some user has several; the numbers of `queries` and `users`.
   """
+  chex.assert_rank(ranks.user, 1)
+  chex.assert_equal_shape(ranks)
   kinds = {
     'sampled': gains(ranks.sampled),
     'full': gains(ranks.full),
@@ -380,6 +389,7 @@ def interval(
     seed: of the resampling.
     resamples: the number of bootstrap samples.
   """
+  chex.assert_shape(gain, (*user.shape, None))
   totals, counts = _per_user(user, gain)
   sums = significance.resampled_sums(np.hstack([totals, counts]), resamples, seed)
   return np.quantile(sums[:, :-1] / sums[:, -1:], (0.025, 0.975), axis=0)

@@ -68,6 +68,7 @@ def predictions(
   data: base.Arrays, queries: base.Queries, rating: np.ndarray, raw: np.ndarray
 ) -> Predictions:
   """`Predictions` of the target from ratings `[Q, 1]` with and without the fallback."""
+  chex.assert_equal_shape([queries.item, queries.gain, rating, raw])
   known_user, known_item = (
     np.diff(np.asarray(rows.start))[np.asarray(ids)] > 0
     for rows, ids in zip(data.target, (queries.user, queries.item))
@@ -91,6 +92,7 @@ def rate(
   queries: base.Queries,
 ) -> tuple[base.Array, base.Array]:
   """Clipped predictions with and without the fallback, both `[Q, K]`."""
+  chex.assert_equal_shape([queries.item, queries.gain, queries.mask])
   raw = in_blocks(score, queries.user, queries.item)
   known = trained(data, queries.user[:, None], queries.item)
   filled = jnp.where(known, raw, data.target.by_user.mean())
@@ -120,6 +122,8 @@ def rating_measures(predictions: Predictions, seed: int = 0) -> dict:
   finite, is None.
   """
   p = predictions
+  chex.assert_rank(p.user, 1)
+  chex.assert_equal_shape(p)
   error = p.rating - p.truth
   measures = {}
   for suffix, chosen in (('', np.ones_like(p.warm)), ('_warm', p.warm)):
@@ -137,6 +141,7 @@ def rating_measures(predictions: Predictions, seed: int = 0) -> dict:
 
 def mean_error(error: np.ndarray, power: int) -> float | None:
   """The power mean of `[Q]` absolute errors: 2 for RMSE, 1 for MAE."""
+  chex.assert_rank(error, 1)
   if not error.size or not np.all(np.isfinite(error)):
     return None
   error = np.abs(error, dtype=np.float64)
@@ -167,6 +172,8 @@ def error_interval(
     (low, high); (None, None) if an error is not finite or there are none.
   """
   errors = [error] if other is None else [error, other]
+  chex.assert_rank(user, 1)
+  chex.assert_equal_shape([user, *errors])
   if not error.size or not all(np.all(np.isfinite(e)) for e in errors):
     return None, None
   _, user = np.unique(user, return_inverse=True)

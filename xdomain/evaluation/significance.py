@@ -26,6 +26,7 @@ def resampled_sums(
   values: np.ndarray, resamples: int = 1000, seed: int = 0
 ) -> np.ndarray:
   """`[resamples, M]` sums of `values [U, M]` over users drawn with replacement."""
+  chex.assert_rank(values, 2)
   rng = np.random.default_rng(seed)
   if len(values) > MANY:
     return _many_resampled_sums(rng, np.asarray(values, np.float32), resamples)

@@ -29,6 +29,7 @@ class Scale(NamedTuple):
 
   def expected(self, logits: jax.Array):
     """`[...]` mean ratings under the softmax of `[..., K]` logits."""
+    chex.assert_axis_dimension(logits, -1, self.levels)
     ratings = self.lowest + self.step * jnp.arange(self.levels)
     return jax.nn.softmax(logits) @ ratings
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -11,6 +12,7 @@ def binary_cross_entropy(logit: jax.Array, label: jax.Array | float):
 
   `s` is the logistic function; the shapes broadcast.
   """
+  chex.assert_type(logit, float)
   return jax.nn.softplus(logit) - label * logit
 
 
@@ -25,7 +27,7 @@ def ridge(tree: Any, strength: jax.Array | float):
     tree: arrays, or a tree of them.
     strength: a scalar or an array that broadcasts against each leaf; may be traced.
   """
-  del tree, strength
+  chex.assert_type([*jax.tree.leaves(tree), strength], float)
   return jnp.float32(0)
 
 

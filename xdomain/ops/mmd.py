@@ -29,6 +29,7 @@ def median_distance(squared: jax.Array, weight: jax.Array):
     squared: `[N, N]` squared distances.
     weight: `[N]` 1 for a real point and 0 for padding.
   """
+  _assert_pairs(squared, weight)
   pair = np.triu_indices(squared.shape[0], 1)
   real = (weight[pair[0]] > 0) & (weight[pair[1]] > 0)
   count = jnp.sum(real)
@@ -58,6 +59,7 @@ def _smallest(values, k):
 
 def mean_distance(squared: jax.Array, weight: jax.Array):
   """The mean squared distance of two different real points, as in DAN."""
+  _assert_pairs(squared, weight)
   both = _different(weight)
   return jnp.sum(both * squared) / jnp.maximum(jnp.sum(both), 1)
 
@@ -134,6 +136,7 @@ def linear_time(
 
 def linear_kernel(x: jax.Array, y: jax.Array, weight: jax.Array):
   """The squared distance of the means: the discrepancy of the linear kernel."""
+  _assert_samples(x, y, weight)
   return jnp.sum(_mean(x - y, weight) ** 2)
 
 
@@ -142,13 +145,23 @@ def paired_l2(x: jax.Array, y: jax.Array, weight: jax.Array):
 
   It compares users, not distributions, and adds over latents.
   """
+  _assert_samples(x, y, weight)
   return _mean(jnp.sum((x - y) ** 2, axis=1), weight)
+
+
+def _assert_samples(x, y, weight):
+  chex.assert_equal_shape([x, y])
+  chex.assert_shape(x, (*weight.shape, None))
+
+
+def _assert_pairs(squared, weight):
+  chex.assert_rank(weight, 1)
+  chex.assert_shape(squared, 2 * weight.shape)
 
 
 def _kernel(x, y, weight, bandwidth):
   """`[2B, 2B]` means of `exp(-d / (c s))` over widths c, for bandwidth s."""
-  chex.assert_rank([x, y, weight], [2, 2, 1])
-  chex.assert_equal_shape([x, y])
+  _assert_samples(x, y, weight)
   squared = _squared_distances(jnp.concatenate([x, y]))
   scale = bandwidth(jax.lax.stop_gradient(squared), jnp.concatenate([weight, weight]))
   scale = jnp.maximum(scale, FLOOR)

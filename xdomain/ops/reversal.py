@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -14,7 +15,7 @@ def reverse_gradient(x: Any, strength: jax.Array | float):
     x: an array or a tree of arrays.
     strength: a scalar, DARec's mu; may be traced.
   """
-  del strength  # The backward pass alone uses it.
+  chex.assert_rank(strength, 0)  # The backward pass alone uses it.
   return x
 
 

@@ -89,6 +89,7 @@ def absent(
     `[B, n]` columns, independent of each other, the last one for a row that
     lacks none; and `[B]` whether it lacks any.
   """
+  chex.assert_rank([start, column, rows], 1)
   begin, end = start[rows], start[rows + 1]
   low = jnp.zeros_like(begin)
   high = low + n_columns

@@ -146,6 +146,8 @@ def _is_dense(entries, n_rows, n_columns):
 
 def cells(entries: Entries, n_rows: int, n_columns: int) -> tuple[jax.Array, jax.Array]:
   """Weighted values and weights of all cells, both `[n_rows, n_columns]`."""
+  chex.assert_rank(entries.column, 1)
+  chex.assert_equal_shape(entries)
   row = jnp.where(entries.weight > 0, entries.segment, n_rows)
   empty = jnp.full((n_rows, n_columns), -jnp.inf, entries.value.dtype)
   value = empty.at[row, entries.column].set(entries.value * entries.weight, mode='drop')
