@@ -119,7 +119,8 @@ def epoch(program, state, times=1):
 
 def compare(stage, state, data, hyper, count, repeats) -> list[str]:
   """Cells of the table: K runs in every form, in turn."""
-  from xdomain.training import placement, sweep
+  from xdomain.runs import memory
+  from xdomain.training import placement
 
   states, hypers = (
     jax.tree.map(lambda leaf: jnp.repeat(leaf, count, axis=0), tree)
@@ -138,7 +139,7 @@ def compare(stage, state, data, hyper, count, repeats) -> list[str]:
   alone, *others = (min(times) for times in zip(*turns[1:]))
   seconds = dict(zip(FORMS, others))
   chosen = [
-    'at once' if sweep.at_once(size, apart) else 'in turn' for apart in (False, True)
+    'at once' if memory.at_once(size, apart) else 'in turn' for apart in (False, True)
   ]
   return [
     str(count),

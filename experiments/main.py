@@ -30,11 +30,11 @@ def main(argv):
   del argv
   # Imported here, so that --help and a wrong flag end at once.
   with arguments.program():
+    from xdomain import programs
     from xdomain.reporting import terminal
-    from xdomain.training import compiling
 
     with terminal.opened() as display:
-      with compiling.watch() as compiled:
+      with programs.watch() as compiled:
         _train(CONFIG.value, display)
       display.say(str(compiled))
 

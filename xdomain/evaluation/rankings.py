@@ -348,7 +348,7 @@ def ranking_measures(ranks: Ranks, seed: int = 0) -> dict:
     (`lists.retrieval`), if some user has several; the numbers of `queries` and `users`.
   """
   chex.assert_rank(ranks.user, 1)
-  chex.assert_equal_shape(ranks)
+  chex.assert_equal_shape([ranks.user, ranks.sampled, ranks.full])
   kinds = {
     'sampled': gains(ranks.sampled),
     'full': gains(ranks.full),

@@ -13,9 +13,8 @@ import jax
 from xdomain import files
 from xdomain.reporting import plots, render, tables, terminal
 from xdomain.reporting import records as records_lib
-from xdomain.runs import methods, prepare, protocols, run, store
+from xdomain.runs import memory, methods, prepare, protocols, run, store
 from xdomain.runs import spec as specs
-from xdomain.training import sweep
 
 Part = tuple[specs.Spec, list[prepare.Prepared]]  # A run, and the data of its seeds.
 
@@ -61,7 +60,7 @@ def _seeds_at_once(config, prepared, folder):
   fitting = [
     count
     for count in range(2, len(config.sweep.seed) + 1)
-    if all(sweep.fits(count * of_one, width) for of_one, width in of_settings)
+    if all(memory.fits(count * of_one, width) for of_one, width in of_settings)
   ]
   return max(fitting, default=1)
 
@@ -110,7 +109,7 @@ def _chunks(config, several, folder):
   if len(every) * len(several) == 1:
     return [(config, several)]
   width = _width(config, several[0], folder)
-  if sweep.fits(len(every) * len(several), width):
+  if memory.fits(len(every) * len(several), width):
     return [(config, several)]
   if len(several) > 1:
     return _alone(_chunks, config, several, folder)
@@ -121,7 +120,7 @@ def _chunks(config, several, folder):
 
   return [
     (of_members(tuple(every[turn])), several)
-    for turn in sweep.chunks(len(every), width)
+    for turn in memory.chunks(len(every), width)
   ]
 
 
@@ -139,7 +138,7 @@ def _width(config, prepared, folder):
     return kept
   prepared = prepare.seen_by(config, prepared)
   method = methods.of(config, prepared.sizes)
-  width = sweep.width(
+  width = memory.width(
     method.model,
     jax.random.key(config.seed),
     prepared.data,

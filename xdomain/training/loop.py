@@ -126,20 +126,13 @@ def fit(
       value = None
       if queries and (progress.epoch % every == 0 or progress.epoch == limit):
         kept = stage.keep(progress.state)
-        value, _ = validate(plan, stage, measure, kept, shown, queries)
-        value = jax.device_get(value)
+        values, _ = validate(plan, stage, measure, kept, shown, queries)
+        value = jax.device_get(values)
         progress = _select(stage, progress, running, value)
-      report = Report(
-        stage.name,
-        progress.epoch,
-        limit,
-        metrics,
-        value,
-        progress.best_value,
-        progress.best_epoch,
-        time.perf_counter() - started,
-      )
-      watch(report, progress)
+      best = progress.best_value, progress.best_epoch
+      seconds = time.perf_counter() - started
+      epochs_done = stage.name, progress.epoch, limit
+      watch(Report(*epochs_done, metrics, value, *best, seconds), progress)
     if not queries:
       progress = progress._replace(best=stage.keep(progress.state))
     if progress.stage + 1 == len(model.stages):
@@ -158,20 +151,13 @@ def begin(
   stage: int,
   done: tuple,
 ) -> Progress:
-  """The progress of a stage before its first epoch."""
+  """The progress of a stage before its first epoch; `done` are the stages before."""
   plan = placement.plan(key, hyper)
   hyper = plan.per_member(hyper)
-  state, best = _init(plan, model.stages[stage], key, stage, data, hyper, done)
-  return Progress(
-    stage,
-    0,
-    state,
-    best,
-    np.full(plan.width, np.inf, np.float32),
-    np.zeros(plan.width, np.int32),
-    np.zeros(plan.width, bool),
-    done,
-  )
+  states = _init(plan, model.stages[stage], key, stage, data, hyper, done)
+  value = np.full(plan.width, np.inf, np.float32)
+  epoch, failed = np.zeros(plan.width, np.int32), np.zeros(plan.width, bool)
+  return Progress(stage, 0, *states, value, epoch, failed, done)
 
 
 def abstract(
