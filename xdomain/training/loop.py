@@ -131,8 +131,8 @@ def fit(
         progress = _select(stage, progress, running, value)
       best = progress.best_value, progress.best_epoch
       seconds = time.perf_counter() - started
-      epochs_done = stage.name, progress.epoch, limit
-      watch(Report(*epochs_done, metrics, value, *best, seconds), progress)
+      at = stage.name, progress.epoch, limit
+      watch(Report(*at, metrics, value, *best, seconds), progress)
     if not queries:
       progress = progress._replace(best=stage.keep(progress.state))
     if progress.stage + 1 == len(model.stages):
