@@ -49,6 +49,13 @@ def import_packages() -> None:
   import orbax.checkpoint  # noqa: F401
   import safetensors.numpy  # noqa: F401
 
+  import xdomain.api
+  import xdomain.programs
+  import xdomain.reporting.terminal
+  import xdomain.runs.tables
+  import xdomain.runs.tune
+  import xdomain.training.loop  # noqa: F401
+
 
 def start(words: list[str], log: pathlib.Path, limits: Limits = FREE) -> int:
   """Forks a command; returns the id of its process.
