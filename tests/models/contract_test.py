@@ -8,7 +8,9 @@ scores every item for every user.
 
 import functools
 import importlib
+import pathlib
 import pkgutil
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -57,9 +59,38 @@ def test_hyper_parameters_are_floats_with_defaults(name):
   assert all(isinstance(value, float) for value in load(name).Hyper())
 
 
-def test_the_module_cites_a_paper_with_its_year(name):
-  years = map(str, range(1990, 2031))
-  assert any(year in load(name).__doc__ for year in years)
+PAPERS = pathlib.Path(__file__).parents[2] / 'docs' / 'methods' / 'papers.md'
+YEAR = r'\b(?:19[5-9]|20[0-3])\d\b'
+
+
+def papers() -> set[tuple[str, str]]:
+  """First author and year of each paper that the documents list."""
+  pattern = rf'^- (Latent user linking|cmfrec|[\w-]+)\b.*?({YEAR})'
+  return set(re.findall(pattern, PAPERS.read_text(), re.M))
+
+
+def unlisted(text: str) -> list[str]:
+  """The years of a text without a listed paper whose first author it names."""
+  text = ' '.join(text.split())
+  return [
+    found[0]
+    for found in re.finditer(YEAR, text)
+    if not any(
+      year == found[0] and re.search(rf'\b{author}\b', text[: found.start()])
+      for author, year in papers()
+    )
+  ]
+
+
+def test_the_module_cites_papers_that_exist(name):
+  text = load(name).__doc__
+  assert re.search(YEAR, text), 'it cites no paper with its year'
+  assert not unlisted(text), f'{unlisted(text)}: add the paper to {PAPERS}'
+
+
+@pytest.mark.parametrize('text', ['Koren 1999', 'Nobody 2010', 'As in Steck, WWW 2021'])
+def test_a_paper_that_does_not_exist_is_noticed(text):
+  assert unlisted(text) and not unlisted('Koren, Bell and Volinsky 2009; Steck 2019')
 
 
 def test_settings_are_keyword_only_and_a_model_is_built_once(name):

@@ -172,3 +172,14 @@ def test_a_damaged_file_of_test_queries_is_named(tmp_path):
   (tmp_path / 'test.npz').write_bytes(b'no archive')
   with pytest.raises(records.RecordError, match=r'test\.npz is damaged'):
     records.with_user_sums({'failed': False}, tmp_path, 0, ['rmse'])
+
+
+def test_a_test_that_proves_nothing_is_announced():
+  ranked = ranking_record()['test']
+  assert records.doubts(ranked | {'users': 300}) == []
+  assert 'a single held-out query' in records.doubts(ranked | {'users': 1})[0]
+  perfect = ranking_record(gain=1.0)['test']
+  assert 'HR = NDCG = 1' in records.doubts(perfect | {'users': 300})[0]
+  rated = rating_record()['test']
+  assert records.doubts(rated) == []
+  assert 'predicted exactly' in records.doubts(rated | {'rmse': 0.0})[0]

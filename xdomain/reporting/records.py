@@ -411,3 +411,27 @@ def check_method(name: str, known: Iterable[str]) -> None:
   """Raises a RecordError where no record has the name of a method."""
   if name not in (known := list(known)):
     raise RecordError(f'no record is of {name!r}{wording.instead(name, known)}')
+
+
+def doubts(test: dict) -> list[str]:
+  """Reasons why the measures of a test prove nothing, as sentences.
+
+  Args:
+    test: of a record.
+  """
+  found = []
+  users = test.get('users', test.get('queries', test.get('ratings')))
+  if users == 1:
+    found.append('no test: a single held-out query is all that was tested')
+  ranked = test.get('full', {})
+  if ranked.get('hr@10') == ranked.get('ndcg@10') == 1:
+    found.append(
+      'no test: every held-out item is ranked first (HR = NDCG = 1); look for the'
+      ' held-out interactions in the training data'
+    )
+  if test.get('rmse') == 0:
+    found.append(
+      'no test: every held-out rating is predicted exactly; look for the held-out'
+      ' ratings in the training data'
+    )
+  return found

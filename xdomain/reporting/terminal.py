@@ -101,6 +101,8 @@ class Terminal:
       self.say(title)
       self.table(rows)
     for name, record in named:
+      for doubt in records.doubts(record['test']):
+        self.say(f'{name}: {doubt}')
       if 'test_source' in record:
         source = record['test_source']
         self.say(

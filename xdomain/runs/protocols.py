@@ -59,7 +59,7 @@ class Measures(dict):
           for measure, each in value.items()
           if measure.endswith('@10')
         ]
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *records.doubts(self)])
 
 
 def _interval(bounds, name=None):
