@@ -10,7 +10,7 @@ import pytest
 
 from tests import helpers
 from xdomain.data import device, views
-from xdomain.models import edlae, low_rank_ridge, ntk_ridge
+from xdomain.models import edlae, kernel_als, low_rank_ridge, ntk_ridge
 from xdomain.training import loop
 
 
@@ -108,3 +108,69 @@ def test_low_rank_ridge_keeps_the_leading_directions_of_the_fit(rank):
   directions = np.linalg.svd(source @ weight)[2][:rank].T
   expected = everybody @ weight @ directions @ directions.T
   chex.assert_trees_all_close(np.asarray(scores), expected, atol=2e-3)
+
+
+# --- Kernel-ALS -------------------------------------------------------------
+
+
+def standardised(scores):
+  return (scores - scores.mean(1, keepdims=True)) / scores.std(1, keepdims=True)
+
+
+def alternating(start, source, target, hyper, sweeps):
+  """Target scores of ALS with dense matrices, in float64."""
+  wanted = np.hstack([target, hyper.source_weight * source])
+  positive = np.hstack([target, source])
+  confidence = 1 + hyper.alpha * positive
+  domain = np.repeat([1.0, hyper.source_weight], [target.shape[1], source.shape[1]])
+
+  def solve(table, confidence, wanted, count):
+    penalty = hyper.factor_penalty * np.maximum(count, 1) ** hyper.frequency
+    return np.stack(
+      [
+        np.linalg.solve(
+          (table.T * c) @ table + ridge * np.eye(table.shape[1]), (table.T * c) @ want
+        )
+        for c, want, ridge in zip(confidence, wanted, penalty)
+      ]
+    )
+
+  item = np.asarray(start, np.float64)
+  for _ in range(sweeps):
+    user = solve(item, confidence, wanted, positive @ domain)
+    item = solve(user, confidence.T, wanted.T, positive.sum(0))
+  return solve(item, confidence, wanted, positive @ domain) @ item[: target.shape[1]].T
+
+
+@pytest.mark.parametrize('source_weight', [0.6, 0.0])
+def test_kernel_als_blends_its_parts_and_switches_by_history(source_weight):
+  pair, sweeps = pair_with_cold_users(), 3
+  hyper = kernel_als.Hyper(source_weight, 0.7, 2.0, 4.0, 3.0, 0.5, 5.0, 0.4, 0.2)
+  settings = dict(factors=5, sweeps=sweeps, rank=3)
+  scores, _ = fit(kernel_als, pair, hyper, **settings)
+  of_kernel, _ = fit(ntk_ridge, pair, ntk_ridge.Hyper(0.7, source_weight, 1.0))
+  cold, _ = fit(ntk_ridge, pair, ntk_ridge.Hyper(2.0, 1.0, 0.0))
+  low_rank, _ = fit(low_rank_ridge, pair, low_rank_ridge.Hyper(5.0), rank=3)
+  source, target = helpers.dense(pair.source), helpers.dense(pair.target)
+  model, data = kernel_als.model(device.sizes(pair), **settings), device.put(pair)
+  begun = loop.begin(model, jax.random.key(0), data, hyper, 0, ())
+  factors = alternating(begun.state.item, source, target, hyper, sweeps)
+  known = target.sum(1, keepdims=True) > 0
+  popular = standardised(np.log1p(target.sum(0))[None])
+  expected = (
+    0.6 * standardised(np.where(known, of_kernel, cold))
+    + 0.4 * standardised(np.where(known, factors, low_rank))
+    + 0.2 * popular
+  )
+  chex.assert_trees_all_close(np.asarray(scores), expected, atol=5e-3)
+
+
+def test_kernel_als_of_source_weight_0_does_not_read_the_source_of_warm_users():
+  pair = pair_with_cold_users()
+  nothing = pair._replace(source=views.take(pair.source, pair.source.user < 0))
+  hyper = kernel_als.Hyper(source_weight=0.0)
+  settings = dict(factors=5, sweeps=3, rank=3)
+  scores, without = (
+    fit(kernel_als, each, hyper, **settings)[0][12:] for each in (pair, nothing)
+  )
+  chex.assert_trees_all_close(scores, without, atol=1e-3)

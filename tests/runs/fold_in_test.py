@@ -27,7 +27,7 @@ SETTINGS = {
 EXACT_METHODS = (
   *('autorec', 'bias', 'cf_nade', 'ease', 'item_knn', 'item_knn_rating', 'item_pop'),
   *('mult_vae', 'rbm', 'ridge', 'shared_vae', 'shared_vae_cold', 'single_vae'),
-  *('edlae', 'low_rank_ridge', 'ntk_ridge'),
+  *('edlae', 'kernel_als', 'low_rank_ridge', 'ntk_ridge'),
 )
 CONVERGED = {'ials': 200, 'cmf_implicit': 400}  # epochs until a fold-in moves nothing
 RATING = ('autorec', 'bias', 'cf_nade', 'item_knn_rating', 'rbm')
