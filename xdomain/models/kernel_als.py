@@ -71,11 +71,12 @@ def model(
   def init(key, data, hyper, previous):
     del previous
     count = data.target.by_item.length.astype(jnp.float32)
+    item = 0.1 * jax.random.normal(key, (target + sizes.source, factors))
     warm, cold, low_rank = hypers(hyper)
     return Parts(
       by_kernel.init(key, data, warm, ()),
       jnp.zeros((sizes.users, factors)),
-      0.1 * jax.random.normal(key, (target + sizes.source, factors)),
+      item.at[target:].multiply(hyper.source_weight),
       by_kernel.init(key, data, cold, ()),
       by_ridge.init(key, data, low_rank, ()),
       standardised(jnp.log1p(count)[None])[0],
