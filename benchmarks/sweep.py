@@ -98,7 +98,7 @@ def compiled(stage, form, state, data, hyper):
     (count,) = {leaf.shape[0] for leaf in jax.tree.leaves(state)}
     data = device.stack([data] * count)
     key = jax.random.split(key, count)
-  plan, rest = placement.plan(key, hyper), (key, at, data, hyper)
+  plan, rest = placement.plan(key, hyper, data), (key, at, data, hyper)
   lowered = loop.run_epoch.lower(plan, stage, state, *rest)
   started = time.perf_counter()
   program = lowered.compile()

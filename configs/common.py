@@ -171,6 +171,7 @@ def method(name, /, *, model, hyper, search=None, **settings):
         members=(),
       ),
       width=0,  # members that are trained at once; 0 takes as many as fit
+      mesh=(),  # devices that batches and tables are split over; by size if empty
       search=dict(trials=64, minutes=8.0) | search,
       epochs=60,  # the most of each stage
       patience=8,  # epochs without a better validation value that end a stage

@@ -14,6 +14,13 @@ import configs
 CACHE = flags.DEFINE_boolean(
   'compile_cache', True, "Keep compiled programs in the user's cache folder."
 )
+COORDINATOR = flags.DEFINE_string(
+  'coordinator',
+  None,
+  "Address and port of process 0; 'cluster' asks SLURM, Kubernetes or a TPU.",
+)
+PROCESSES = flags.DEFINE_integer('processes', None, 'Processes of the run.')
+PROCESS = flags.DEFINE_integer('process', None, 'The number of this process, from 0.')
 load = configs.load
 
 
@@ -77,13 +84,17 @@ def program():
   logging.set_verbosity(logging.WARNING)  # jax logs every missing backend.
   sys.excepthook = _hook
   try:
-    from xdomain.runs import session
+    from xdomain.runs import hosts, session
 
-    with session.opened(not flags.FLAGS.is_parsed() or CACHE.value):
+    parsed = flags.FLAGS.is_parsed()
+    among = hosts.ALONE
+    if parsed:
+      among = hosts.Among(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    with session.opened(not parsed or CACHE.value, among):
       yield
   except (stop.Stopped, KeyboardInterrupt):
     print(stop.SAYS, file=sys.stderr)
-    sys.exit(stop.STATUS)
+    _leave(stop.STATUS)
   except Exception as error:
     from xdomain.runs import session
 
@@ -91,7 +102,13 @@ def program():
     if advice is None:
       raise
     print(f'error: {as_flags(advice)}', file=sys.stderr)
-    sys.exit(1)
+    _leave(1)
+
+
+def _leave(status):
+  from xdomain.runs import hosts
+
+  hosts.leave(status)
 
 
 def _hook(kind, error, trace):
@@ -137,7 +154,7 @@ def options(words: list[str]) -> dict[str, Any]:
 
 # Fields of a config as messages of the library name them.
 _GROUP = re.compile(r'(?<![\w./-])(hyper|model|data|split|sweep|search)\.(?=[a-z])')
-_FIELD = 'method|protocol|view|reviews|epochs|patience|every|seed|width|name'
+_FIELD = 'method|protocol|view|reviews|epochs|patience|every|seed|width|mesh|name'
 _TABLE = 'rows|columns|measures|seeds'
 _BEGINS = re.compile(rf'^(({_FIELD}|{_TABLE}|model|split) ?)(?=is |names |:)')
 _VALUE = re.compile(rf'(?<![\w./-])({_FIELD})=')

@@ -42,20 +42,23 @@ def main(argv):
 def _train(config, display):
   import jax
 
-  from xdomain.runs import beside, sweeps
+  from xdomain.runs import beside, hosts, sweeps
 
   spec, others = beside.specs_of(config)
-  kind, count = jax.devices()[0].device_kind, jax.local_device_count()
+  kind, count = jax.devices()[0].device_kind, jax.device_count()
   display.say(f'on {kind}' + f' x {count}' * (count > 1))
   workdir = pathlib.Path(WORKDIR.value)
   runs = beside.run_all(spec, others, workdir, display, SECONDS.value)
-  if sweeps.swept(spec) or len(spec.sweep.seed) > 1:
-    records = [record for each in runs for record in each.records]
-    sweeps.report(spec, records, workdir, display)
-  else:
-    _print_comparison(runs, display)
-    if FINAL.value:
-      _train_on_everything(runs[-1], display)
+  swept = sweeps.swept(spec) or len(spec.sweep.seed) > 1
+  if hosts.first():
+    if swept:
+      records = [record for each in runs for record in each.records]
+      sweeps.report(spec, records, workdir, display)
+    else:
+      _print_comparison(runs, display)
+  if FINAL.value and not swept:
+    hosts.meet('records')
+    _train_on_everything(runs[-1], display)
 
 
 def _print_comparison(runs, display):
@@ -73,7 +76,7 @@ def _print_comparison(runs, display):
 def _train_on_everything(finished, display):
   """Trains the method on all interactions, and saves an artefact."""
   from xdomain import api
-  from xdomain.runs import protocols, store
+  from xdomain.runs import hosts, protocols, store
 
   spec = finished.spec
   folder = store.folder_of(spec, WORKDIR.value, 'final')
@@ -84,7 +87,8 @@ def _train_on_everything(finished, display):
       final = api.fit_everything(
         trained.spec, trained.dataset, trained.epochs, watch=watch
       )
-    dataclasses.replace(final, seen=trained.seen).save(folder)
+    if hosts.first():
+      dataclasses.replace(final, seen=trained.seen).save(folder)
   display.say(f'{spec.name}, trained on all interactions, is in {folder}')
 
 

@@ -70,7 +70,7 @@ def marked(mark) -> str:
 def test_every_block_is_run_or_says_why_not():
   known = 'model', 'config', 'slow', *SERVE
   for block in BLOCKS:
-    assert block.language in ('python', 'bash', 'text'), block
+    assert block.language in ('python', 'bash', 'text', 'yaml'), block
     reason = block.mark.removeprefix('not run: ')
     assert not block.mark or block.mark in known or reason != block.mark, block
   assert sum(block.language == 'bash' for block in BLOCKS) > 10

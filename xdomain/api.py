@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from xdomain import shards
 from xdomain.data import cache, device, splits, types
 from xdomain.data.audit import audit
 from xdomain.data.given import given, given_ratings, load_given
@@ -33,7 +34,7 @@ from xdomain.data.splits_by_time import (
   time_split,
 )
 from xdomain.data.types import Split
-from xdomain.runs import defaults, methods, prepare, protocols, run, trained
+from xdomain.runs import defaults, devices, methods, prepare, protocols, run, trained
 from xdomain.runs import spec as specs
 from xdomain.runs.trained import Recommendation, Trained
 from xdomain.training import loop
@@ -158,9 +159,12 @@ def _fit_split(spec, split, watch):
   hashes = {'data': cache.digest(split.dataset), 'split': splits.digest(split)}
   prepared = prepare.of_split(split.dataset, split, protocol, spec.view, hashes)
   run.check(spec, prepared)
-  method = methods.of(spec, prepared.sizes)
   chosen = run.ChosenEpochs(watch)
   with jax.enable_x64(False):
+    method = methods.of(spec, prepared.sizes)
+    measure = protocol.measure(split.dataset, method.model)
+    valid = protocols.validation(prepared)
+    method = devices.placed(spec, method, prepared.data, valid, measure)
     progress = loop.fit(
       method.model,
       jax.random.key(spec.seed),
@@ -169,16 +173,23 @@ def _fit_split(spec, split, watch):
       epochs=spec.epochs,
       valid=protocols.validation(prepared),
       shown=prepared.shown,
-      measure=protocol.measure(split.dataset, method.model),
+      measure=measure,
       patience=spec.patience,
       every=spec.every,
+      axes=method.axes,
       watch=chosen,
     )
     measures, _ = run.evaluate(spec, prepared, method, progress, 0, True)
   train = split.train if split.shown is None else split.shown
   seen = trained.seen_interactions(split.dataset, split.given)
   return Trained(
-    spec, split.dataset, train, progress.best_of(), chosen.epochs, seen, measures
+    spec,
+    split.dataset,
+    train,
+    shards.gathered(progress.best_of()),
+    chosen.epochs,
+    seen,
+    measures,
   )
 
 
@@ -206,16 +217,18 @@ def fit_everything(
   run.check_view(spec, method)
   chosen = run.ChosenEpochs(watch)
   with jax.enable_x64(False), run.fitting(spec):
+    method = devices.placed(spec, method, data)
     progress = loop.fit(
       method.model,
       jax.random.key(spec.seed),
       data,
       method.hyper,
       epochs=epochs,
+      axes=method.axes,
       watch=chosen,
     )
   seen = trained.seen_interactions(dataset, rated)
-  state = progress.best_of()
+  state = shards.gathered(progress.best_of())
   return Trained(spec, dataset, dataset.pair, state, chosen.epochs, seen, {})
 
 

@@ -129,7 +129,7 @@ def test_no_device_holds_more_than_its_share(devices, count, width, sizes, monke
 def test_members_fit_where_no_device_holds_more_than_its_share(
   devices, count, width, fits, monkeypatch
 ):
-  monkeypatch.setattr(jax, 'local_devices', lambda: [None] * devices)
+  monkeypatch.setattr(jax, 'devices', lambda: [None] * devices)
   monkeypatch.setattr(jax, 'local_device_count', lambda: devices)
   assert memory.fits(count, width) == fits
 

@@ -35,13 +35,14 @@ class Hyper(NamedTuple):
 def test_members_are_counted_from_keys_and_hyper_parameters(
   keys, hyper, width, own_data
 ):
-  plan = placement.plan(jax.random.split(jax.random.key(0), keys), hyper)
+  keys = jax.random.split(jax.random.key(0), keys)
+  plan = placement.plan(keys, hyper, helpers.small().data)
   assert plan[:2] == (width, own_data)
   chex.assert_tree_shape_prefix(plan.per_member(hyper), (width,))
 
 
 def test_a_single_member_is_not_a_batch_of_one():
-  plan = placement.plan(jax.random.key(0), ())
+  plan = placement.plan(jax.random.key(0), (), helpers.small().data)
 
   def product(left, right):
     chex.assert_shape([left, right], (3, 3))
@@ -151,7 +152,7 @@ def test_what_is_spread_is_saved_and_goes_on_to_the_same_end(tmp_path):
 def test_a_sweep_goes_on_where_there_are_fewer_devices(tmp_path, monkeypatch):
   end = saved(tmp_path)
   few = jax.local_devices()[:2]
-  monkeypatch.setattr(jax, 'local_devices', lambda: few)
+  monkeypatch.setattr(jax, 'devices', lambda: few)
   jax.clear_caches()
   restored = restore(tmp_path)
   assert devices_of(restored.state) == {2}

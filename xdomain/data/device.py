@@ -17,6 +17,7 @@ from xdomain.ops import sampling
 # accelerator is faster on the entries.
 MEMORY_SHARE = 1 / 32
 DENSE = 0.02
+MOST = 2**31 - 2**17  # Entries that 32-bit indices count, shuffled or not.
 LEVELS = 255  # Distinct values that one byte can tell apart; 0 is "not observed".
 
 
@@ -48,7 +49,16 @@ def with_matrix(rows: base.Rows) -> base.Rows:
 def rows(
   row: np.ndarray, column: np.ndarray, value: np.ndarray, n_rows: int, n_columns: int
 ) -> base.Rows:
-  """A sparse matrix by rows, from events in any order."""
+  """A sparse matrix by rows, from events in any order.
+
+  Raises:
+    DataError: there are more events than indices of 32 bits count.
+  """
+  if row.size > MOST:
+    raise types.DataError(
+      f'{row.size:,} interactions of a domain are more than the {MOST:,} that indices'
+      ' of 32 bits count; filter them, or sample users'
+    )
   by_row = np.lexsort((column, row))
   lengths = np.bincount(row, minlength=n_rows)
   start = np.concatenate([[0], np.cumsum(lengths)])

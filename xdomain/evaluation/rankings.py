@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdomain import base, precision
+from xdomain import base, precision, shards
 from xdomain.evaluation import lists, ratings, significance
 from xdomain.ops import sparse
 
@@ -108,13 +108,13 @@ def ranks(
   )
   candidates = queries.mask.sum(axis=1)
   columns = queries.user, item, place, tied, candidates, full, catalogue, listed
-  return Ranks(*map(np.asarray, columns))
+  return Ranks(*shards.fetch(columns))
 
 
 @functools.partial(jax.jit, static_argnames='predict')
 @precision.full
 def _places(predict, state, data, queries):
-  return places(predict(state, data), queries)
+  return places(predict(shards.whole(state), data), queries)
 
 
 def _most(known, users, block):
@@ -157,12 +157,13 @@ def best(
   chex.assert_rank(users, 1)
   top = min(top, known.n_columns)
   block = int(np.clip(CELLS // known.n_columns, 1, len(users)))
-  item, score = _best(
+  found = _best(
     model.predict,
     model.predict_all,
     model.trained,
     _most(known, users, block),
     top,
+    shards.number(state),
     state,
     data,
     _blocks(users, block, known.n_rows),
@@ -170,13 +171,13 @@ def best(
     trained_on,
   )
   n = len(users)
-  item, score = (np.asarray(x).reshape(-1, top)[:n] for x in (item, score))
+  item, score = (x.reshape(-1, top)[:n] for x in shards.fetch(found))
   return item, score
 
 
 @functools.partial(
   jax.jit,
-  static_argnames=('predict', 'predict_all', 'trained', 'capacity', 'top'),
+  static_argnames=('predict', 'predict_all', 'trained', 'capacity', 'top', 'parts'),
 )
 @precision.full
 def _best(
@@ -185,6 +186,7 @@ def _best(
   trained,
   capacity,
   top,
+  parts,
   state,
   data,
   blocks,
@@ -201,10 +203,30 @@ def _best(
       sure = trained(trained_on, there[:, None], items)
       scores = jnp.where(sure, scores, trained_on.target.by_item.mean())
     other = _not_known(known, users, capacity) & ~jnp.isnan(scores)
-    scores, items = jax.lax.top_k(jnp.where(other, scores, -jnp.inf), top)
+    scores, items = largest(jnp.where(other, scores, -jnp.inf), top, parts)
     return items, scores
 
   return jax.lax.map(of, blocks)
+
+
+def largest(
+  scores: base.Array, top: int, parts: int = 1
+) -> tuple[base.Array, base.Array]:
+  """The `[B, top]` largest scores of `[B, T]` and their items, as `jax.lax.top_k`.
+
+  Those of each part of the items come first, then the largest of these: where items are
+  in as many shards, no device holds all scores of a user.
+  """
+  if parts == 1:
+    return jax.lax.top_k(scores, top)
+  n_users, n_items = scores.shape
+  each = -(-n_items // parts)
+  padding = (0, 0), (0, parts * each - n_items)
+  scores = jnp.pad(scores, padding, constant_values=-jnp.inf)
+  scores, items = jax.lax.top_k(scores.reshape(n_users, parts, each), min(top, each))
+  items += each * jnp.arange(parts)[:, None]
+  scores, at = jax.lax.top_k(scores.reshape(n_users, -1), top)
+  return scores, jnp.take_along_axis(items.reshape(n_users, -1), at, axis=1)
 
 
 def _not_known(known, users, capacity):
@@ -220,15 +242,20 @@ def _in_catalogue(
 ):
   """Places in the catalogue and its sizes, both `[Q]`, and lists `[Q, N]`."""
   blocks = _blocks(users, block, known.n_rows), _blocks(items, block, 0)
-  found = _count(predict, predict_all, capacity, state, data, blocks, known, seen)
+  parts = shards.number(state)
+  found = _count(
+    predict, predict_all, capacity, parts, state, data, blocks, known, seen
+  )
   n = users.shape[0]
   place, size, listed = (each.reshape(-1, *each.shape[2:])[:n] for each in found)
   return place, size, listed
 
 
-@functools.partial(jax.jit, static_argnames=('predict', 'predict_all', 'capacity'))
+@functools.partial(
+  jax.jit, static_argnames=('predict', 'predict_all', 'capacity', 'parts')
+)
 @precision.full
-def _count(predict, predict_all, capacity, state, data, blocks, known, seen):
+def _count(predict, predict_all, capacity, parts, state, data, blocks, known, seen):
   score_all = all_scores(predict, predict_all, known.n_columns, state, data)
 
   def count(block):
@@ -237,8 +264,8 @@ def _count(predict, predict_all, capacity, state, data, blocks, known, seen):
     held = jnp.take_along_axis(scores, items[:, None], axis=1)
     other = _not_known(known, users, capacity)
     new = _not_known(seen, users, capacity) & ~jnp.isnan(scores)
-    best, listed = jax.lax.top_k(
-      jnp.where(new, scores, -jnp.inf), min(lists.LISTED, known.n_columns)
+    best, listed = largest(
+      jnp.where(new, scores, -jnp.inf), min(lists.LISTED, known.n_columns), parts
     )
     return (
       jnp.sum(~(scores < held) & other, axis=1),
@@ -257,6 +284,7 @@ def all_scores(
   data: base.Arrays,
 ):
   """`users [B] -> [B, n_items]`, the scores of the first `n_items` items."""
+  state = shards.whole(state)
   if predict_all is not None:
     everything = predict_all(state, data)
     return lambda users: everything(users)[:, :n_items]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdomain import base, precision
+from xdomain import base, precision, shards
 from xdomain.evaluation import significance
 
 BLOCK = 8192  # Queries scored at a time.
@@ -75,13 +75,13 @@ def predictions(
   )
   warm = known_user[:, None] & known_item
   columns = (queries.user, queries.gain, raw, rating, warm)
-  return Predictions(*(np.asarray(x).reshape(-1) for x in columns))
+  return Predictions(*(x.reshape(-1) for x in shards.fetch(columns)))
 
 
 @functools.partial(jax.jit, static_argnames=('predict', 'trained', 'scale'))
 @precision.full
 def _predict(predict, trained, scale, state, data, facing, queries):
-  return rate(predict(state, data), trained, scale, facing, queries)
+  return rate(predict(shards.whole(state), data), trained, scale, facing, queries)
 
 
 def rate(

@@ -1,18 +1,106 @@
-"""The number of members of a sweep that are trained at once, by memory."""
+"""The memory that training takes, and the members of a sweep that fit in it at once."""
 
 import functools
 import pathlib
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
 
-from xdomain import base
+from xdomain import base, shards
 from xdomain.base import Tree
 from xdomain.training import loop, placement
 
 SMALL = 2**21  # bytes of a member's state
+
+
+class Need(NamedTuple):
+  """Bytes that one member takes."""
+
+  tables: int  # of arrays with a row, or a column, for each user or item
+  rest: int
+
+  def on(self, axes: shards.Axes) -> int:
+    """The bytes on each device of a mesh."""
+    return -(-self.tables // axes.rows) + self.rest
+
+
+def of_member(
+  model: base.Model,
+  key: base.Array,
+  data: base.Arrays,
+  hyper: Any,
+  valid: Any = None,
+  measure: loop.Measure | None = None,
+) -> Need:
+  """The need of one member in the stage that takes most.
+
+  That is its state, its best state, the final states of earlier stages, a gradient, and
+  the largest array that an epoch or a validation makes on the way.
+
+  Args:
+    model, key, data, hyper, valid, measure: as for `loop.fit` of one member.
+  """
+  needs = []
+  for index, stage in enumerate(model.stages):
+    progress = loop.abstract(model, key, data, hyper, index)
+    gradient = getattr(progress.state, 'params', progress.state)
+    kept = progress.state, progress.best, progress.done, gradient
+    found = jax.tree.leaves(kept)
+    found.append(_largest(stage, progress, key, data, hyper, valid, measure))
+    tables = [leaf for leaf in found if _is_table(leaf, shards.lengths(data))]
+    total = placement.size(tables)
+    needs.append(Need(total, placement.size(found) - total))
+  return max(needs, key=sum)
+
+
+def _largest(stage, progress, key, data, hyper, valid, measure):
+  """The largest array that the programs of a stage make."""
+  plan = placement.plan(key, hyper, data)
+  epoch = functools.partial(loop.run_epoch, plan, stage)
+  programs = [
+    jax.make_jaxpr(epoch)(progress.state, key, (0, 1), data, plan.per_member(hyper))
+  ]
+  if queries := loop.validated(stage, valid):
+    validation = functools.partial(loop.validate, plan, stage, measure)
+    programs.append(jax.make_jaxpr(validation)(progress.best, data, queries))
+  return max(
+    (array for program in programs for array in _arrays(program.jaxpr)),
+    key=placement.size,
+  )
+
+
+def _arrays(jaxpr):
+  """All arrays that a program makes."""
+  for equation in jaxpr.eqns:
+    yield from (variable.aval for variable in equation.outvars)
+  for inner in core.subjaxprs(jaxpr):
+    yield from _arrays(inner)
+
+
+def _is_table(leaf, lengths):
+  return any(axis in lengths for axis in leaf.shape)
+
+
+def free() -> int:
+  """The free bytes of each device; devices of a CPU share those of the host."""
+  devices = jax.local_devices()
+  memory = devices[0].memory_stats()
+  if memory and 'bytes_limit' in memory:
+    return memory['bytes_limit'] - memory['bytes_in_use']
+  return _of_host() // len(devices)
+
+
+def _of_host():
+  try:
+    text = pathlib.Path('/proc/meminfo').read_text()
+  except OSError:
+    return 8 * 2**30  # A guess: only Linux reports it.
+  return 1024 * int(re.findall(r'MemAvailable: +(\d+)', text)[0])
+
+
+# --- Sweeps -----------------------------------------------------------------
 
 
 def at_once(size: int, own_data: bool) -> bool:
@@ -62,32 +150,8 @@ def width(
   devices = jax.local_device_count()
   if not all(at_once(placement.size(each.state), own is not None) for each in begins):
     return devices
-  most = max(
-    _bytes(stage, progress, key, data, hyper, valid, measure)
-    for stage, progress in zip(model.stages, begins)
-  )
+  most = sum(of_member(model, key, data, hyper, valid, measure))
   return max(1, free // (most + placement.size(own))) * devices
-
-
-def _bytes(stage, progress, key, data, hyper, valid, measure):
-  """The bytes of a member in a stage."""
-  plan, state, at = placement.plan(key, hyper), progress.state, (0, 1)
-  epoch = functools.partial(loop.run_epoch, plan, stage)
-  programs = [jax.make_jaxpr(epoch)(state, key, at, data, plan.per_member(hyper))]
-  if queries := loop.validated(stage, valid):
-    validation = functools.partial(loop.validate, plan, stage, measure)
-    programs.append(jax.make_jaxpr(validation)(progress.best, data, queries))
-  gradient = getattr(state, 'params', state)
-  kept = state, progress.best, progress.done, gradient
-  on_the_way = max(largest(program.jaxpr) for program in programs)
-  return placement.size(kept) + on_the_way
-
-
-def largest(jaxpr: Any) -> int:
-  """The bytes of the largest array that a program makes."""
-  arrays = [v.aval for equation in jaxpr.eqns for v in equation.outvars]
-  inner = map(largest, core.subjaxprs(jaxpr))
-  return max((*map(placement.size, arrays), *inner), default=0)
 
 
 def fits(count: int, width: int) -> bool:
@@ -112,16 +176,4 @@ def chunks(count: int, width: int) -> list[slice]:
 
 def free_bytes() -> int:
   """The bytes that a sweep may use on each device: half of the free ones."""
-  devices = jax.local_devices()
-  memory = devices[0].memory_stats()
-  if memory and 'bytes_limit' in memory:
-    return (memory['bytes_limit'] - memory['bytes_in_use']) // 2
-  return _host_memory() // 2 // len(devices)
-
-
-def _host_memory():
-  try:
-    text = pathlib.Path('/proc/meminfo').read_text()
-  except OSError:
-    return 8 * 2**30  # A guess: only Linux reports it.
-  return 1024 * int(re.findall(r'MemAvailable: +(\d+)', text)[0])
+  return free() // 2

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from xdomain import base, models
+from xdomain import base, models, shards
 from xdomain.runs import spec as specs
 
 
@@ -19,6 +19,7 @@ class Method(NamedTuple):
   hyper: Any  # leaves [], or [W] for a sweep
   members: list[dict[str, float]]  # the same as Python numbers; of several
   # seeds, all of the first, then all of the next
+  axes: shards.Axes = shards.ONE  # of the mesh that it is trained on
 
 
 def names() -> list[str]:

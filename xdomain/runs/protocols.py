@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from xdomain import shards
 from xdomain.data import buckets, device, given, splits, splits_by_time, types, views
 from xdomain.evaluation import lists, rankings, ratings
 from xdomain.ops import sampling
@@ -100,13 +101,17 @@ def _answers(prepared, model, state, measure):
   """The measure's answers to the test queries, by the program of validation."""
   queries = prepared.test.target
   seen = prepared.data if prepared.shown is None else prepared.shown
+  padded = queries.padded(_sizes(prepared).target)
+  if shards.any_of(state):
+    answers = loop.answers(model.stages[-1], measure, state, seen, padded)
+    return tuple(each[: len(queries.user)] for each in shards.fetch(answers))
   _, answers = loop.validate(
     placement.SINGLE,
     model.stages[-1],
     measure,
     jax.device_put(jax.tree.map(lambda leaf: leaf[None], jax.device_get(state))),
     seen,
-    queries.padded(_sizes(prepared).target),
+    padded,
   )
   return tuple(np.asarray(each)[0, : len(queries.user)] for each in answers)
 

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdomain import base
+from xdomain import base, shards
 from xdomain.data import device, sources, types
-from xdomain.runs import cost, methods, protocols, stop, store, trained
+from xdomain.runs import cost, devices, hosts, methods, protocols, stop, store, trained
 from xdomain.runs import prepare as preparing
 from xdomain.runs import spec as specs
 from xdomain.training import loop
 
+SOON = 60.0  # Seconds of training that need no announcement.
 Watch = Callable[[loop.Report], object]
 
 
@@ -40,7 +41,7 @@ def run(
     watch: called with each epoch's `Report`.
     seconds: between checkpoints.
     test: False leaves the test fold alone, as the trials of a search do.
-    say: called with a line where it waits for another process.
+    say: called with lines about memory, time and waiting for another process.
 
   Returns:
     A record for each member; all of the first seed, then all of the next.
@@ -50,9 +51,13 @@ def run(
       and is raised again from it.
     SpecError: the spec cannot be trained on this data.
   """
-  folder = pathlib.Path(folder)
+  with hosts.own_folder(pathlib.Path(folder)) as own:
+    return _run(spec, prepared, pathlib.Path(folder), own, watch, seconds, test, say)
+
+
+def _run(spec, prepared, shared, folder, watch, seconds, test, say):
   several = prepared if isinstance(prepared, list) else [prepared]
-  records = store.records(folder, several)
+  records = store.records(shared, several)
   if records:
     return _not_diverged(spec, records)
   several, method = _seen_and_method(spec, several)
@@ -64,11 +69,18 @@ def run(
       store.about(of_seed, each.hashes)
       for of_seed, each in zip(specs.by_seed(spec), several, strict=True)
     ]
-    resumed = (folder / 'checkpoint').exists()
+    with fitting(spec):
+      first = several[0]
+      measure = protocols.of(spec).measure(first.dataset, method.model)
+      valid = protocols.validation(first)
+      method = devices.placed(spec, method, first.data, valid, measure, say)
+    resumed = (shared / 'checkpoint').exists()
     used = {}
     try:
       with fitting(spec), stop.deferred(), cost.measured(used):
-        progress = _train(spec, several, method, folder, about, watch, seconds)
+        progress = _train(
+          spec, several, method, folder, shared, about, watch, seconds, say
+        )
     except loop.Diverged as error:
       _record_failure(spec, method, folder, about, str(error))
       return _not_diverged(spec, store.records(folder, several))
@@ -88,13 +100,15 @@ def run(
       answers = [answer for _, answer in members if answer is not None]
       store.save_test(folder, answers, apart=len(several) > 1)
     if test and not specs.is_sweep(spec):
-      model = _trained(spec, several[0], folder, progress, members[0][0])
-      model.save(folder / store.ARTIFACT)
+      state = shards.gathered(progress.best_of())  # Every process has its part in it.
+      if hosts.first():
+        model = _trained(spec, several[0], folder, state, members[0][0])
+        model.save(folder / store.ARTIFACT)
     store.write_records(folder, records)
   return store.records(folder, several)
 
 
-def _trained(spec, prepared, folder, progress, measures) -> trained.Trained:
+def _trained(spec, prepared, folder, state, measures) -> trained.Trained:
   """The `Trained` method of a finished run, which recommends."""
   split, dataset = prepared.split, prepared.dataset
   *before, last = store.chosen_epochs(folder, spec)
@@ -102,7 +116,7 @@ def _trained(spec, prepared, folder, progress, measures) -> trained.Trained:
     spec,
     dataset,
     split.train if split.shown is None else split.shown,
-    progress.best_of(),
+    state,
     (*before, measures['epoch'] or last),
     trained.seen_interactions(dataset, sources.rated(**spec.data)),
     measures,
@@ -177,13 +191,13 @@ def check_view(spec: specs.Spec, method: methods.Method) -> None:
     )
 
 
-def _train(spec, several, method, folder, about, watch, seconds):
+def _train(spec, several, method, folder, shared, about, watch, seconds, say):
   given = give(spec, several, method)
-  progress = restore(spec, several, method, folder, given)
+  progress = restore(spec, several, method, shared, given)
   store.write_about(folder, spec, about)
   log = store.Log(folder, spec, progress)
   save = functools.partial(
-    store.save_checkpoint, folder, identity=store.checkpoint_identity(spec, several)
+    store.save_checkpoint, shared, identity=store.checkpoint_identity(spec, several)
   )
   due = took = 0.0
 
@@ -192,15 +206,18 @@ def _train(spec, several, method, folder, about, watch, seconds):
     if report is not None:
       log.write(progress.stage, report)
       watch(report)
+      _say_time(report, say)
     started = time.monotonic()
     # A signal would not wait for such an epoch.
     long = report is not None and report.seconds > max(stop.GRACE, 10 * took)
-    if report is None or long or stop.requested() or started >= due:
+    late = report is None or long or started >= due
+    stopping, saving = hosts.any_of(stop.requested(), late)
+    if saving or stopping:
       save(progress)
       took = time.monotonic() - started
       # Large states are saved less often: at most a twentieth of the time.
       due = time.monotonic() + (max(seconds, 20 * took) if seconds else 0)
-    if stop.requested():
+    if stopping:
       raise stop.Stopped
 
   progress = loop.fit(
@@ -214,12 +231,23 @@ def _train(spec, several, method, folder, about, watch, seconds):
     measure=protocols.of(spec).measure(several[0].dataset, method.model),
     patience=spec.patience,
     every=spec.every,
+    axes=method.axes,
     progress=progress,
     watch=after,
   )
   save(progress)
   log.close()
   return progress
+
+
+def _say_time(report, say):
+  """Says how long a stage may take; its first epoch compiles, so the second tells."""
+  seconds = report.seconds * (report.epochs - 2)
+  if report.epoch == 2 and seconds >= SOON:
+    say(
+      f'{report.stage}: {report.seconds:.3g} s an epoch, so at most'
+      f' {seconds / 60:.0f} minutes for the other {report.epochs - 2}'
+    )
 
 
 class ChosenEpochs:
@@ -294,7 +322,7 @@ def evaluate(
   if not epoch:  # It diverged before it was ever validated.
     state = jax.tree.map(_unknown, state)
   protocol = protocols.of(spec)
-  params = getattr(state, 'params', state)
+  params = jax.eval_shape(shards.whole, getattr(state, 'params', state))
   measures = {
     protocol.valid: protocol.value(float(progress.best_value[index])),
     'epoch': int(epoch),

@@ -10,7 +10,7 @@ import jax
 from xdomain import files, programs
 from xdomain.data import types
 from xdomain.reporting import records
-from xdomain.runs import artifact, stop
+from xdomain.runs import artifact, hosts, stop
 from xdomain.runs import spec as specs
 from xdomain.training import checkpoint, loop
 
@@ -28,7 +28,9 @@ EXPLAINED = (
 
 
 @contextlib.contextmanager
-def opened(keep_programs: bool = True) -> Iterator[None]:
+def opened(
+  keep_programs: bool = True, among: hosts.Among = hosts.ALONE
+) -> Iterator[None]:
   """A context in which runs can be stopped by a signal and resumed.
 
   Numbers have 32 bits, whatever JAX_ENABLE_X64 is.
@@ -36,20 +38,26 @@ def opened(keep_programs: bool = True) -> Iterator[None]:
   Args:
     keep_programs: keeps compiled programs beside the data, unless jax has a folder
       for them already.
+    among: the processes that this one is one of.
 
   Raises:
-    SpecError: jax has no device for JAX_PLATFORMS.
+    SpecError: jax has no device for JAX_PLATFORMS, or the processes do not meet.
     Stopped: at a signal to end; what was finished is kept.
   """
   if keep_programs:
     programs.keep()
-  with jax.enable_x64(False), stop.on_signals():
+  with hosts.joined(among), jax.enable_x64(False), stop.on_signals():
     _check_device()
     yield
 
 
 def advice(error: BaseException) -> str | None:
   """The line by which a user can mend an error; None where no user can."""
+  if hosts.lost(error):
+    return (
+      'another process of this run has ended; the same command resumes from the last'
+      ' checkpoint'
+    )
   if isinstance(error, EXPLAINED):
     return str(error)
   name = getattr(error, 'filename', None)

@@ -79,6 +79,7 @@ class Spec:
   view: str = 'both'  # of the pair
   reviews: bool = False  # whether side vectors are made of Amazon's reviews
   width: int = 0  # members of a sweep that are trained at once; 0: all that fit
+  mesh: tuple[int, ...] = ()  # devices that batches and tables are split over
 
 
 def from_config(config: collections.abc.Mapping[str, Any]) -> Spec:
@@ -163,7 +164,7 @@ def _alike(now, value, path):
 def plain(spec: Spec) -> dict[str, Any]:
   """The spec as JSON values, without what does not decide its records."""
   fields = dataclasses.asdict(spec)
-  del fields['search'], fields['width']
+  del fields['search'], fields['width'], fields['mesh']
   return json.loads(json.dumps(fields))
 
 
@@ -205,7 +206,7 @@ def on_the_terms_of(spec: Spec, other: Spec) -> Spec:
   """The same method on the split and with the budget of another spec."""
   terms = {name: getattr(other, name) for name in TERMS}
   sweep = dataclasses.replace(spec.sweep, seed=other.sweep.seed)
-  return dataclasses.replace(spec, **terms, sweep=sweep)
+  return dataclasses.replace(spec, **terms, sweep=sweep, mesh=other.mesh)
 
 
 def comparable(version: str) -> bool:

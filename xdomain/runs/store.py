@@ -267,6 +267,7 @@ def restore(
     key,
     data,
     method.hyper,
+    method.axes,
   )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from xdomain import base, wording
 from xdomain.data import device, types
 from xdomain.evaluation import rankings
-from xdomain.runs import artifact, methods, prepare, protocols
+from xdomain.runs import artifact, devices, methods, prepare, protocols
 from xdomain.runs import spec as specs
 from xdomain.training import loop
 
@@ -244,11 +244,12 @@ class Trained:
   @functools.cached_property
   def _of_users(self) -> base.Tree:
     """The state that scores users by all of their interactions."""
-    if self._model.fold_in is None:
-      return self.state
-    return self._model.fold_in(
-      self.state, self._trained_on, self._everything, self._hyper
-    )
+    state = self.state
+    if self._model.fold_in is not None:
+      state = self._model.fold_in(
+        state, self._trained_on, self._everything, self._hyper
+      )
+    return devices.scoring(state, self._everything)
 
   @functools.cached_property
   def _known(self) -> base.Rows:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdomain import base
+from xdomain import base, shards
 from xdomain.training import loop
 
 HOST = ('best_value', 'best_epoch', 'failed')
@@ -71,6 +71,7 @@ def save(
     'stage': progress.stage,
     'epoch': progress.epoch,
     'identity': identity,
+    'shards': shards.any_of(tree),
   }
   args = ocp.args.Composite(
     tree=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(about)
@@ -90,13 +91,15 @@ def restore(
   key: base.Array,
   data: base.Arrays,
   hyper: Any,
+  axes: shards.Axes = shards.ONE,
 ) -> loop.Progress | None:
   """The `Progress` in a folder; None where there is no checkpoint.
 
   Args:
     folder: of the checkpoints.
     identity: as it was saved.
-    model, key, data, hyper: as for `loop.fit`.
+    model, key, data, hyper, axes: as for `loop.fit`; the checkpoint may have been
+      saved on another mesh.
 
   Raises:
     WrongCheckpoint: the identity differs; the message names the fields.
@@ -115,11 +118,16 @@ def restore(
     about = manager.restore(step, args=args).about
     saved, stage, epoch = (about[name] for name in ('identity', 'stage', 'epoch'))
   _check_identity(folder, saved, identity)
-  shapes = loop.abstract(model, key, data, hyper, stage)
-  tree = {part: getattr(shapes, part) for part in PARTS}
+  shapes = loop.abstract(model, key, data, hyper, stage, axes)
+  wanted = {part: getattr(shapes, part) for part in PARTS}
+  in_shards = about.get('shards', False)
+  form = shards.form(wanted, in_shards, shards.lengths(data))
+  strict = not in_shards and axes.rows == 1  # Else the padding may differ.
   with _one_line(DamagedCheckpoint, damaged), _manager(folder) as manager:
-    args = ocp.args.Composite(tree=ocp.args.StandardRestore(tree))
-    tree = manager.restore(step, args=args).tree
+    args = ocp.args.Composite(tree=ocp.args.StandardRestore(form, strict=strict))
+    restored = manager.restore(step, args=args).tree
+  # Tables may be in shards now and not then, or the reverse; the leaves are the same.
+  tree = jax.tree.unflatten(jax.tree.structure(wanted), jax.tree.leaves(restored))
   host = {name: np.asarray(tree.pop(name)) for name in HOST}
   # A copy that XLA owns: the loop donates the state.
   parts: dict[str, Any] = {**_copied(tree), **host}

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdomain import base, precision
+from xdomain import base, precision, shards
 from xdomain.training import placement
 
 
@@ -36,8 +36,10 @@ class Progress(NamedTuple):
 
   def best_of(self, member: int = 0) -> base.Tree:
     """The best state of one member, as `model.predict` takes it."""
+    if shards.any_of(self.best):
+      return shards.member(self.best, member)
     return jax.device_put(
-      jax.tree.map(lambda leaf: leaf[member], jax.device_get(self.best))
+      jax.tree.map(lambda leaf: leaf[member], shards.fetch(self.best))
     )
 
 
@@ -73,6 +75,7 @@ def fit(
   measure: Measure | None = None,
   patience: int | None = None,
   every: int = 1,
+  axes: shards.Axes = shards.ONE,
   progress: Progress | None = None,
   watch: Callable[[Report | None, Progress], None] = lambda report, at: None,
 ) -> Progress:
@@ -94,6 +97,7 @@ def fit(
     patience: epochs without a better value after which a member stops; at least
       `every`.
     every: epochs between validations; the last epoch is always validated.
+    axes: of the mesh; by default every member has one device.
     progress: where to resume; its arrays are donated.
     watch: called after every epoch, and with None when a stage begins. The
       arrays of its `Progress` are deleted when the next epoch ends.
@@ -107,11 +111,11 @@ def fit(
   """
   _check(key, valid, measure, patience, every)
   limits = _per_stage(epochs, model.stages)
-  plan = placement.plan(key, hyper)
+  plan = placement.plan(key, hyper, data, axes)
   key, data, valid, shown = plan.place((key, data, valid, shown))
   shown = data if shown is None else shown
   if progress is None:
-    progress = begin(model, key, data, hyper, 0, ())
+    progress = begin(model, key, data, hyper, 0, (), axes)
     watch(None, progress)
   hyper = plan.per_member(hyper)
   while True:
@@ -127,7 +131,7 @@ def fit(
       if queries and (progress.epoch % every == 0 or progress.epoch == limit):
         kept = stage.keep(progress.state)
         values, _ = validate(plan, stage, measure, kept, shown, queries)
-        value = jax.device_get(values)
+        value = shards.fetch(values)
         progress = _select(stage, progress, running, value)
       best = progress.best_value, progress.best_epoch
       seconds = time.perf_counter() - started
@@ -138,7 +142,7 @@ def fit(
     if progress.stage + 1 == len(model.stages):
       return progress
     done = (*progress.done, progress.best)
-    after = begin(model, key, data, hyper, progress.stage + 1, done)
+    after = begin(model, key, data, hyper, progress.stage + 1, done, axes)
     progress = after._replace(failed=progress.failed)
     watch(None, progress)
 
@@ -150,9 +154,10 @@ def begin(
   hyper: Any,
   stage: int,
   done: tuple,
+  axes: shards.Axes = shards.ONE,
 ) -> Progress:
   """The progress of a stage before its first epoch; `done` are the stages before."""
-  plan = placement.plan(key, hyper)
+  plan = placement.plan(key, hyper, data, axes)
   hyper = plan.per_member(hyper)
   states = _init(plan, model.stages[stage], key, stage, data, hyper, done)
   value = np.full(plan.width, np.inf, np.float32)
@@ -161,20 +166,25 @@ def begin(
 
 
 def abstract(
-  model: base.Model, key: base.Array, data: base.Arrays, hyper: Any, stage: int
+  model: base.Model,
+  key: base.Array,
+  data: base.Arrays,
+  hyper: Any,
+  stage: int,
+  axes: shards.Axes = shards.ONE,
 ) -> Progress:
   """Shapes and dtypes of a stage's progress, to restore a checkpoint into."""
   done = ()
   for index in range(stage):
-    done = (*done, abstract(model, key, data, hyper, index).best)
+    done = (*done, abstract(model, key, data, hyper, index, axes).best)
 
   def arrays(key, data, done):
-    progress = begin(model, key, data, hyper, stage, done)
+    progress = begin(model, key, data, hyper, stage, done, axes)
     return progress._replace(stage=None, epoch=None)
 
   shapes = jax.eval_shape(arrays, key, data, done)
-  sharding = placement.plan(key, hyper).sharding()
-  shapes = jax.tree.map(lambda leaf: leaf.update(sharding=sharding), shapes)
+  sharding = placement.plan(key, hyper, data, axes).sharding(shapes)
+  shapes = jax.tree.map(lambda leaf, at: leaf.update(sharding=at), shapes, sharding)
   return shapes._replace(stage=stage, epoch=0)
 
 
@@ -228,7 +238,7 @@ def _train(
   epoch = progress.epoch + 1
   at = progress.stage, epoch
   state, *on_device = run_epoch(plan, stage, progress.state, key, at, data, hyper)
-  metrics, broken = jax.device_get(on_device)
+  metrics, broken = shards.fetch(on_device)
   failed = progress.failed | (running & (broken >= 0))
   if np.all(failed):
     raise Diverged(
@@ -276,7 +286,7 @@ def epoch(
     finite, or -1.
   """
   key_visits, key_steps = jax.random.split(key)
-  visits = stage.epoch(key_visits, data)
+  visits = shards.split(stage.epoch(key_visits, data))
 
   def step(state, numbered):
     number, visit = numbered
@@ -341,7 +351,16 @@ def validate(plan, stage, measure, state, data, queries):
     facing = data.mirrored() if stage.domain == 'source' else data
     return measure(stage.predict(state, data), facing, queries)
 
+  # Answers are no tables, however many they are.
+  plan = plan._replace(lengths=frozenset())
   return placement.each(plan, member, (state,), (data, queries))
+
+
+@functools.partial(jax.jit, static_argnames=('stage', 'measure'))
+@precision.full
+def answers(stage, measure, state, data, queries):
+  """The answers of `validate` of one member, whose tables are in shards."""
+  return measure(stage.predict(shards.whole(state), data), data, queries)[1]
 
 
 @functools.partial(jax.jit, donate_argnames='otherwise')

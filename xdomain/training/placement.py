@@ -5,6 +5,7 @@ one. Trees that belong to members lead with `[W]`. Members are spread over as ma
 local devices as divide W, and each device trains its own.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from xdomain.base import Array, Tree
+from xdomain import shards
+from xdomain.base import Array, Arrays, Tree
 
-EACH, ALL = PartitionSpec('runs'), PartitionSpec()
+EACH, ALL = PartitionSpec(shards.RUNS), PartitionSpec()
 
 
 class Plan(NamedTuple):
@@ -24,28 +26,39 @@ class Plan(NamedTuple):
 
   width: int  # W
   own_data: bool  # whether keys, data and queries lead with `[W]` or are shared
-  devices: int  # that the members are spread over
+  runs: int  # devices that the members are spread over
+  axes: shards.Axes  # devices of each member
+  lengths: frozenset[int]  # rows of the tables that are in shards
 
   def mesh(self) -> Mesh | None:
     """The devices of the members; None for a single one."""
-    if self.devices == 1:
-      return None
-    devices = jax.local_devices()[: self.devices]
-    axis = (AxisType.Auto,)
-    return jax.make_mesh((self.devices,), ('runs',), axis_types=axis, devices=devices)
+    shape = self.runs, self.axes.data, self.axes.rows
+    return None if math.prod(shape) == 1 else mesh(shape, jax.devices())
 
-  def sharding(self) -> jax.sharding.Sharding:
-    """The sharding of arrays that lead with `[W]`."""
+  def sharding(self, tree: Tree) -> Tree:
+    """The sharding of each leaf of a tree of members, whose leaves lead with `[W]`."""
     mesh = self.mesh()
-    if mesh is None:
-      return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return NamedSharding(mesh, EACH)
+
+    def of(node):
+      if mesh is None:
+        return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+      if isinstance(node, shards.Shards):
+        spec = PartitionSpec(shards.RUNS, shards.ROWS)
+        return dataclasses.replace(node, array=NamedSharding(mesh, spec))
+      return NamedSharding(mesh, EACH)
+
+    return jax.tree.map(of, tree, is_leaf=lambda x: isinstance(x, shards.Shards))
 
   def place(self, given: Tree) -> Tree:
     """Keys, data and queries on the devices of the members."""
     mesh = self.mesh()
-    spec = EACH if self.own_data else ALL
-    return jax.device_put(given, mesh and NamedSharding(mesh, spec))
+    if mesh is None:
+      return jax.device_put(given)
+    sharding = NamedSharding(mesh, EACH if self.own_data else ALL)
+    if sharding.is_fully_addressable:
+      return jax.device_put(given, sharding)
+    # Of the devices of several hosts: every host has the same values.
+    return jax.jit(lambda tree: tree, out_shardings=sharding)(given)
 
   def per_member(self, hyper: Any) -> Any:
     """Hyper-parameters with leaves `[W]`; a value for all members is repeated."""
@@ -55,25 +68,39 @@ class Plan(NamedTuple):
     )
 
 
-SINGLE = Plan(width=1, own_data=False, devices=1)
+def mesh(shape: tuple[int, int, int], devices: list) -> Mesh:
+  """A mesh of the first devices: along members, batches and tables."""
+  return jax.make_mesh(
+    shape,
+    (shards.RUNS, shards.DATA, shards.ROWS),
+    axis_types=(AxisType.Auto,) * 3,
+    devices=devices[: math.prod(shape)],
+  )
 
 
-def plan(key: Array, hyper: Any) -> Plan:
+SINGLE = Plan(1, False, 1, shards.ONE, frozenset())
+
+
+def plan(key: Array, hyper: Any, data: Arrays, axes: shards.Axes = shards.ONE) -> Plan:
   """The plan of as many members as keys and hyper-parameters are given for.
 
   Args:
     key: one for all members, or `[W]` where each has its own data as well.
     hyper: leaves `[]`, or `[W]`.
+    data: the training data.
+    axes: devices of each member.
   """
   (width,) = np.broadcast_shapes(
     (1,), key.shape, *map(jnp.shape, jax.tree.leaves(hyper))
   )
-  return Plan(width, key.ndim > 0, spread(width))
+  lengths = shards.lengths(data) if axes.rows > 1 else frozenset()
+  return Plan(width, key.ndim > 0, spread(width, math.prod(axes)), axes, lengths)
 
 
-def spread(width: int) -> int:
-  """The number of local devices that so many members are spread over."""
-  return max(n for n in range(1, len(jax.local_devices()) + 1) if width % n == 0)
+def spread(width: int, of_one: int = 1) -> int:
+  """The devices that members are spread over, where each takes `of_one` of them."""
+  most = max(1, len(jax.devices()) // of_one)
+  return max(n for n in range(1, most + 1) if width % n == 0)
 
 
 def each(plan: Plan, function: Callable, own: tuple, given: tuple) -> Tree:
@@ -89,15 +116,21 @@ def each(plan: Plan, function: Callable, own: tuple, given: tuple) -> Tree:
 
   def mapped(own, shared):
     def member(own):
-      return function(*own, *shared)
+      result = function(*shards.whole(own), *shards.whole(shared))
+      return shards.cut(result, plan.axes.rows, plan.lengths)
 
     # A batch of one would be compiled to other, slower kernels than no batch.
-    at_once = jax.vmap if plan.width > plan.devices else _alone
+    at_once = jax.vmap if plan.width > plan.runs else _alone
     return at_once(member)(own)
 
   if mesh := plan.mesh():
     mapped = jax.shard_map(
-      mapped, mesh=mesh, in_specs=(EACH, ALL), out_specs=EACH, check_vma=False
+      mapped,
+      mesh=mesh,
+      axis_names={shards.RUNS},
+      in_specs=(EACH, ALL),
+      out_specs=EACH,
+      check_vma=False,
     )
   return mapped(own, shared)
 

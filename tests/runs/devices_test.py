@@ -1,0 +1,63 @@
+"""A run names its memory and its mesh, and is refused before it starts."""
+
+import jax
+import pytest
+
+from tests import helpers
+from xdomain import shards
+from xdomain.runs import defaults, devices, memory, methods
+from xdomain.runs import spec as specs
+
+
+def placed(said=None, method='pmf', **fields):
+  spec = specs.replaced(defaults.spec_of(method), **fields)
+  pair = helpers.small()
+  found = methods.of(spec, pair.sizes)
+  say = (lambda line: None) if said is None else said.append
+  return devices.placed(spec, found, pair.data, say=say)
+
+
+def test_a_run_that_fits_stays_on_one_device():
+  said = []
+  assert placed(said).axes == shards.ONE
+  (line,) = said
+  assert 'pmf takes about' in line and 'free on each device' in line
+
+
+def test_tables_are_spread_over_the_devices_that_they_need(monkeypatch):
+  need = memory.Need(tables=8000, rest=10)
+  monkeypatch.setattr(memory, 'of_member', lambda *given: need)
+  monkeypatch.setattr(jax, 'devices', lambda: [None] * 8)
+  for free, rows in ((8010, 1), (8009, 2), (2010, 4), (1010, 8)):
+    monkeypatch.setattr(memory, 'free', lambda free=free: free)
+    assert placed().axes == shards.Axes(1, rows)
+  said = []
+  placed(said)
+  assert 'tables of users and items over 8 of 8 devices' in said[1]
+
+
+def test_a_run_that_does_not_fit_is_refused_with_numbers_and_ways_out(monkeypatch):
+  need = memory.Need(tables=3 * 2**30, rest=2**20)
+  monkeypatch.setattr(memory, 'of_member', lambda *given: need)
+  monkeypatch.setattr(memory, 'free', lambda: 2**30)
+  with pytest.raises(specs.SpecError) as error:
+    placed()
+  line = str(error.value)
+  assert '3.0 GB on a device, of which 1.0 GB are free' in line
+  assert 'mesh=(1, 4)' in line and 'model.factors' in line and '\n' not in line
+
+
+@pytest.mark.parametrize('mesh', [(2,), (1, 0), (1, 'a')])
+def test_a_mesh_is_two_numbers_of_devices(mesh):
+  with pytest.raises(specs.SpecError, match='two numbers'):
+    placed(mesh=mesh)
+
+
+def test_a_mesh_of_more_devices_than_there_are_is_refused():
+  with pytest.raises(specs.SpecError, match='of 1024 devices; there'):
+    placed(mesh=(4, 256))
+
+
+def test_a_mesh_decides_no_record():
+  spec = defaults.spec_of('pmf')
+  assert specs.digest(spec) == specs.digest(specs.replaced(spec, mesh=(1, 2)))

@@ -1,0 +1,154 @@
+"""Two processes on this machine train as one, and outlive each other as they should."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from xdomain.runs import hosts
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+PAGE = ROOT / 'docs/howto/clusters.md'
+
+
+def test_a_process_on_its_own_meets_nobody(tmp_path):
+  assert hosts.first()
+  hosts.meet('here')
+  assert hosts.any_of(False, True) == (False, True)
+  with hosts.own_folder(tmp_path) as folder:
+    assert folder == tmp_path
+  assert not hosts.lost(RuntimeError('Gloo: Connection closed by peer'))
+
+
+def test_the_script_for_slurm_is_a_shell_script():
+  (script,) = re.findall(r'^```bash\n(#!.*?)^```', PAGE.read_text(), re.M | re.S)
+  subprocess.run(['bash', '-n'], input=script, text=True, check=True)
+
+
+def test_the_manifest_for_kubernetes_names_its_parts_alike():
+  yaml = pytest.importorskip('yaml')
+  (text,) = re.findall(r'^```yaml\n(.*?)^```', PAGE.read_text(), re.M | re.S)
+  service, job = yaml.safe_load_all(text)
+  assert service['spec']['selector'] == {'job-name': job['metadata']['name']}
+  pod = job['spec']['template']['spec']
+  assert pod['subdomain'] == service['metadata']['name']
+  (container,) = pod['containers']
+  address = f'{job["metadata"]["name"]}-0.{pod["subdomain"]}'
+  (port,) = container['ports']
+  command = container['command'][-1]
+  assert f'--coordinator={address}:{port["containerPort"]}' in command
+  assert f'--processes={job["spec"]["completions"]}' in command
+  mounted = {mount['name'] for mount in container['volumeMounts']}
+  assert mounted == {volume['name'] for volume in pod['volumes']}
+
+
+def start(cache, workdir, count, *flags):
+  """`count` processes of one run, or a process on its own."""
+  with socket.socket() as probe:
+    probe.bind(('localhost', 0))
+    port = probe.getsockname()[1]
+  environment = os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_COMPILATION_CACHE_DIR': str(cache),
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'XDOMAIN_DATA': str(workdir / 'data'),
+  }
+  words = '-m', 'experiments.main', '--config=configs/pmf.py:quick,synthetic'
+  common = [sys.executable, *words, f'--workdir={workdir}', *flags]
+  among = [f'--coordinator=localhost:{port}', f'--processes={count}']
+  return [
+    subprocess.Popen(
+      [*common, *(among if count > 1 else []), *([f'--process={at}'] * (count > 1))],
+      cwd=ROOT,
+      env=environment,
+      text=True,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+    )
+    for at in range(count)
+  ]
+
+
+def ended(processes, seconds=300):
+  """Status, output and errors of each process."""
+  answers = [process.communicate(timeout=seconds) for process in processes]
+  return [(p.returncode, *answer) for p, answer in zip(processes, answers)]
+
+
+def end(processes):
+  """Kills the processes that are left, and closes their pipes."""
+  for process in processes:
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    process.stderr.close()
+
+
+def outcome(workdir):
+  """The epoch, the measure and the predictions of the one run in a folder."""
+  (folder,) = (path.parent for path in workdir.glob('pmf-seed*/records.jsonl'))
+  record = json.loads((folder / 'records.jsonl').read_text())
+  with np.load(folder / 'test.npz') as test:
+    return record['epoch'], record['test']['rmse'], test['rating']
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize('count', [2, 4])
+def test_several_processes_train_as_one(tmp_path, pytestconfig, count):
+  cache = pytestconfig.cache.mkdir('jax')
+  flags = '--config.epochs=4', '--config.patience=4'
+  alone, several = tmp_path / 'alone', tmp_path / 'several'
+  (one,) = ended(start(cache, alone, 1, *flags))
+  assert one[0] == 0, one
+  first, *others = ended(start(cache, several, count, *flags))
+  assert first[0] == 0, first
+  assert 'mesh: ' in first[1]
+  for status, out, err in others:
+    printed = [line for line in out.splitlines() if not line.startswith('[Gloo]')]
+    assert (status, printed) == (0, []), err
+  assert len(list(several.glob('pmf-seed*'))) == 1
+  epoch, rmse, ratings = outcome(several)
+  expected = outcome(alone)
+  assert epoch == expected[0]
+  assert rmse == pytest.approx(expected[1], rel=1e-5)
+  np.testing.assert_allclose(ratings, expected[2], atol=1e-4)
+
+
+@pytest.mark.matrix
+def test_a_run_outlives_a_process_that_is_killed(tmp_path, pytestconfig):
+  cache = pytestconfig.cache.mkdir('jax')
+  flags = '--config.epochs=4000', '--config.patience=4000', '--checkpoint_seconds=0'
+  processes = start(cache, tmp_path, 2, *flags)
+  try:
+    deadline = time.monotonic() + 200
+    while not list(tmp_path.glob('pmf-seed*/checkpoint/[0-9]*')):
+      assert all(process.poll() is None for process in processes), ended(processes)
+      assert time.monotonic() < deadline
+      time.sleep(0.2)
+    processes[1].send_signal(signal.SIGKILL)
+    ((status, _, err),) = ended(processes[:1], 60)
+    assert status != 0
+    assert 'the same command resumes' in err
+  finally:
+    end(processes)
+  saved = {path.name for path in tmp_path.glob('pmf-seed*/checkpoint/*')}
+  processes = start(cache, tmp_path, 2, *flags)
+  try:
+    deadline = time.monotonic() + 200
+    while saved & {path.name for path in tmp_path.glob('pmf-seed*/checkpoint/*')}:
+      assert all(process.poll() is None for process in processes), ended(processes)
+      assert time.monotonic() < deadline
+      time.sleep(0.2)
+    processes[1].terminate()  # A signal to one stops both.
+    for status, _, err in ended(processes, 60):
+      assert status == 130, err
+  finally:
+    end(processes)

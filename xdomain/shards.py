@@ -1,0 +1,209 @@
+"""Tables in shards: rows of users or items spread over the devices of a mesh.
+
+A mesh has three axes. Members of a sweep are spread over `runs`, the rows of a batch
+over `data`, and the rows of each table over `rows`; what is not a table is replicated.
+An array that enters or leaves a program must divide among its devices, so a table of
+`n` rows is held as a `Shards`, padded to a multiple of the axis. Programs take the
+padding off first (`whole`) and put it back last (`cut`): no model ever sees it, so it
+neither scores nor trains. Both are free where the padding is at the end of the last
+shards, because the partitioner lays out `n` rows in the same blocks.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from xdomain import base
+from xdomain.base import Array, Tree
+
+RUNS, DATA, ROWS = 'runs', 'data', 'rows'
+BY_ROWS = PartitionSpec(ROWS)
+
+
+class Axes(NamedTuple):
+  """The devices along the axes of a mesh, but for its members."""
+
+  data: int = 1  # that a batch is split over
+  rows: int = 1  # that tables are split over
+
+
+ONE = Axes()
+
+
+@functools.partial(
+  jax.tree_util.register_dataclass, data_fields=('array',), meta_fields=('n_rows',)
+)
+@dataclasses.dataclass(frozen=True)
+class Shards:
+  """A table of `n_rows`, padded with zeros so that its rows divide."""
+
+  array: Array  # [n_rows + padding, ...], after the axis of members
+  n_rows: int
+
+
+def lengths(data: base.Arrays) -> frozenset[int]:
+  """The numbers of users and of items: a table has a row for each."""
+  rows = [each.by_user for each in (*data.sources, data.target)]
+  return frozenset({rows[0].order.shape[-1], *(each.n_columns for each in rows)})
+
+
+# --- Within a program -------------------------------------------------------
+
+
+def cut(tree: Tree, among: int, lengths: frozenset[int]) -> Tree:
+  """The tree with every table as `Shards`; the rest is replicated.
+
+  Args:
+    tree: traced within `jax.shard_map` on a mesh.
+    among: the number of shards; a single one leaves the tree as it is.
+    lengths: the rows of tables.
+  """
+  if among == 1:
+    return tree
+
+  def placed(leaf):
+    if not jnp.ndim(leaf) or leaf.shape[0] not in lengths:
+      return _constrained(leaf, PartitionSpec())
+    table = jnp.pad(_constrained(leaf, BY_ROWS), padding(leaf.shape, among))
+    return Shards(_constrained(table, BY_ROWS), leaf.shape[0])
+
+  return jax.tree.map(placed, tree)
+
+
+def padding(shape: tuple[int, ...], among: int) -> list[tuple[int, int]]:
+  """The widths of the padding that lets the rows of a table divide."""
+  return [(0, -shape[0] % among), *[(0, 0)] * (len(shape) - 1)]
+
+
+def whole(tree: Tree) -> Tree:
+  """The tree with every table at its own size, still in shards within a program."""
+
+  def table(node):
+    return node.array[: node.n_rows] if _is_shards(node) else node
+
+  return jax.tree.map(table, tree, is_leaf=_is_shards)
+
+
+def split(visits: Tree) -> Tree:
+  """The visits of an epoch, `[N, B, ...]`, with each batch split over the mesh."""
+  among = jax.sharding.get_abstract_mesh().shape.get(DATA, 1)
+
+  def over_data(leaf):
+    if among == 1 or leaf.ndim < 2 or leaf.shape[1] % among:
+      return leaf
+    return _constrained(leaf, PartitionSpec(None, DATA))
+
+  return jax.tree.map(over_data, visits)
+
+
+# --- Between programs -------------------------------------------------------
+
+
+def gathered(tree: Tree) -> Tree:
+  """The tree on the host, every table at its own size; itself without any in shards."""
+  if not any_of(tree):
+    return tree
+
+  def of(node):
+    if _is_shards(node):
+      return fetch(node.array)[: node.n_rows]
+    return fetch(node)
+
+  return jax.tree.map(of, tree, is_leaf=_is_shards)
+
+
+def spread(tree: Tree, lengths: frozenset[int], mesh: jax.sharding.Mesh) -> Tree:
+  """A tree on the host as `cut` leaves it: each device is sent its rows alone."""
+
+  def of(leaf):
+    leaf = np.asarray(leaf)
+    if not leaf.ndim or leaf.shape[0] not in lengths:
+      return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
+    padded = np.pad(leaf, padding(leaf.shape, mesh.shape[ROWS]))
+    return Shards(jax.device_put(padded, NamedSharding(mesh, BY_ROWS)), leaf.shape[0])
+
+  return jax.tree.map(of, tree)
+
+
+def any_of(tree: Tree) -> bool:
+  """Whether any table of a tree is in shards."""
+  return any(map(_is_shards, jax.tree.leaves(tree, is_leaf=_is_shards)))
+
+
+def number(tree: Tree) -> int:
+  """The number of shards that the tables of a tree are in."""
+  return _mesh(tree).shape[ROWS] if any_of(tree) else 1
+
+
+def member(tree: Tree, index: int) -> Tree:
+  """The tree of one member, its tables in shards, of a tree that leads with `[W]`."""
+  return _member(tree, index, _mesh(tree))
+
+
+@functools.partial(jax.jit, static_argnames=('index', 'mesh'))
+def _member(tree, index, mesh):
+  def of(node):
+    if _is_shards(node):
+      table = _constrained(node.array[index], NamedSharding(mesh, BY_ROWS))
+      return Shards(table, node.n_rows)
+    return _constrained(node[index], NamedSharding(mesh, PartitionSpec()))
+
+  return jax.tree.map(of, tree, is_leaf=_is_shards)
+
+
+def _mesh(tree):
+  nodes = filter(_is_shards, jax.tree.leaves(tree, is_leaf=_is_shards))
+  sharding = next(nodes).array.sharding
+  assert isinstance(sharding, NamedSharding)
+  return sharding.mesh
+
+
+def form(shapes: Tree, in_shards: bool, lengths: frozenset[int]) -> Tree:
+  """The tree that the same leaves make if its tables are in shards, or are not.
+
+  Args:
+    shapes: of members' arrays, which lead with `[W]`.
+    in_shards: whether they are.
+    lengths: the rows of tables.
+  """
+
+  def of(node):
+    array = node.array if _is_shards(node) else node
+    if not in_shards:
+      return array
+    if _is_shards(node) or len(array.shape) < 2 or array.shape[1] not in lengths:
+      return node
+    return Shards(array, array.shape[1])
+
+  return jax.tree.map(of, shapes, is_leaf=_is_shards)
+
+
+def fetch(tree: Tree) -> Tree:
+  """The tree on the host; of arrays on several hosts, each host has all of them."""
+
+  def of(leaf):
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+      assert isinstance(leaf.sharding, NamedSharding)
+      leaf = _replicated(leaf, NamedSharding(leaf.sharding.mesh, PartitionSpec()))
+    return leaf
+
+  return jax.device_get(jax.tree.map(of, tree))
+
+
+def _replicated(leaf, sharding):
+  return jax.jit(lambda leaf: leaf, out_shardings=sharding)(leaf)
+
+
+def _is_shards(node):
+  return isinstance(node, Shards)
+
+
+def _constrained(leaf, sharding):
+  if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    return leaf
+  return jax.lax.with_sharding_constraint(leaf, sharding)
