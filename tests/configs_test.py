@@ -27,7 +27,8 @@ CONFIGS = [text for text in FILES if text not in TABLES]
 VARIANTS = {
   'configs/autorec.py': ['item', 'user'],
   'configs/darec.py': ['item', 'user'],
-  'configs/biased_mf.py': ['explicit', 'implicit'],
+  'configs/biased_mf.py': ['explicit', 'implicit', 'explicit,sgd'],
+  'configs/pmf.py': ['adam', 'sgd'],
   'configs/cmf.py': ['adam', 'als'],
   'configs/fm_cdcf.py': ['mcmc', 'adam'],
   'configs/rbm.py': ['item', 'user'],

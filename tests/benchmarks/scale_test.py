@@ -1,0 +1,50 @@
+"""The benchmark of growth: its clock and its pairs."""
+
+import time
+
+import numpy as np
+
+from benchmarks import scale
+
+
+def busy(seconds):
+  end = time.process_time() + seconds
+  while time.process_time() < end:
+    pass
+
+
+def test_a_phase_within_another_counts_once():
+  clock = scale.Clock()
+  inner = clock.timed('intervals', lambda: busy(0.02))
+
+  def outer():
+    busy(0.03)
+    inner()
+
+  clock.timed('measures', outer)()
+  clock.enter('the rest')
+  assert 0.02 <= clock.seconds['intervals'] < 0.03 <= clock.seconds['measures'] < 0.05
+
+
+def test_phases_name_functions_that_there_are_and_leave_them_as_they_were():
+  from xdomain.evaluation import rankings
+
+  before = rankings.ranking_measures
+  with scale.clocked():
+    assert rankings.ranking_measures is not before
+  assert rankings.ranking_measures is before
+
+
+def test_interactions_are_distinct_and_every_user_has_some():
+  user, item, value = scale.interactions(0, 50, 30, 400)
+  assert len(set(zip(user.tolist(), item.tolist()))) == 400
+  assert np.unique(user).size == 50
+  assert item.max() < 30 and set(value) <= {2, 3, 4, 5}
+
+
+def test_a_tiny_profile_has_all_of_its_time(tmp_path, monkeypatch):
+  monkeypatch.setattr(scale, 'SOURCE', 30)
+  monkeypatch.setattr(scale, 'TARGET', 40)
+  found = scale.profile('item_pop', 60)
+  assert set(found['seconds']) == set(scale.NAMES)
+  assert found['seconds']['read'] > 0 and found['seconds']['train'] > 0
