@@ -151,7 +151,22 @@ def test_errors_are_of_all_cells(extra):
   np.testing.assert_allclose(ours, expected.sum(axis=1), rtol=1e-4)
 
 
-def test_too_many_items_are_refused_in_words():
-  with pytest.raises(ValueError, match='20,001 items are too many'):
-    least_squares.check_size('ease', 20_001)
-  least_squares.check_size('ease', 20_000)
+@pytest.mark.parametrize(
+  'users, items, over_users',
+  [
+    (1_348, 2_562, False),
+    (930, 12_026, True),
+    (5_000, 100_000, True),
+    (100_000, 20_000, False),
+    (20_000, 20_001, True),
+  ],
+)
+def test_a_closed_form_is_solved_over_users_where_that_fits_or_is_far_cheaper(
+  users, items, over_users
+):
+  assert least_squares.over_users('ease', users, items) == over_users
+
+
+def test_too_many_users_and_items_are_refused_in_words():
+  with pytest.raises(ValueError, match='20,001 users and 20,002 items are too many'):
+    least_squares.over_users('ease', 20_001, 20_002)

@@ -27,13 +27,22 @@ SHORTEST = 8  # Rows up to this length share one class.
 WIDTH = 32  # Entries of each row that `outer_sums` adds at a time.
 
 
-def check_size(method: str, items: int) -> None:
-  """Raises a ValueError if a matrix of items x items would not fit."""
-  if items > LARGEST:
+def over_users(method: str, users: int, items: int) -> bool:
+  """Whether a closed form is solved over users instead of items.
+
+  It is where a matrix of items x items would not fit, or would cost eight times as
+  much; scores cost less over items.
+
+  Raises:
+    ValueError: neither matrix would fit.
+  """
+  if min(users, items) > LARGEST:
     raise ValueError(
-      f'{method} inverts a matrix of items x items; {items:,} items are too many,'
-      f' at most {LARGEST:,} fit'
+      f'{method} inverts a matrix of users x users or of items x items; {users:,} users'
+      f' and {items:,} items are too many, at most {LARGEST:,} of either fit'
     )
+  cheaper = 8 * users**2 * (users + items) < items**3
+  return items > LARGEST or (users <= LARGEST and cheaper)
 
 
 def overlaps(left: Rows, ids: Array, right: Rows, weight: Array | float = 1.0) -> Array:

@@ -14,8 +14,8 @@ from xdomain.training import loop
 PENALTY = 20.0
 
 
-def fit(pair):
-  model, data = ease.model(device.sizes(pair)), device.put(pair)
+def fit(pair, build=ease.model):
+  model, data = build(device.sizes(pair)), device.put(pair)
   hyper = ease.Hyper(PENALTY)
   metrics = []
   end = loop.fit(
@@ -61,6 +61,15 @@ def test_of_both_domains_the_source_speaks_for_new_people():
   assert np.std(scores[0, :target]) > 0.01
 
 
-def test_too_many_items_are_refused():
+def test_over_users_the_scores_and_the_loss_are_the_same():
+  pair = helpers.implicit().split.train
+  _, scores, metrics = fit(pair)
+  end, dual_scores, dual_metrics = fit(pair, ease.over_users)
+  assert isinstance(end, ease.Dual)
+  np.testing.assert_allclose(dual_scores, scores, atol=1e-4)
+  np.testing.assert_allclose(dual_metrics['loss'], metrics['loss'], rtol=1e-3)
+
+
+def test_too_many_users_and_items_are_refused():
   with pytest.raises(ValueError, match='88,536 items are too many'):
     ease.model(base.Sizes(35_025, 0, 88_536))

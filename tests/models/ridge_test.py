@@ -14,8 +14,8 @@ from xdomain.training import loop
 PENALTY = 5.0
 
 
-def fit(pair):
-  model, data = ridge.model(device.sizes(pair)), device.put(pair)
+def fit(pair, build=ridge.model):
+  model, data = build(device.sizes(pair)), device.put(pair)
   metrics = []
   end = loop.fit(
     model,
@@ -63,6 +63,17 @@ def test_a_score_ignores_the_target_of_who_asks():
   )
 
 
-def test_too_many_source_items_are_refused():
+def test_over_users_the_scores_and_the_loss_are_the_same():
+  pair = helpers.implicit().split.train
+  known = views.take(pair.target, pair.target.user >= 20)
+  pair = pair._replace(target=known)
+  _, scores, metrics = fit(pair)
+  end, dual_scores, dual_metrics = fit(pair, ridge.over_users)
+  assert isinstance(end, ridge.Dual)
+  np.testing.assert_allclose(dual_scores, scores, atol=1e-4)
+  np.testing.assert_allclose(dual_metrics['loss'], metrics['loss'], rtol=1e-3)
+
+
+def test_too_many_users_and_source_items_are_refused():
   with pytest.raises(ValueError, match='ridge inverts'):
-    ridge.model(base.Sizes(10, 20_001, 5))
+    ridge.model(base.Sizes(20_001, 20_001, 5))
