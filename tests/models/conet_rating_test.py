@@ -72,14 +72,16 @@ def golden_visit(data, padding=0):
 def one_step(sizes, data, params, visit, hyper, **settings):
   """Metrics and gradients of a step."""
   (stage,) = conet_rating.model(sizes, **settings).stages
-  state = stage.init(jax.random.key(0), data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
   zeros = jax.tree.map(jnp.zeros_like, params)
   state = state._replace(
     params=params,
     frozen=jax.tree.map(jnp.zeros_like, state.frozen),
     moments=state.moments._replace(mu=zeros, nu=zeros),
   )
-  state, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+  state, metrics = helpers.jitted(stage.step)(
+    state, visit, data, jax.random.key(0), hyper
+  )
   # Adam's first moment is a tenth of the first gradient.
   return metrics, jax.tree.map(lambda m: m / 0.1, state.moments.mu)
 

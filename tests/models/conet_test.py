@@ -110,7 +110,7 @@ def loud(params):
 def started(small, hyper=HYPER, **settings):
   """The stage, and a state with loud parameters."""
   (stage,) = conet.model(small.sizes, **SHAPE | settings).stages
-  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), small.data, hyper, ())
   return stage, state._replace(params=loud(state.params))
 
 
@@ -158,7 +158,7 @@ def test_a_surplus_batch_trains_one_tower_as_if_there_were_no_other(exchanged):
   stage, state = started(small, hyper)
   visit = jax.tree.map(lambda x: x[0], stage.epoch(jax.random.key(0), small.data))
   key = jax.random.key(1)
-  after, metrics = stage.step(state, visit, small.data, key, hyper)
+  after, metrics = helpers.jitted(stage.step)(state, visit, small.data, key, hyper)
   gradient = moments(after)
   assert np.any(gradient.pop('user'))
   assert np.any(gradient.pop(larger)['item'])
@@ -173,7 +173,9 @@ def test_a_joint_batch_pays_for_both_domains_and_for_its_cross_matrices(l1):
   hyper = conet.Hyper(source=0.5, l1=l1)
   stage, state = started(small, hyper)
   visit = jax.tree.map(lambda x: x[-1], stage.epoch(jax.random.key(0), small.data))
-  after, metrics = stage.step(state, visit, small.data, jax.random.key(1), hyper)
+  after, metrics = helpers.jitted(stage.step)(
+    state, visit, small.data, jax.random.key(1), hyper
+  )
   h = state.params['cross_0']['kernel']
   expected = metrics['target'] + 0.5 * metrics['source']
   expected += l1 * np.sum(np.abs(h))
@@ -256,7 +258,9 @@ def test_the_gradient_of_a_batchs_sum_is_cut_at_ten():
   hyper = conet.Hyper(l1=100.0)
   stage, state = started(small, hyper)
   visit = jax.tree.map(lambda x: x[-1], stage.epoch(jax.random.key(0), small.data))
-  after, _ = stage.step(state, visit, small.data, jax.random.key(1), hyper)
+  after, _ = helpers.jitted(stage.step)(
+    state, visit, small.data, jax.random.key(1), hyper
+  )
   pull = moments(after)['cross_0']['kernel']
   length = np.linalg.norm(pull) / LAST
   assert length == pytest.approx(10 / (2 * SHAPE['batch']), rel=1e-5)

@@ -107,13 +107,15 @@ def one_step(axis):
   previous = tuple(
     stages.GradientState(autorec_params(axis, domain), 0.0, ()) for domain in DOMAINS
   )
-  state = stage.init(jax.random.key(0), data, hyper, previous)
+  state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, previous)
   params = golden_params([r.n_columns for r in rows])
   chex.assert_trees_all_equal_shapes(params, state.params)
   zeros = jax.tree.map(jnp.zeros_like, params)
   moments = state.moments._replace(mu=zeros, nu=zeros)
   state = state._replace(params=params, moments=moments)
-  after, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+  after, metrics = helpers.jitted(stage.step)(
+    state, visit, data, jax.random.key(0), hyper
+  )
   gradients = jax.tree.map(lambda m: m / 0.1, after.moments.mu)
   return jax.device_get((state, metrics, gradients, counts))
 

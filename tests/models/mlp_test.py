@@ -73,7 +73,7 @@ def test_gradients_are_those_of_another_implementation():
 def started(data, sizes, hyper=HYPER, **settings):
   """The stage, and its first state with tables that are not tiny."""
   (stage,) = mlp.model(sizes, **SHAPE, **settings).stages
-  state = stage.init(jax.random.key(0), data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
   loud = helpers.copied(state.params)
   loud['user'] *= 50
   loud['tower']['item'] *= 50
@@ -100,7 +100,7 @@ def test_a_step_follows_the_loss_of_its_positives_and_their_negatives():
     return mlp.cross_entropy(ours, label, events.weight[:, None])
 
   expected, gradient = jax.value_and_grad(loss)(state.params)
-  after, metrics = stage.step(state, visit, small.data, key, hyper)
+  after, metrics = helpers.jitted(stage.step)(state, visit, small.data, key, hyper)
   assert float(metrics['loss']) == pytest.approx(float(expected), rel=1e-6)
   assert metrics['ratings'] == np.sum(events.weight)
   moment = after.moments.mu

@@ -169,8 +169,6 @@ def test_the_mapping_is_trained_as_in_another_implementation(noise):
 @pytest.mark.parametrize(
   ('settings', 'total'),
   [
-    (dict(alignment='mmd_unbiased'), 'total_mmd_unbiased'),
-    (dict(alignment='mmd_linear'), 'total_mmd_linear'),
     (dict(alignment='paired_l2'), 'total_paired_l2'),
     (dict(hyper=HYPER._replace(align=0.0)), 'total_none'),
   ],
