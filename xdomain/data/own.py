@@ -185,12 +185,6 @@ class Tables(types.Options):
     return [download.digest_of(path) for path in self.files()]
 
 
-def _usual_scale(tables):
-  values = [table.ratings.value for table in tables]
-  lowest, highest = min(v.min() for v in values), max(v.max() for v in values)
-  return columns_of_files.usual_scale(float(lowest), float(highest))
-
-
 _COLUMNS = ('user', 'item', 'rating', 'time')
 
 

@@ -35,13 +35,7 @@ from flax import linen as nn
 from xdomain import base, nets, stages, wording
 from xdomain.ops import losses, mmd, sparse, variational
 
-ALIGNMENTS = {
-  'mmd': mmd.biased,
-  'mmd_unbiased': mmd.unbiased,
-  'mmd_linear_time': mmd.linear_time,
-  'mmd_linear': mmd.linear_kernel,
-  'paired_l2': mmd.paired_l2,
-}
+ALIGNMENTS = {'mmd': mmd.biased, 'paired_l2': mmd.paired_l2}
 
 
 class Hyper(NamedTuple):

@@ -1,6 +1,6 @@
-"""Maximum mean discrepancies: distances of two samples (SharedVAE, eq. 9).
+"""Distances of two samples: the maximum mean discrepancy (SharedVAE, eq. 9).
 
-Every measure is `(x [B, Z], y [B, Z], weight [B]) -> scalar`. Row b of both samples
+Both measures are `(x [B, Z], y [B, Z], weight [B]) -> scalar`. Row b of both samples
 belongs to one user; the weight is 1 for a user and 0 for padding, which changes no
 value.
 
@@ -10,15 +10,12 @@ bandwidth, samples that are far apart no longer attract each other. With a gradi
 through the bandwidth, the loss would fall by spreading the samples.
 """
 
-from collections.abc import Callable
-
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 WIDTHS = 0.25, 0.5, 1, 2, 4  # in bandwidths
-Bandwidth = Callable[[jax.Array, jax.Array], jax.Array]
 FLOOR = 1e-6  # of the bandwidth, for points that coincide
 
 
@@ -57,20 +54,7 @@ def _smallest(values, k):
   return jax.lax.bitcast_convert_type(low, values.dtype)
 
 
-def mean_distance(squared: jax.Array, weight: jax.Array):
-  """The mean squared distance of two different real points, as in DAN."""
-  _assert_pairs(squared, weight)
-  both = _different(weight)
-  return jnp.sum(both * squared) / jnp.maximum(jnp.sum(both), 1)
-
-
-def biased(
-  x: jax.Array,
-  y: jax.Array,
-  weight: jax.Array,
-  *,
-  bandwidth: Bandwidth = median_distance,
-):
+def biased(x: jax.Array, y: jax.Array, weight: jax.Array):
   """The biased squared discrepancy, over all pairs; at least 0 and at most 2.
 
   Gretton et al. 2012, eq. 5.
@@ -79,65 +63,11 @@ def biased(
     x: `[B, Z]`.
     y: `[B, Z]`.
     weight: `[B]`.
-    bandwidth: the kernel's bandwidth from `squared [2B, 2B]` and `weight [2B]`.
   """
-  kernel = _kernel(x, y, weight, bandwidth)
+  kernel = _kernel(x, y, weight)
   share = weight / jnp.maximum(jnp.sum(weight), 1)
   difference = jnp.concatenate([share, -share])
   return jnp.sum(jnp.outer(difference, difference) * kernel)
-
-
-def unbiased(
-  x: jax.Array,
-  y: jax.Array,
-  weight: jax.Array,
-  *,
-  bandwidth: Bandwidth = median_distance,
-):
-  """The unbiased squared discrepancy; it may be negative.
-
-  Gretton et al. 2012, eq. 3: without the pairs of a point with itself. Between the
-  samples, the pair of a user's two points counts.
-  """
-  n = weight.shape[0]
-  kernel = _kernel(x, y, weight, bandwidth)
-  different, all_ = _different(weight), jnp.outer(weight, weight)
-
-  def mean(block, pairs):
-    return jnp.sum(pairs * block) / jnp.maximum(jnp.sum(pairs), 1)
-
-  within = mean(kernel[:n, :n], different) + mean(kernel[n:, n:], different)
-  return within - 2 * mean(kernel[:n, n:], all_)
-
-
-def linear_time(
-  x: jax.Array,
-  y: jax.Array,
-  weight: jax.Array,
-  *,
-  bandwidth: Bandwidth = median_distance,
-):
-  """The mean over disjoint pairs of users: unbiased, linear in B, but noisier.
-
-  Gretton et al. 2012, lemma 14. Users are paired in the order of the batch, which
-  has to be random: a balanced batch is sorted by activity, so that differences by
-  activity would be measured as well. An odd user is left out. The bandwidth is
-  still quadratic.
-  """
-  n = weight.shape[0]
-  kernel = _kernel(x, y, weight, bandwidth)
-  order = jnp.argsort(weight <= 0)  # real users first; stable
-  one, two = order[: n - 1 : 2], order[1::2]
-  h = kernel[one, two] + kernel[n + one, n + two]
-  h -= kernel[one, n + two] + kernel[two, n + one]
-  both = weight[one] * weight[two]
-  return jnp.sum(both * h) / jnp.maximum(jnp.sum(both), 1)
-
-
-def linear_kernel(x: jax.Array, y: jax.Array, weight: jax.Array):
-  """The squared distance of the means: the discrepancy of the linear kernel."""
-  _assert_samples(x, y, weight)
-  return jnp.sum(_mean(x - y, weight) ** 2)
 
 
 def paired_l2(x: jax.Array, y: jax.Array, weight: jax.Array):
@@ -149,21 +79,12 @@ def paired_l2(x: jax.Array, y: jax.Array, weight: jax.Array):
   return _mean(jnp.sum((x - y) ** 2, axis=1), weight)
 
 
-def _assert_samples(x, y, weight):
-  chex.assert_equal_shape([x, y])
-  chex.assert_shape(x, (*weight.shape, None))
-
-
-def _assert_pairs(squared, weight):
-  chex.assert_rank(weight, 1)
-  chex.assert_shape(squared, 2 * weight.shape)
-
-
-def _kernel(x, y, weight, bandwidth):
-  """`[2B, 2B]` means of `exp(-d / (c s))` over widths c, for bandwidth s."""
+def _kernel(x, y, weight):
+  """`[2B, 2B]` means of `exp(-d / (c s))` over widths c, for the median distance s."""
   _assert_samples(x, y, weight)
   squared = _squared_distances(jnp.concatenate([x, y]))
-  scale = bandwidth(jax.lax.stop_gradient(squared), jnp.concatenate([weight, weight]))
+  squared_now = jax.lax.stop_gradient(squared)
+  scale = median_distance(squared_now, jnp.concatenate([weight, weight]))
   scale = jnp.maximum(scale, FLOOR)
   total = sum(jnp.exp(-squared / (c * scale)) for c in WIDTHS)
   return jnp.asarray(total) / len(WIDTHS)
@@ -176,13 +97,18 @@ def _squared_distances(points):
   return jnp.maximum(norm[:, None] + norm - 2 * product, 0)
 
 
-def _different(weight):
-  """`[N, N]` weights of pairs of different points."""
-  same = jnp.eye(weight.shape[0], dtype=weight.dtype)
-  return jnp.outer(weight, weight) * (1 - same)
-
-
 def _mean(values, weight):
   """The weighted mean over rows."""
   total = jnp.matmul(weight, values, precision='highest')
   return total / jnp.maximum(jnp.sum(weight), 1)
+
+
+def _assert_samples(x, y, weight):
+  chex.assert_rank([x, y, weight], [2, 2, 1])
+  chex.assert_equal_shape([x, y])
+  chex.assert_shape(x, (*weight.shape, None))
+
+
+def _assert_pairs(squared, weight):
+  chex.assert_rank(weight, 1)
+  chex.assert_shape(squared, 2 * weight.shape)
