@@ -159,10 +159,10 @@ def begin(
   """The progress of a stage before its first epoch; `done` are the stages before."""
   plan = placement.plan(key, hyper, data, axes)
   hyper = plan.per_member(hyper)
-  states = _init(plan, model.stages[stage], key, stage, data, hyper, done)
+  state, best = _init(plan, model.stages[stage], key, stage, data, hyper, done)
   value = np.full(plan.width, np.inf, np.float32)
   epoch, failed = np.zeros(plan.width, np.int32), np.zeros(plan.width, bool)
-  return Progress(stage, 0, *states, value, epoch, failed, done)
+  return Progress(stage, 0, state, best, value, epoch, failed, done)
 
 
 def abstract(
