@@ -309,11 +309,20 @@ def differences(
     Rows of the measure's name, its value of the run less that of the other,
     and the 95 % interval of that by a paired bootstrap over users.
   """
-  answers = []
-  for path, row in ((folder, member), (other, 0)):
-    with np.load(pathlib.Path(path) / 'test.npz') as test:
-      answers.append({name: x[row] if x.ndim > 1 else x for name, x in test.items()})
-  return protocols.of(spec).differences(*answers)
+  return protocols.of(spec).differences(test_of(folder, member), test_of(other))
+
+
+def test_of(folder, member: int = 0) -> dict[str, np.ndarray]:
+  """The arrays of a run's test, `[Q]` of its queries and the answers of a member.
+
+  Raises:
+    SpecError: the folder holds no finished run.
+  """
+  path = pathlib.Path(folder) / 'test.npz'
+  if not path.exists():
+    raise specs.SpecError(f'{folder} holds no finished run')
+  with np.load(path) as test:
+    return {name: x[member] if x.ndim > 1 else x for name, x in test.items()}
 
 
 # --- Origin -----------------------------------------------------------------
