@@ -15,6 +15,7 @@ COMMANDS = {
   'audit': 'looks for leaks between the domains and the folds of a pair',
   'split': 'writes a split as files, also for RecBole and LensKit',
   'score': "measures another system's predictions on a split of ours",
+  'transfer': 'shows where one run is better than another, by source history',
   'recommend': 'recommends items with a trained method',
   'export': 'writes a trained method as a portable program',
   'serve': 'serves trained methods over HTTP, with a page',

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xdomain.evaluation import significance
+from xdomain.evaluation import power, significance
 from xdomain.reporting import records as records_lib
 from xdomain.reporting import render, tables
 
@@ -25,6 +25,7 @@ class Cell(NamedTuple):
   p: float | None = None  # of no difference from the best cell of the column,
   # adjusted for the number of comparisons in it; None for the best cell
   estimate: tables.Estimate | None = None
+  gap: power.Difference | None = None  # to the best cell of the column
 
   @property
   def sd(self) -> float | None:
@@ -72,6 +73,7 @@ SIGNIFICANT = 0.05
 CSV = (
   *('method', 'column', 'seeds', 'mean', 'sd', 'low', 'high', 'paper', 'best'),
   'p_of_no_difference_to_best',
+  *('effect_size', 'detectable', 'gap_low', 'gap_high', 'p_over_users_and_seeds'),
 )
 Found = Mapping[tuple[str, str], Sequence[dict]]  # Records by (row, column).
 
@@ -107,7 +109,15 @@ def of_records(
         printed = paper.get(row, {}).get(head, {}).get(measure)
         grid.cells[row, column.name] = _cell(found[row, head], measure, printed)
       _add_p_values(grid, column, {row: found[row, head] for row in rows})
+  for column, head in zip(grid.columns, np.repeat(heads, len(measures))):
+    if column.measure == _deciding(measures):
+      _add_gaps(grid, column, {row: found[row, head] for row in rows})
   return grid
+
+
+def _deciding(measures) -> str:
+  """The measure whose differences are looked at closely."""
+  return 'full ndcg@10' if 'full ndcg@10' in measures else measures[0]
 
 
 def _cell(records, measure, printed):
@@ -135,6 +145,32 @@ def _add_p_values(grid, column, found):
   for row, p in zip(gaps, significance.holm(p_values).tolist()):
     place = row, column.name
     grid.cells[place] = grid.cells[place]._replace(p=p)
+
+
+def _add_gaps(grid, column, found):
+  best = grid.best(column)
+  for row, records in found.items():
+    place = row, column.name
+    if row != best and grid.cells[place].values:
+      gap = _gap(records, found[best], column.measure)
+      grid.cells[place] = grid.cells[place]._replace(gap=gap)
+
+
+def _gap(ours, theirs, measure) -> power.Difference | None:
+  """The difference of two methods over their common seeds, in units of the measure."""
+  gaps = tables.user_gaps(ours, theirs, measure)
+  if gaps is None:
+    return None
+  gap = power.difference(*gaps)
+  if measure == 'rmse':  # Sums are of squared errors: a difference of squares.
+    means = [np.mean(records_lib.values(each, measure)) for each in (ours, theirs)]
+    gap = gap._replace(
+      **{
+        name: getattr(gap, name) / sum(means)
+        for name in ('mean', 'detectable', 'low', 'high')
+      }
+    )
+  return gap
 
 
 # --- Text -------------------------------------------------------------------
@@ -202,6 +238,7 @@ def as_csv(grid: Grid) -> str:
           | _numbers(cell)
           | {'paper': cell.paper, 'best': int(row == best)}
           | {'p_of_no_difference_to_best': cell.p}
+          | _gap_numbers(cell.gap)
         )
   return render.as_csv(lines, CSV)
 
@@ -210,6 +247,39 @@ def _numbers(cell):
   mean, low, high, _ = cell.estimate or (None,) * 4
   numbers = {'mean': mean, 'sd': cell.sd, 'low': low, 'high': high}
   return {name: None if x is None else f'{x:.6f}' for name, x in numbers.items()}
+
+
+def _gap_numbers(gap):
+  names = CSV[-5:]
+  if gap is None:
+    return dict.fromkeys(names)
+  values = gap.effect, gap.detectable, gap.low, gap.high, gap.p
+  return {name: f'{value:.4g}' for name, value in zip(names, values)}
+
+
+def gaps(grid: Grid) -> str:
+  """A Markdown table of how rows differ from the best, in the deciding columns.
+
+  These are the columns of NDCG@10 in the full catalogue, or else of the first measure.
+  Empty where no difference is known.
+  """
+  rows = []
+  for column in grid.columns:
+    best = grid.best(column)
+    for row in grid.rows:
+      if (gap := grid.cells[row, column.name].gap) is not None:
+        rows.append(
+          {
+            'column': column.name,
+            'method': row,
+            'less': best,
+            'difference': f'{gap.mean:+.4f} ({gap.low:+.4f} to {gap.high:+.4f})',
+            'p': f'{gap.p:.3f}',
+            'effect size': f'{gap.effect:+.2f}',
+            'detectable': f'{gap.detectable:.4f}',
+          }
+        )
+  return render.markdown(rows) if rows else ''
 
 
 def latex(grid: Grid, caption: str, label: str) -> str:

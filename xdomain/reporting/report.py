@@ -68,7 +68,7 @@ def _markdown(config, grid, records, notes):
   parts = [f'# {config.title}', config.note, first]
   parts += ['At every cut-off:', *others] if others else []
   if records:
-    parts += [grids.legend(grid), *_beside(config, records)]
+    parts += [grids.legend(grid), *_differences(grid), *_beside(config, records)]
     parts += [_incomplete(config, records), _about(records)]
   parts += [*notes, f'```\n{_command(config)}\n```']
   return '\n\n'.join(filter(None, parts)) + '\n'
@@ -89,6 +89,20 @@ def _parts(grid):
   at_10 = [name for name in shown if name.endswith('@10')]
   parts = [at_10, *groups] if at_10 and at_10 != shown else [shown]
   return [grid.only(part) for part in parts if part]
+
+
+def _differences(grid) -> list[str]:
+  """How the rows differ from the best one, beyond the p-values of the marks."""
+  found = grids.gaps(grid)
+  if not found:
+    return []
+  return [
+    'Differences to the best row: with the 95 % interval and p over users and seeds'
+    " together (hierarchical bootstrap, not corrected), the effect size (Cohen's d of"
+    ' paired differences) and the smallest difference that the test would have found'
+    ' with a probability of .8:',
+    found,
+  ]
 
 
 def _beside(config, records) -> list[str]:

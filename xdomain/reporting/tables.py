@@ -249,6 +249,14 @@ def user_gap(
   Returns:
     Two arrays `[U]`, or None where no seed counts.
   """
+  gaps = user_gaps(ours, theirs, measure)
+  return None if gaps is None else (gaps[0].sum(axis=0), gaps[1].sum(axis=0))
+
+
+def user_gaps(
+  ours: Iterable[dict], theirs: Iterable[dict], measure: str
+) -> tuple[np.ndarray, np.ndarray] | None:
+  """As `user_gap`, for each of the seeds that count: two arrays `[S, U]`."""
 
   def by_seed(records) -> Mapping[int, dict]:
     sums = {record['seed']: record.get('by_user', {}) for record in records}
@@ -263,9 +271,8 @@ def user_gap(
   if not pairs:
     return None
   users = max(len(one['n']) for one, _ in pairs)
-  gap, queries = np.zeros(users), np.zeros(users)
-  for one, other in pairs:
-    n = len(one['n'])
-    gap[:n] += np.subtract(one[measure], other[measure])
-    queries[:n] += one['n']
-  return gap, queries
+  gaps, queries = np.zeros((2, len(pairs), users))
+  for gap, n, (one, other) in zip(gaps, queries, pairs):
+    gap[: len(one['n'])] = np.subtract(one[measure], other[measure])
+    n[: len(one['n'])] = one['n']
+  return gaps, queries
