@@ -10,6 +10,8 @@ from typing import NamedTuple
 import chex
 import numpy as np
 
+from xdomain.evaluation import significance
+
 LEVEL, POWER = 0.05, 0.8
 
 
@@ -25,7 +27,7 @@ class Difference(NamedTuple):
 
 
 def difference(
-  totals: np.ndarray, weight: np.ndarray, resamples: int = 2000, seed: int = 0
+  totals: np.ndarray, weight: np.ndarray, resamples: int = 1000, seed: int = 0
 ) -> Difference:
   """The difference of two methods' means over the queries of all users and seeds.
 
@@ -76,7 +78,7 @@ def detectable(totals: np.ndarray, weight: np.ndarray) -> float:
 
 
 def hierarchical(
-  totals: np.ndarray, weight: np.ndarray, resamples: int = 2000, seed: int = 0
+  totals: np.ndarray, weight: np.ndarray, resamples: int = 1000, seed: int = 0
 ) -> np.ndarray:
   """`[resamples]` mean differences over seeds and users drawn with replacement.
 
@@ -91,17 +93,11 @@ def hierarchical(
   """
   rng = np.random.default_rng(seed)
   seeds, users = totals.shape
-  # [R, S] and [R, U]: how often each is drawn.
+  # [R, S]: how often each seed is drawn.
   drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
-  means = np.empty(resamples)
-  block = max(1, (1 << 22) // users)
-  for begin in range(0, resamples, block):
-    some = slice(begin, begin + block)
-    n = means[some].size
-    times = rng.poisson(1.0, size=(n, users)).astype(np.float32)
-    top, bottom = (
-      np.einsum('rs,rs->r', drawn[some], times @ each.T.astype(np.float32))
-      for each in (totals, weight)
-    )
-    means[some] = top / np.maximum(bottom, 1)
-  return means
+  columns = np.concatenate([totals, weight]).T.astype(np.float32)  # [U, 2 S]
+  block = min(resamples, max(1, significance.CELLS // users))
+  blocks = range(-(-resamples // block))
+  sums = [significance.poisson_sums_of(rng, block, columns) for _ in blocks]
+  top, bottom = np.split(np.concatenate(sums)[:resamples], 2, axis=1)
+  return (drawn * top).sum(axis=1) / np.maximum((drawn * bottom).sum(axis=1), 1)

@@ -90,7 +90,7 @@ def paired_bootstrap(
   block = min(resamples, max(1, CELLS // users))
   blocks = range(-(-resamples // block))
   columns = difference.reshape(-1, users).T
-  sums = [_block_sums(rng, block, columns) for _ in blocks]
+  sums = [poisson_sums_of(rng, block, columns) for _ in blocks]
   sums = np.concatenate(sums)[:resamples].reshape(-1, *difference.shape[:-1])
   rounding = 1e-6 * np.abs(difference).sum(-1)  # A tie is a tie, also rounded.
   tail = np.minimum((sums <= rounding).sum(0), (sums >= -rounding).sum(0))
@@ -121,7 +121,7 @@ def difference_interval(
   rng = np.random.default_rng(seed)
   block = min(resamples, max(1, CELLS // len(columns)))
   blocks = range(-(-resamples // block))
-  sums = [_block_sums(rng, block, columns) for _ in blocks]
+  sums = [poisson_sums_of(rng, block, columns) for _ in blocks]
   drawn = np.concatenate(sums)[:resamples].astype(float)
   first, second, count = drawn[drawn[:, 2] > 0].T  # Some draw no user at all.
   means = np.stack([first, second]) / count
@@ -146,7 +146,7 @@ def _observed(difference, weight):
   return (difference / np.where(largest, largest, 1)).astype(np.float32)
 
 
-def _block_sums(rng, n, values):
+def poisson_sums_of(rng: np.random.Generator, n: int, values: np.ndarray) -> np.ndarray:
   """`[n, M]` sums of `values [U, M]` over users drawn a Poisson number of times."""
   drawn = np.frombuffer(rng.bytes(n * len(values)), np.uint8)
   return _poisson_sums([drawn.reshape(n, -1)], values)
