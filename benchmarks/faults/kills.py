@@ -31,10 +31,10 @@ _AUTOREC = ['--config=configs/autorec.py:item,synthetic', *_DATA, '--config.widt
 JOBS = {
   'run': [
     *('main', '--config=configs/darec.py:item,synthetic', *_DATA),
-    *('--config.epochs=4', '--config.patience=4', '--workdir={}/runs'),
+    *('--config.epochs=3', '--config.patience=3', '--workdir={}/runs'),
   ],
   'sweep': [
-    *('main', *_AUTOREC, '--config.epochs=6', '--config.patience=6'),
+    *('main', *_AUTOREC, '--config.epochs=4', '--config.patience=4'),
     *('--config.sweep.hyper.alpha=(1e-4, 1e-3)', '--config.sweep.seed=(0, 1)'),
     '--workdir={}/runs',
   ],
@@ -44,7 +44,7 @@ JOBS = {
   ],
   'table': [
     *('table', '--config=configs/darec_table2.py:synthetic,quick', *_DATA),
-    *("--config.rows=('bias', 'I-AutoRec')", "--config.columns=('90 %',)"),
+    *("--config.rows=('bias',)", '--config.methods.bias.epochs=3'),
     *('--workdir={}/runs', '--results={}/results'),
   ],
   'save': [
