@@ -158,7 +158,9 @@ def _alike(now, value, path):
   if now is None or value is None or isinstance(value, type(now)):
     return value
   kind = type(now).__name__
-  raise SpecError(f'{path} is {value!r}; it must be of type {kind}, as {now!r} is')
+  raise SpecError(
+    f'{path} is {_shown(value)}; it must be of type {kind}, as {now!r} is'
+  )
 
 
 def plain(spec: Spec) -> dict[str, Any]:
@@ -310,7 +312,7 @@ def _check_hyper(name, value):
 def check(field: str, value: object, fine: bool, expected: str) -> None:
   """Raises a `SpecError` that names the field unless its value is fine."""
   if not fine:
-    raise SpecError(f'{field} is {value!r}; it must be {expected}')
+    raise SpecError(f'{field} is {_shown(value)}; it must be {expected}')
 
 
 def check_name(field: str, name: str, known: collections.abc.Iterable[str]) -> None:
@@ -332,3 +334,9 @@ def check_names(
       raise SpecError(
         f'{field}.{name} is no setting of {owner}{wording.instead(name, known)}'
       )
+
+
+def _shown(value) -> str:
+  """A value as messages show it, cut where it is long."""
+  text = repr(value)
+  return text if len(text) <= 80 else f'{text[:77]}...'
