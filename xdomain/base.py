@@ -205,7 +205,7 @@ class Together:
 
 
 def _for_all(order, function, batch):
-  blocks = sampling.in_order(order, batch)  # [N, B]
+  blocks = sampling.in_order(order, min(batch, max(1, order.size)))  # [N, B]
   values = jax.lax.map(function, blocks)
   result = jnp.zeros((order.size, *values.shape[2:]), values.dtype)
   return result.at[blocks].set(values, mode='drop')
