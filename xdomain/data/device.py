@@ -46,6 +46,11 @@ def with_matrix(rows: base.Rows) -> base.Rows:
   return dataclasses.replace(rows, code=jnp.asarray(matrix), levels=jnp.asarray(table))
 
 
+def _put(array, dtype) -> base.Array:
+  """A copy on the device; it is converted on the host, where nothing compiles."""
+  return jax.device_put(np.array(array, dtype))
+
+
 def rows(
   row: np.ndarray, column: np.ndarray, value: np.ndarray, n_rows: int, n_columns: int
 ) -> base.Rows:
@@ -63,11 +68,11 @@ def rows(
   lengths = np.bincount(row, minlength=n_rows)
   start = np.concatenate([[0], np.cumsum(lengths)])
   made = base.Rows(
-    start=jnp.asarray(start, jnp.int32),
-    row=jnp.asarray(row[by_row], jnp.int32),
-    column=jnp.asarray(column[by_row], jnp.int32),
-    value=jnp.asarray(value[by_row], jnp.float32),
-    order=jnp.asarray(np.argsort(-lengths, kind='stable'), jnp.int32),
+    start=_put(start, np.int32),
+    row=_put(row[by_row], np.int32),
+    column=_put(column[by_row], np.int32),
+    value=_put(value[by_row], np.float32),
+    order=_put(np.argsort(-lengths, kind='stable'), np.int32),
     n_columns=n_columns,
     longest=sampling.round_up(int(lengths.max(initial=0))),
   )
@@ -156,10 +161,10 @@ def sizes(pair: types.Pair) -> base.Sizes:
 def rating_queries(held: types.HeldOut) -> base.Queries:
   """One candidate for each query: the held-out item, with its rating as the gain."""
   return base.Queries(
-    user=jnp.asarray(held.user, jnp.int32),
-    item=jnp.asarray(held.item, jnp.int32)[:, None],
-    gain=jnp.asarray(held.value, jnp.float32)[:, None],
-    mask=jnp.ones((held.user.size, 1), bool),
+    user=_put(held.user, np.int32),
+    item=_put(held.item[:, None], np.int32),
+    gain=_put(held.value[:, None], np.float32),
+    mask=_put(np.ones((held.user.size, 1)), bool),
   )
 
 
@@ -170,8 +175,8 @@ def ranking_queries(held: types.HeldOut) -> base.Queries:
   gain = np.zeros(item.shape, np.float32)
   gain[:, 0] = 1
   return base.Queries(
-    user=jnp.asarray(held.user, jnp.int32),
-    item=jnp.asarray(np.maximum(item, 0), jnp.int32),
-    gain=jnp.asarray(gain),
-    mask=jnp.asarray(item >= 0),
+    user=_put(held.user, np.int32),
+    item=_put(np.maximum(item, 0), np.int32),
+    gain=_put(gain, np.float32),
+    mask=_put(item >= 0, bool),
   )

@@ -91,7 +91,7 @@ def ranks(
   chex.assert_equal_shape([queries.item, queries.gain, queries.mask])
   chex.assert_shape(queries.item, (*queries.user.shape, None))
   seen = known if seen is None else seen
-  item = queries.item[:, 0]
+  item = np.asarray(queries.item)[:, 0]
   place, tied = sampled or _places(model.predict, state, data, queries)
   block = int(np.clip(CELLS // known.n_columns, 1, item.size))
   full, catalogue, listed = _in_catalogue(
@@ -106,7 +106,7 @@ def ranks(
     known,
     seen,
   )
-  candidates = queries.mask.sum(axis=1)
+  candidates = np.asarray(queries.mask).sum(axis=1)
   columns = queries.user, item, place, tied, candidates, full, catalogue, listed
   return Ranks(*shards.fetch(columns))
 
@@ -119,7 +119,7 @@ def _places(predict, state, data, queries):
 
 def _most(known, users, block):
   """The largest number of known items that the users of one block have."""
-  length = np.append(np.asarray(known.length), 0)[_blocks(users, block, -1)]
+  length = np.append(np.diff(np.asarray(known.start)), 0)[_blocks(users, block, -1)]
   return max(1, int(length.sum(axis=1).max()))
 
 
@@ -247,7 +247,9 @@ def _in_catalogue(
     predict, predict_all, capacity, parts, state, data, blocks, known, seen
   )
   n = users.shape[0]
-  place, size, listed = (each.reshape(-1, *each.shape[2:])[:n] for each in found)
+  place, size, listed = (
+    each.reshape(-1, *each.shape[2:])[:n] for each in shards.fetch(found)
+  )
   return place, size, listed
 
 

@@ -92,7 +92,7 @@ def of_split(
 
 def _say_if_few(negatives, queries, say):
   """Small catalogues: sampled measures are of fewer candidates."""
-  fewest = int(queries.mask.sum(axis=1).min()) - 1
+  fewest = int(np.asarray(queries.mask).sum(axis=1).min()) - 1
   if fewest < negatives:
     say(
       f'negatives is {negatives}, but some users have only {fewest} items without'
