@@ -8,13 +8,14 @@ Seconds on two CPU cores. One artefact serves users with and without a target hi
 
 from configs import common
 
+# Choices, because the ends matter: a part that harms on a pair must be left out.
+WEIGHTS = dict(blend=(0.0, 0.2, 0.4, 0.7, 1.0), popularity=(0.0, 0.1, 0.3))
 SEARCH = dict(
   hyper=dict(
-    source_weight=('linear', 0.0, 1.0),
+    source_weight=(0.0, 0.2, 0.4, 0.7, 1.0),
     penalty=('log', 0.03, 10.0),
-    factor_penalty=('log', 0.1, 100.0),
-    blend=('linear', 0.0, 1.0),
-    popularity=('linear', 0.0, 1.0),
+    factor_penalty=('log', 0.3, 100.0),
+    **WEIGHTS,
   ),
   model=dict(factors=(32, 64, 128, 256)),
 )
@@ -22,8 +23,7 @@ COLD_SEARCH = dict(
   hyper=dict(
     cold_penalty=('log', 0.1, 100.0),
     ridge_penalty=('log', 10.0, 1e4),
-    blend=('linear', 0.0, 1.0),
-    popularity=('linear', 0.0, 1.0),
+    **WEIGHTS,
   ),
   model=dict(rank=(5, 10, 20, 40, 80)),
 )
