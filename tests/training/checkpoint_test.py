@@ -88,6 +88,15 @@ def test_another_configuration_is_refused_by_what_differs(tmp_path):
   assert 'model' not in str(error.value)
 
 
+def test_a_checkpoint_of_another_version_is_refused(tmp_path, monkeypatch):
+  kept, _ = stands()
+  with monkeypatch.context() as context:
+    context.setattr(checkpoint, 'FORMAT', 1)
+    checkpoint.save(tmp_path / 'c', kept[0], IDENTITY)
+  with pytest.raises(checkpoint.WrongCheckpoint, match='another version'):
+    checkpoint.restore(tmp_path / 'c', IDENTITY, *arguments())
+
+
 def test_half_a_checkpoint_is_passed_over(tmp_path):
   kept, _ = stands()
   checkpoint.save(tmp_path / 'c', kept[0], IDENTITY)

@@ -21,6 +21,7 @@ from xdomain.training import loop
 
 HOST = ('best_value', 'best_epoch', 'failed')
 PARTS = ('state', 'best', 'done', *HOST)
+FORMAT = 2  # Of a checkpoint: every array leads with the axis of members.
 
 
 class WrongCheckpoint(ValueError):
@@ -68,6 +69,7 @@ def save(
 
   tree = {part: getattr(progress, part) for part in PARTS}
   about = {
+    'format': FORMAT,
     'stage': progress.stage,
     'epoch': progress.epoch,
     'identity': identity,
@@ -102,7 +104,8 @@ def restore(
       saved on another mesh.
 
   Raises:
-    WrongCheckpoint: the identity differs; the message names the fields.
+    WrongCheckpoint: the identity differs, and the message names the fields; or
+      another version of this package saved it.
     DamagedCheckpoint: files are missing or damaged.
   """
   import orbax.checkpoint as ocp
@@ -117,6 +120,11 @@ def restore(
     args = ocp.args.Composite(about=ocp.args.JsonRestore())
     about = manager.restore(step, args=args).about
     saved, stage, epoch = (about[name] for name in ('identity', 'stage', 'epoch'))
+  if about.get('format') != FORMAT:
+    raise WrongCheckpoint(
+      f'{folder} holds the checkpoint of another version of xdomain; delete it to'
+      ' begin again'
+    )
   _check_identity(folder, saved, identity)
   shapes = loop.abstract(model, key, data, hyper, stage, axes)
   wanted = {part: getattr(shapes, part) for part in PARTS}
