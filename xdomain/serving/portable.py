@@ -246,7 +246,8 @@ class Portable:
       arrays = [device[name] for name in each['arrays']]
       content = (folder / each['file']).read_bytes()
       run = _program(content, each, about, arrays)
-      self._programs[each['kind'], each['length']] = functools.partial(run, arrays)
+      self._programs[each['kind'], each['length']] = run, arrays
+    self._compiled = {}
 
   # Queries
 
@@ -359,7 +360,7 @@ class Portable:
       columns = [items[0], values[0], items[1], values[1], last]
     else:
       columns = [np.array([query.user for query in queries], np.int32), last]
-    program, most, parts = self._programs[kind, length], BATCHES[-1], []
+    most, parts = BATCHES[-1], []
     sizes = BATCHES if kind == 'best' else BATCHES[-1:]
     for begin in range(0, len(queries), most):
       block = [column[begin : begin + most] for column in columns]
@@ -367,8 +368,20 @@ class Portable:
       size = next(size for size in sizes if size >= rows)
       if size > rows:  # The last user again.
         block = [np.concatenate([x, x[-1:].repeat(size - rows, 0)]) for x in block]
-      parts.append(jax.tree.map(lambda x, n=rows: np.asarray(x)[:n], program(*block)))
+      result = self._call(kind, length, size, block)
+      parts.append(jax.tree.map(lambda x, n=rows: np.asarray(x)[:n], result))
     return jax.tree.map(lambda *each: np.concatenate(each), *parts)
+
+  def _call(self, kind, length, size, block):
+    """The outcome of a program that is compiled here, so that it ends with the model.
+
+    jax would hold its own compiled programs for as long as the process runs.
+    """
+    program, arrays = self._programs[kind, length]
+    key = kind, length, size
+    if key not in self._compiled:
+      self._compiled[key] = program.lower(arrays, *block).compile()
+    return self._compiled[key](arrays, *block)
 
   def warm(self, batches: Sequence[int] = BATCHES) -> None:
     """Compiles the programs of every size, so that no request waits for it."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
+import jax
 from starlette import applications, exceptions, requests, responses, routing
 
 from xdomain.serving import asking, batching, metrics, openapi, portable
@@ -112,6 +113,7 @@ class Service:
           f'the export has the name {one.model.name!r}, and {name!r} is to be swapped'
         )
       self.served[name] = one
+      jax.clear_caches()  # Of the old version; models hold their own programs.
       self.swaps.add(model=name)
       LOG.info('%s: version %s', name, one.model.version)
       return one
