@@ -84,8 +84,12 @@ def search(
 
 
 def _study(folder):
-  import optuna
-
+  try:
+    import optuna
+  except ImportError:
+    raise specs.SpecError(
+      'a search needs Optuna, which is not installed; run pip install xdomain[tune]'
+    ) from None
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   return optuna.create_study(
     storage=f'sqlite:///{folder.resolve()}/study.db',
