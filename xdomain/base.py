@@ -56,8 +56,8 @@ class Rows:
   """A sparse matrix by rows (CSR), on the device.
 
   Row id `n_rows` is allowed everywhere and means an empty row: batches are
-  padded with it. What a program must know of row lengths is static and rounded
-  up, so that splits of one data set, which differ by seed, share programs.
+  padded with it. Bounds of row lengths are static and rounded up, so that splits
+  of one data set, which differ by seed, share programs.
   """
 
   start: Array  # [R + 1] int32, where each row's entries begin
@@ -244,7 +244,7 @@ class Arrays(NamedTuple):
 
 
 class Queries(NamedTuple):
-  """Questions to a model: `K` candidates for each of `Q` users."""
+  """Held-out interactions to score: `K` candidates for each of `Q` users."""
 
   user: Array  # [Q] int32
   item: Array  # [Q, K] int32
@@ -286,8 +286,8 @@ class Stage(NamedTuple):
   checkpoints see only what `keep` leaves of a state.
 
   The metrics of a step are scalars. 'loss' is one of them; if it is not finite,
-  training ends. 'ratings', how many it was shown, are added up over an epoch;
-  the others are averaged.
+  the member has diverged. 'ratings', the number that the step trained on, is added
+  up over an epoch; the others are averaged.
   """
 
   init: Callable[..., Tree]  # (key, data, hyper, previous states) -> state
