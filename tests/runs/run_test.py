@@ -139,6 +139,13 @@ def test_ratings_that_are_all_the_same_are_not_predicted():
     prepare._check_ratings(protocols.of(config()), ones)
 
 
+def test_a_state_that_cannot_be_allocated_is_refused():
+  huge = config('configs/autorec.py:item,synthetic', model=dict(embed=1_000_000_000))
+  prepared = prepare.prepare(huge, say=lambda line: None)
+  with pytest.raises(specs.SpecError, match=r'its state takes [\d,]+ GB, and'):
+    run.check(huge, prepared)
+
+
 def test_a_finished_run_is_not_shown_for_data_that_changed(tmp_path):
   go(config(), tmp_path)
   prepared = prepare.prepare(config(), say=lambda line: None)

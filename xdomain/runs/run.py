@@ -13,10 +13,20 @@ import numpy as np
 
 from xdomain import base, shards
 from xdomain.data import device, sources, types
-from xdomain.runs import cost, devices, hosts, methods, protocols, stop, store, trained
+from xdomain.runs import (
+  cost,
+  devices,
+  hosts,
+  memory,
+  methods,
+  protocols,
+  stop,
+  store,
+  trained,
+)
 from xdomain.runs import prepare as preparing
 from xdomain.runs import spec as specs
-from xdomain.training import loop
+from xdomain.training import loop, placement
 
 SOON = 60.0  # Seconds of training that need no announcement.
 Watch = Callable[[loop.Report], object]
@@ -156,7 +166,14 @@ def check(spec: specs.Spec, prepared: preparing.Prepared) -> None:
   (prepared,), method = _seen_and_method(spec, [prepared])
   with fitting(spec):
     key = jax.random.key(0)
-    loop.abstract(method.model, key, prepared.data, method.hyper, 0)
+    at = loop.abstract(method.model, key, prepared.data, method.hyper, 0)
+  need = placement.size((at.state, at.best)) // len(method.members)
+  room = memory.free() * jax.local_device_count()
+  if need > room:
+    raise specs.SpecError(
+      f'{spec.method}: its state takes {need / 2**30:,.0f} GB, and {room / 2**30:,.0f}'
+      ' GB are free; choose smaller sizes in model'
+    )
 
 
 def _seen_and_method(spec, several):
