@@ -43,7 +43,7 @@ def _show(display):
     raise specs.SpecError(f'{RUN.value} was made before its test had {BY.value}')
   rates = protocols.of(one).rates
   measure = 'RMSE' if rates else 'full NDCG@10'
-  rows = by_bucket.differences(*tests, BY.value)
+  rows = by_bucket.differences(tests[0], tests[1], BY.value)
   if not rows:
     raise specs.SpecError(f'no bucket has {by_bucket.FEWEST} users')
   shown = [

@@ -103,7 +103,8 @@ def _dataset(folder, files: dict[str, Table], scale) -> Dataset:
     for domain, tables in in_domain.items()
     for name, table in tables.items()
   }
-  pair = Pair(*(_union([parts[n] for n in names]) for names in in_domain.values()))
+  source, target = (_union([parts[n] for n in names]) for names in in_domain.values())
+  pair = Pair(source, target)
   if scale is None:
     values = [part.value for part in pair[:2]]
     low, high = min(v.min() for v in values), max(v.max() for v in values)
@@ -131,7 +132,7 @@ def _dataset(folder, files: dict[str, Table], scale) -> Dataset:
     folds = _with_negatives(folder / 'negatives.csv', folds, ids)
   trail = ((f'as given: {folder}', describe.counts(pair)),)
   name = folder.resolve().name
-  return Dataset(name, pair, ids, tuple(scale), trail, folds=folds)
+  return Dataset(name, pair, ids, (scale[0], scale[1]), trail, folds=folds)
 
 
 def _distinct(each) -> np.ndarray:

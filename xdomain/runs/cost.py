@@ -56,7 +56,7 @@ def _counters() -> dict[str, tuple[float, float]]:
       found[path.name] = joules, most
   if jax.local_devices()[0].platform == 'gpu':
     with contextlib.suppress(Exception):  # Each missing part has an error of its own.
-      import pynvml
+      import pynvml  # pyright: ignore[reportMissingImports]
 
       pynvml.nvmlInit()
       device = pynvml.nvmlDeviceGetHandleByIndex(0)

@@ -248,7 +248,7 @@ def histories(
   target = split.train.target if split.shown is None else split.shown.target
   source = split.train.source
   sources = [source] if isinstance(source, types.Ratings) else source
-  of_source = sum(views.per_user(each) for each in sources)
+  of_source = np.sum([views.per_user(each) for each in sources], axis=0)
   return {
     'activity': views.per_user(target)[user],
     'popularity': views.per_item(split.train.target)[item],

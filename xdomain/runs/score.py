@@ -60,22 +60,22 @@ def read(path: str | pathlib.Path, dataset: types.Dataset) -> tuple[Scored, int]
     ours: next((given[name] for name in names if name in given), None)
     for ours, names in NAMES.items()
   }
-  for name in ('user', 'item'):
-    if found[name] is None:
+  numbers = []
+  for name, ids in (('user', dataset.ids.users), ('item', dataset.ids.target)):
+    if (column := found[name]) is None:
       raise types.DataError(
         f'{path}: there is no column {name!r}; the columns are {", ".join(given)}'
       )
-  user, item = (
-    align.numbers_in(frame[found[name]].cast(pl.String).str.strip_chars(), ids)
-    for name, ids in (('user', dataset.ids.users), ('item', dataset.ids.target))
-  )
+    raw = frame[column].cast(pl.String).str.strip_chars()
+    numbers.append(align.numbers_in(raw, ids))
+  user, item = numbers
   number = found['score'] or found['rank']
   if number is None:
     score = -np.arange(len(frame), dtype=float)  # An earlier row is better.
   else:
     column = frame[number].cast(pl.Float64, strict=False)
     if column.null_count():
-      row = int(column.is_null().arg_max())
+      row = int(np.argmax(column.is_null().to_numpy()))
       raise types.DataError(
         f'{path}, line {row + 2}: the {number} is {frame[number][row]!r}, which is not'
         ' a number'
@@ -126,7 +126,7 @@ def _of_ratings(protocol, dataset, split, scored):
     )
   data = prepare.of_split(dataset, split, protocol, 'both', {}).data
   queries = protocol.queries(held)
-  rating = np.clip(raw, *dataset.scale).astype(np.float32)
+  rating = np.clip(raw, *dataset.scale).astype(np.float32)[:, None]
   found = ratings.predictions(data, queries, rating, rating)
   arrays = found._asdict()
   own = {name: arrays.pop(name) for name in ('rating', 'raw')}
