@@ -105,7 +105,7 @@ def model(
 
   def predict_all(state, data):
     warm, cold, low_rank = (
-      part.predict_all(of_part, data)
+      _scores(part, of_part, data)
       for part, of_part in (
         (kernel, state.kernel),
         (kernel, state.cold),
@@ -133,6 +133,11 @@ def model(
 
   stage = base.Stage(init, base.one_visit, step, predict)
   return base.Model((stage,), predict, predict_all=predict_all, fold_in=fold_in)
+
+
+def _scores(part, state, data):
+  assert part.predict_all is not None
+  return part.predict_all(state, data)
 
 
 def hypers(hyper: Hyper):
