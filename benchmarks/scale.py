@@ -296,25 +296,21 @@ def linear_table(methods, sizes, limit, found) -> Iterator[str]:
 
 
 def profile_table(methods, users, limit) -> Iterator[str]:
-  """A column for each method, a row for each phase: seconds and share."""
+  """A row for each method: seconds and share of each phase."""
   from xdomain.reporting import render
 
-  found = {method: cell('profile', method, users, limit) for method in methods}
-  found = {method: got for method, got in found.items() if got is not None}
-  yield render.markdown_row(('phase', *found))
-  yield render.markdown_row(['---'] * (1 + len(found)))
-  totals = {method: sum(got['seconds'].values()) for method, got in found.items()}
-  for name in NAMES:
-    cells = [
-      f'{got["seconds"][name]:.2f} ({got["seconds"][name] / totals[method]:.0%})'
-      for method, got in found.items()
-    ]
-    yield render.markdown_row((name, *cells))
-  counts = (f'{got["users"]:,}' for got in found.values())
-  yield render.markdown_row(('users after filters', *counts))
-  yield render.markdown_row(('all', *(f'{total:.1f}' for total in totals.values())))
-  peaks = (f'{got["mib"]:,.0f}' for got in found.values())
-  yield render.markdown_row(('peak MiB', *peaks))
+  heads = 'method', 'users after filters', 'all', *NAMES, 'peak MiB'
+  yield render.markdown_row(heads)
+  yield render.markdown_row(['---'] * len(heads))
+  for method in methods:
+    got = cell('profile', method, users, limit)
+    if got is None:
+      cells = method, '', f'over {limit:g}', *[''] * (len(NAMES) + 1)
+    else:
+      total = sum(got['seconds'].values())
+      shares = (f'{s:.2f} ({s / total:.0%})' for s in got['seconds'].values())
+      cells = method, f'{got["users"]:,}', f'{total:.1f}', *shares, f'{got["mib"]:,.0f}'
+    yield render.markdown_row(cells)
 
 
 def plot(found: dict[str, dict[float, float]], path: pathlib.Path) -> None:
