@@ -49,7 +49,7 @@ def joined(among: Among) -> Iterator[None]:
   if not coordinator:
     yield
     return
-  if jax.config.read('jax_platforms') == 'cpu':
+  if jax.config.jax_platforms == 'cpu':  # pyright: ignore
     jax.config.update('jax_cpu_collectives_implementation', 'gloo')
   try:
     jax.distributed.initialize(
