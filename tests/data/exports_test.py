@@ -117,10 +117,10 @@ EXPORTS = {
     'films.inter',
     lines('s', '\t', 'user:token,item:token,rating:float,time:float'),
   ),
-  'gzip': ('films.csv.gz', gzip.compress(PLAIN.encode())),
+  'gzip': ('films.csv.gz', gzip.compress(PLAIN.encode(), mtime=0)),
   'gzip with zeros after it': (
     'films.csv.gz',
-    gzip.compress(PLAIN.encode()) + bytes(9),
+    gzip.compress(PLAIN.encode(), mtime=0) + bytes(9),
   ),
   'bzip2': ('films.csv.bz2', bz2.compress(PLAIN.encode())),
   'xz': ('films.csv.xz', lzma.compress(PLAIN.encode())),
@@ -179,7 +179,11 @@ def test_the_first_line_that_does_not_fit_is_named(content, words):
       'user,item,rating\nu1,\xe9,3\n'.encode('latin-1'),
       'line 2: byte 0xe9',
     ),
-    ('films.csv.gz', gzip.compress(b'user\n\xe9,')[:-12], 'damaged or cut short'),
+    (
+      'films.csv.gz',
+      gzip.compress(b'user\n\xe9,', mtime=0)[:-12],
+      'damaged or cut short',
+    ),
     ('films.csv', '', 'films.csv'),
     ('films.parquet', parquet('s')[:-9], 'cannot be read as Parquet'),
     (
