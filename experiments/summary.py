@@ -13,7 +13,7 @@ from experiments import arguments
 CUTOFFS = flags.DEFINE_string(
   'cutoffs',
   '',
-  'Print HR and NDCG at 5, 10, 20 and 50 instead: sampled, full or expected.',
+  'Print HR and NDCG at every cut-off instead: sampled, full or expected.',
 )
 AGAINST = flags.DEFINE_string('against', '', 'Print differences from this method only.')
 

@@ -47,6 +47,11 @@ def load(source, target, **options):
   return own.load_pair(source, target, say=lambda line: None, **options)
 
 
+def test_an_unknown_option_of_load_pair_is_refused_with_the_known_ones():
+  with pytest.raises(types.DataError, match=r'positive=3 is no option .*at_least'):
+    own.load_pair('films.csv', 'books.csv', positive=3)
+
+
 def test_the_two_files_may_differ_in_everything():
   write('films.csv', rows('s'), 'user_id,item_id,stars,when')
   later = [(u, i, f'{r},5', f'{day}T10:00:00Z') for u, i, r, day in rows('t')]

@@ -269,6 +269,12 @@ def load_pair(
   Raises:
     DataError: an unknown option, or a file that cannot be used.
   """
+  known = [field.name for field in dataclasses.fields(Tables)]
+  for name, value in options.items():
+    if name not in known:
+      raise types.DataError(
+        f'{name}={value!r} is no option of load_pair{wording.instead(name, known)}'
+      )
   read = Tables(str(source), str(target), **options).read(say)
   read = filters.with_side(read, *side_vectors.read(side)) if side else read
   return filters.sample(read, most_users)
