@@ -65,7 +65,7 @@ def test_two_files_become_a_service_that_takes_a_new_week(tmp_path):
     new, known, similar, found, health, *metrics = bash(here('ask'), tmp_path)
     for answer in (new, known, similar):
       assert len(json.loads(answer)['items']) == 3
-    assert json.loads(new)['items'][0]['why'][0]['gain'] > 0
+    assert json.loads(new)['items'][0]['why'][0]['contribution'] > 0
     assert json.loads(found)['items']
     (before,) = json.loads(health)['models']
     assert 'xdomain_requests_total{path="/recommend",status="200"} 2' in metrics

@@ -105,7 +105,7 @@ def test_reasons_are_of_the_history(loaded):
   _, answer = ask(loaded, 'POST', '/recommend', given)
   whys = [why for row in answer['items'] for why in row['why']]
   assert whys and {why['item'] for why in whys} <= {'s1', 's3', 't2'}
-  assert all(why['gain'] > 0 for why in whys)
+  assert all(why['contribution'] > 0 for why in whys)
   given = {'user': str(helpers.trained('pmf').ids.users[3]), 'model': 'pmf'}
   status, answer = ask(loaded, 'POST', '/recommend', given | {'explain': True})
   assert status == 400 and 'pmf cannot leave an item' in answer['error']

@@ -43,7 +43,7 @@ ANSWER = {
     {
       'item': 'Dune',
       'score': 4.2,
-      'why': [{'item': 'Heat (1995)', 'domain': 'source', 'gain': 0.7}],
+      'why': [{'item': 'Heat (1995)', 'domain': 'source', 'contribution': 0.7}],
     }
   ],
 }

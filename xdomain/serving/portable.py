@@ -420,15 +420,15 @@ class Portable:
     ]
     without = [_without(query, domain, at) for domain, at in history]
     scores = self.scores([query, *without], items)
-    gains = scores[:1] - scores[1:]  # [n, K]
+    contributions = scores[:1] - scores[1:]  # [n, K]
     found = []
-    for column in gains.T:
+    for column in contributions.T:
       best = np.argsort(-column, kind='stable')[:most]
       found.append(
         [
-          (history[at][0], int(getattr(query, history[at][0])[history[at][1]]), gain)
+          (history[at][0], int(getattr(query, history[at][0])[history[at][1]]), more)
           for at in best.tolist()
-          if (gain := float(column[at])) > 0
+          if (more := float(column[at])) > 0
         ]
       )
     return found

@@ -171,8 +171,12 @@ class Service:
       whys = await self._why(one, query, items[there])
       for row, why in zip(rows, whys):
         row['why'] = [
-          {'item': getattr(one.model, domain)[at], 'domain': domain, 'gain': gain}
-          for domain, at, gain in why
+          {
+            'item': getattr(one.model, domain)[at],
+            'domain': domain,
+            'contribution': score,
+          }
+          for domain, at, score in why
         ]
     return _json({'model': one.model.name, 'version': one.model.version, 'items': rows})
 
