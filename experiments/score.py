@@ -45,7 +45,7 @@ def _score(display):
   display.say(str(protocols.Measures(answer.measures['test'])))
   run = split_flags.RUN.value
   if run:
-    ours = store.test_of(run)
+    ours = store.test_of(store.find_run(run))
     arrays = answer.shared | answer.own
     for row in protocols.of(spec).differences(arrays, ours):
       display.difference(PREDICTIONS.value, spec.name, *row)

@@ -69,7 +69,9 @@ def _serve(names, begin):
   try:
     from xdomain.serving import exports, server, service
   except ImportError as error:
-    raise ValueError(f"{error.name} is missing: pip install 'xdomain[serve]'") from None
+    raise ValueError(
+      f'{error.name} is missing: pip install starlette uvicorn'
+    ) from None
 
   def find(name):
     return exports.find(name, WORKDIR.value, _say)

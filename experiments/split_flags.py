@@ -7,7 +7,7 @@ from absl import flags
 import configs
 from experiments import arguments
 
-RUN = flags.DEFINE_string('run', None, 'A run, by its folder.')
+RUN = flags.DEFINE_string('run', None, 'A run, by its folder or its name in runs/.')
 CONFIG = flags.DEFINE_string('config', None, 'A config.')
 SOURCE = flags.DEFINE_string('source', None, 'The file of the source.')
 TARGET = flags.DEFINE_string('target', None, 'The file of the target.')
@@ -32,7 +32,7 @@ def spec():
   if sum(map(bool, named)) != 1:
     raise specs.SpecError('name a run, a config, or the files --source and --target')
   if RUN.value:
-    found = store.read_spec(RUN.value)
+    found = store.read_spec(store.find_run(RUN.value))
   elif CONFIG.value:
     try:
       found = specs.from_config(configs.load(CONFIG.value))

@@ -1,10 +1,11 @@
 r"""Shows where one run is better than another: by source history, activity, popularity.
 
-python -m experiments.transfer --run=runs/shared_vae-seed0-... \
-  --against=runs/shared_vae_single-seed0-... --out=results/transfer
+python -m experiments.transfer --run=shared_vae --against=shared_vae_single \
+  --out=results/transfer
 
-Both runs are of one split. With the second as the same method on the target alone, the
-plot by source history is where transfer helps.
+A run is given by its folder, or by its name: the newest of that name. Both runs are of
+one split. With the second as the same method on the target alone, the plot by source
+history shows where transfer helps.
 """
 
 import pathlib
@@ -13,8 +14,9 @@ from absl import app, flags
 
 from experiments import arguments
 
-RUN = flags.DEFINE_string('run', None, 'The folder of a run.', required=True)
-AGAINST = flags.DEFINE_string('against', None, 'That of another.', required=True)
+RUN = flags.DEFINE_string('run', None, 'A run, by its folder or name.', required=True)
+AGAINST = flags.DEFINE_string('against', None, 'Another run.', required=True)
+WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where runs are found by their names.')
 BY = flags.DEFINE_enum(
   'by', 'history', ['history', 'activity', 'popularity'], 'What makes the buckets.'
 )
@@ -35,12 +37,13 @@ def _show(display):
   from xdomain.runs import protocols, store
   from xdomain.runs import spec as specs
 
-  one, other = (store.read_spec(flag.value) for flag in (RUN, AGAINST))
+  runs = [store.find_run(flag.value, WORKDIR.value) for flag in (RUN, AGAINST)]
+  one, other = map(store.read_spec, runs)
   if not specs.same_split(one, other):
     raise specs.SpecError('the two runs are not of one split')
-  tests = [store.test_of(flag.value) for flag in (RUN, AGAINST)]
+  tests = [store.test_of(run) for run in runs]
   if BY.value not in tests[0]:
-    raise specs.SpecError(f'{RUN.value} was made before its test had {BY.value}')
+    raise specs.SpecError(f'{runs[0]} was made before its test had {BY.value}')
   rates = protocols.of(one).rates
   measure = 'RMSE' if rates else 'full NDCG@10'
   rows = by_bucket.differences(tests[0], tests[1], BY.value)

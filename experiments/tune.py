@@ -10,7 +10,7 @@ The space is `config.search`. A search ends after `config.search.trials` trials 
 `config.search.minutes` minutes of two cores, whichever comes first; the seeds share the
 minutes. Each seed is searched on its own split, and trials leave its test fold alone,
 so that no choice depends on a test set. `--seeds=0` searches on `config.seed` and tests
-nothing. A search that was interrupted resumes. Needs `pip install xdomain[tune]`.
+nothing. A search that was interrupted resumes. Needs Optuna: `pip install optuna`.
 """
 
 import math

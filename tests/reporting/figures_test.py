@@ -135,7 +135,7 @@ def test_without_matplotlib_a_line_says_what_to_install(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'matplotlib.style', None)
   said = []
   plots.save(lambda: curve([1, 2]), tmp_path, said.append)
-  assert said == ['no plot: install matplotlib with pip install "xdomain[plots]"']
+  assert said == ['no plot: matplotlib is not installed; run pip install matplotlib']
   assert not list(tmp_path.iterdir())
 
 

@@ -252,3 +252,14 @@ def test_a_config_that_cannot_be_run_says_which_field(change, message):
   with pytest.raises(specs.SpecError) as error:
     methods.of(config(**change), base.Sizes(3, 4, 5))
   assert message in str(error.value)
+
+
+def test_a_run_is_found_by_its_folder_its_name_or_its_hash(tmp_path):
+  ease, cold = (tmp_path / each for each in ('ease-seed0-1f', 'ease_cold-seed0-2e'))
+  ease.mkdir()
+  cold.mkdir()
+  assert store.find_run(ease, tmp_path) == ease
+  assert store.find_run('ease', tmp_path) == ease
+  assert store.find_run('2e', tmp_path) == cold
+  with pytest.raises(specs.SpecError, match="did you mean 'ease'"):
+    store.find_run('eas', tmp_path)

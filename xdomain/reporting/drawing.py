@@ -33,7 +33,7 @@ class MissingMatplotlib(ImportError):
   """Plots need matplotlib, which is an extra."""
 
   def __init__(self):
-    super().__init__('no plot: install matplotlib with pip install "xdomain[plots]"')
+    super().__init__('no plot: matplotlib is not installed; run pip install matplotlib')
 
 
 def styled(draw: Callable):

@@ -45,6 +45,24 @@ def folder_of(
   return pathlib.Path(workdir) / f'{spec.name}-{kind}-{specs.digest(spec, **more)}'
 
 
+def find_run(
+  name: str | pathlib.Path, workdir: str | pathlib.Path = 'runs'
+) -> pathlib.Path:
+  """The folder of a run, given by its folder, its name or its hash.
+
+  Args:
+    name: a folder; or the name or the hash of runs, of which the newest is taken.
+    workdir: where runs are found by their names.
+
+  Raises:
+    SpecError: there is none.
+  """
+  folder = pathlib.Path(name)
+  if not folder.exists() and len(folder.parts) == 1:
+    return _newest(str(name), pathlib.Path(workdir))
+  return folder
+
+
 def find_trained(
   name: str | pathlib.Path, workdir: str | pathlib.Path = 'runs'
 ) -> pathlib.Path:
@@ -57,9 +75,7 @@ def find_trained(
   Raises:
     SpecError: there is none, or the run holds no trained method.
   """
-  folder = pathlib.Path(name)
-  if not folder.exists() and len(folder.parts) == 1:
-    folder = _newest(str(name), pathlib.Path(workdir))
+  folder = find_run(name, workdir)
   if (folder / ARTIFACT).is_dir():
     return folder / ARTIFACT
   if (folder / 'about.json').exists() and (folder / 'model.safetensors').exists():

@@ -88,7 +88,7 @@ def _study(folder):
     import optuna
   except ImportError:
     raise specs.SpecError(
-      'a search needs Optuna, which is not installed; run pip install xdomain[tune]'
+      'a search needs Optuna, which is not installed; run pip install optuna'
     ) from None
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   return optuna.create_study(
