@@ -333,7 +333,17 @@ class Ended(NamedTuple):
 
 def run_command(name: str, *arguments: object) -> Ended:
   """Runs `experiments.<name>` in this process, which has imported jax already."""
-  flags_before, modules_before = set(flags.FLAGS), set(sys.modules)
+  modules_before = set(sys.modules)
+  # Benchmarks that tests have imported define flags of the same names.
+  set_aside = [
+    (module, flag)
+    for module, defined in flags.FLAGS.flags_by_module_dict().items()
+    for flag in defined
+    if module.startswith('benchmarks.')
+  ]
+  for _, flag in set_aside:
+    delattr(flags.FLAGS, flag.name)
+  flags_before = set(flags.FLAGS)
   out, err, code = io.StringIO(), io.StringIO(), 0
   argv = [f'experiments.{name}', *map(str, arguments)]
   with (
@@ -356,5 +366,8 @@ def run_command(name: str, *arguments: object) -> Ended:
         if module.startswith('experiments.'):
           del sys.modules[module]
           delattr(sys.modules['experiments'], module.removeprefix('experiments.'))
+      for module, flag in set_aside:
+        flags.FLAGS[flag.name] = flag
+        flags.FLAGS.register_flag_by_module(module, flag)
       flags.FLAGS.unparse_flags()
   return Ended(code, out.getvalue(), err.getvalue())

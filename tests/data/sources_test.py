@@ -362,7 +362,7 @@ def test_several_sources_need_names_of_their_own(tmp_path):
   again.parent.mkdir()
   again.write_text(pathlib.Path(path).read_text())
   options['source'] = f'{path},{again}'
-  with pytest.raises(types.DataError, match='told apart by the names'):
+  with pytest.raises(types.DataError, match='distinguished by their file names'):
     sources.dataset('tables_implicit', len, **options)
 
 

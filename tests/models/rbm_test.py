@@ -268,7 +268,6 @@ def test_training_costs_entries_and_not_users_times_items():
     jax.random.key(0),
     small.data,
     rbm.Hyper(),
-    True,
   ).compile()
   batch_of_users_times_items = 4 * 5 * 1000 * small.sizes.target
   memory = compiled.memory_analysis().temp_size_in_bytes

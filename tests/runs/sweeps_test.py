@@ -60,7 +60,7 @@ def test_a_sweep_that_goes_on_has_the_width_that_it_began_with(tmp_path, monkeyp
   data = [prepared(swept)]
   begun = sweeps.parts(swept, data, tmp_path)
   assert len(begun) == 1
-  monkeypatch.setattr(sweeps.sweep, 'width', lambda *args, **kwargs: 1)
+  monkeypatch.setattr(sweeps.memory, 'width', lambda *args, **kwargs: 1)
   assert sweeps.parts(swept, data, tmp_path) == begun
   assert len(sweeps.parts(swept, data)) == 3
   (path,) = tmp_path.glob('*/members.json')

@@ -129,10 +129,10 @@ def test_every_cell_is_the_rows_method_on_the_columns_terms():
 @pytest.mark.parametrize(
   'change, reason',
   [
-    (dict(rows=('bais',)), r"config\.rows names 'bais'; did you mean 'bias'"),
-    (dict(seeds=(0, 1, 0)), r'config\.seeds names 0 more than once'),
-    (dict(measures=('hr',)), r"config\.measures names 'hr'"),
-    (dict(columns=()), r'config\.columns is empty'),
+    (dict(rows=('bais',)), r"rows names 'bais'; did you mean 'bias'"),
+    (dict(seeds=(0, 1, 0)), r'seeds names 0 more than once'),
+    (dict(measures=('hr',)), r"measures names 'hr'"),
+    (dict(columns=()), r'columns is empty'),
   ],
 )
 def test_a_field_that_is_wrong_is_named(change, reason):
