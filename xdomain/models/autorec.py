@@ -77,8 +77,9 @@ def model(
       'glorot' (uniform, Glorot and Bengio 2010).
   """
   base.check_axis(axis)
-  settings = dict(embed=embed, batch=batch, initial=initial)
-  only = stage(sizes, axis=axis, domain='target', **settings)
+  only = stage(
+    sizes, axis=axis, domain='target', embed=embed, batch=batch, initial=initial
+  )
   trained = functools.partial(base.column_trained, axis)
   fold_in = base.reads_rows if axis == 'user' else None
   return base.Model((only,), only.predict, trained, target_only=True, fold_in=fold_in)
