@@ -119,8 +119,19 @@ def test_a_mesh_trains_as_one_device(name):
     assert part.data.nbytes * 4 == table.array.nbytes
 
 
+ADDED_UP = pytest.mark.xfail(
+  reason='with all optimisations, XLA adds up a whole table of source items'
+)
+
+
 @on_a_mesh
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=ADDED_UP) if name == 'cmf_implicit' else name
+    for name in METHODS
+  ],
+)
 def test_no_table_crosses_devices(name, monkeypatch):
   """An epoch's collectives move rows of batches and Gramians."""
   # So few slots that a block of rows is smaller than a table.
