@@ -67,6 +67,7 @@ def tune_and_test(config, display):
 def _of_seed(config, workdir, display):
   """Searches one seed; the records of its test, none where nothing is tested."""
   from xdomain.runs import prepare, store, sweeps, tune
+  from xdomain.training import loop
 
   prepared = prepare.prepare(config, display.say)
   display.data(prepared.dataset)
@@ -77,14 +78,18 @@ def _of_seed(config, workdir, display):
   else:
     found = tune.search(config, prepared, workdir, display)
     if KEEP.value:
-      tune.keep(KEEP.value, config, found)
+      found = tune.keep(KEEP.value, config, found)
+      display.say(f'{title}: the search is kept in {KEEP.value}')
   display.table(tune.rows(found))
   display.say(f'{title}: {tune.summary(found)}')
   if not SEEDS.value:
     return []
   chosen = tune.apply(config, found)
   folder = store.folder_of(chosen, workdir)
-  records = sweeps.run_shown(chosen, prepared, folder, display)
+  try:
+    records = sweeps.run_shown(chosen, prepared, folder, display)
+  except loop.Diverged:  # Its record says so, and the other seeds are tested too.
+    records = store.records(folder, [prepared])
   return [record | {'search': found} for record in records]
 
 

@@ -448,14 +448,18 @@ def folder_of(config: specs.Spec, workdir: pathlib.Path, kind: str) -> pathlib.P
 # --- Searches that are kept -------------------------------------------------
 
 
-def keep(folder: str | pathlib.Path, config: specs.Spec, found: dict[str, Any]) -> None:
-  """Writes a search to a folder of searches, and the table of all of them."""
+def keep(
+  folder: str | pathlib.Path, config: specs.Spec, found: dict[str, Any]
+) -> dict[str, Any]:
+  """Writes a search to a folder, and the table of all; returns it as `kept` does."""
   folder = pathlib.Path(folder)
-  files.write_json(_file(folder, config), {'config': plain(config)} | found)
+  found = {'config': plain(config)} | found
+  files.write_json(_file(folder, config), found)
   every = [_read(file) for file in folder.glob('*.json')]
   every.sort(key=lambda search: search['config']['name'])
   table = render.markdown([_summary(search) for search in every])
   files.write(folder / 'table.md', table + '\n')
+  return found
 
 
 def kept(
