@@ -17,9 +17,13 @@ import jax
 import numpy as np
 
 from xdomain.runs import spec as specs
+from xdomain.runs import stop
 
 CLUSTER = 'cluster'
 SILENT = 30  # Seconds after which a silent process counts as dead.
+# Seconds in which processes agree to end after a signal to one; SLURM and Kubernetes
+# kill after 30.
+GRACE = 20.0
 # What the runtime says when another process has ended.
 _SIGNS = ('Gloo', 'heartbeat', 'Connection closed by peer', 'Connection reset by peer')
 _SIGNS += ('coordination service', 'CoordinationService', 'Socket closed')
@@ -64,6 +68,7 @@ def joined(among: Among) -> Iterator[None]:
     raise specs.SpecError(
       f'coordinator is {coordinator!r}, and the processes cannot be joined: {cause}'
     ) from None
+  stop.set_grace(GRACE)
   with contextlib.ExitStack() as stack:
     if not first():
       nothing = stack.enter_context(open(os.devnull, 'w'))

@@ -26,9 +26,15 @@ class Stopped(BaseException):
 
 
 class _State:
+  grace = GRACE
   deferring = False  # a run will look at requests after its epoch
   requested = False
   saving = False  # a checkpoint is being written
+
+
+def set_grace(seconds: float) -> None:
+  """Sets the seconds that a running epoch has to end after a signal."""
+  _State.grace = seconds
 
 
 def request() -> None:
@@ -77,8 +83,8 @@ def saving() -> Iterator[None]:
 def on_signals() -> Iterator[None]:
   """A context in which SIGINT, SIGTERM and SIGHUP are requests to stop.
 
-  Where the main thread does not answer within `GRACE` seconds, as it cannot within
-  compiled code, the process ends with `STATUS`. A second SIGINT ends it at once.
+  Where the main thread does not answer within `GRACE` seconds (or those of
+  `set_grace`), as it cannot within compiled code, the process ends with `STATUS`. A second SIGINT ends it at once.
   """
   if threading.current_thread() is not threading.main_thread():
     yield  # Only the main thread has handlers.
@@ -121,7 +127,7 @@ def _end_if_late(signals: socket.socket) -> None:
       if not received:
         return
       interrupts += received.count(signal.SIGINT)
-      left = left or GRACE
+      left = left or _State.grace
     elif _State.saving:
       left = 1.0
     else:
