@@ -119,25 +119,14 @@ def test_a_mesh_trains_as_one_device(name):
     assert part.data.nbytes * 4 == table.array.nbytes
 
 
-ADDED_UP = pytest.mark.xfail(
-  reason='with all optimisations, XLA adds up a whole table of source items'
-)
-
-
 @on_a_mesh
-@pytest.mark.parametrize(
-  'name',
-  [
-    pytest.param(name, marks=ADDED_UP) if name == 'cmf_implicit' else name
-    for name in METHODS
-  ],
-)
+@pytest.mark.parametrize('name', METHODS)
 def test_no_table_crosses_devices(name, monkeypatch):
   """An epoch's collectives move rows of batches and Gramians."""
-  # So few slots that a block of rows is smaller than a table.
+  # So few slots and so many rows that a block is smaller than a table.
   monkeypatch.setattr(least_squares, 'SLOTS', {'cpu': 256})
   model, hyper, pair = method(
-    name, users=400, source=304, target=296, source_ratings=9000, target_ratings=9000
+    name, users=700, source=304, target=296, source_ratings=15750, target_ratings=15750
   )
   axes, key = shards.Axes(1, 8), jax.random.key(0)
   plan = placement.plan(key, hyper, pair.data, axes)

@@ -84,7 +84,8 @@ def on_signals() -> Iterator[None]:
   """A context in which SIGINT, SIGTERM and SIGHUP are requests to stop.
 
   Where the main thread does not answer within `GRACE` seconds (or those of
-  `set_grace`), as it cannot within compiled code, the process ends with `STATUS`. A second SIGINT ends it at once.
+  `set_grace`), as it cannot within compiled code, the process ends with `STATUS`. A
+  second SIGINT ends it at once.
   """
   if threading.current_thread() is not threading.main_thread():
     yield  # Only the main thread has handlers.
