@@ -64,6 +64,14 @@ def test_a_batch_of_a_large_space_shares_its_shapes_and_is_always_the_same(tmp_p
   assert all(1e-4 <= params['hyper.lr'] <= 1e-1 for params in one)
 
 
+def test_the_first_trial_has_the_values_of_the_config_within_the_space(tmp_path):
+  space = config(hyper=dict(lr=('log', 1e-4, 1e-1), alpha=('log', 1.0, 2.0)), trials=1)
+  found = go(specs.replaced(space, hyper=dict(lr=3e-3)), tmp_path)
+  (trial,) = found['trials']
+  assert trial['hyper']['lr'] == 3e-3 and 1.0 <= trial['hyper']['alpha'] <= 2.0
+  assert tune.own_values(space) == {'hyper.lr': 1e-2}
+
+
 def test_a_method_without_anything_to_tune_says_so(tmp_path):
   empty = dataclasses.replace(config(), search=specs.Search({}, {}))
   with pytest.raises(specs.SpecError, match='autorec_item is empty'):

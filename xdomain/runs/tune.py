@@ -1,10 +1,11 @@
 """The choice of hyper-parameters and settings, on validation data alone.
 
 Trials are drawn by Optuna's samplers, in batches whose trials share the settings that
-fix shapes, so that they train together. All trials of a batch run for a quarter of the
-epochs, and the best quarter of them for all epochs (successive halving, Jamieson and
-Talwalkar 2016). A search ends after a number of trials or of minutes, whichever comes
-first. Its study is an SQLite file, from which an interrupted search resumes.
+fix shapes, so that they train together; the first trial has the config's own values.
+All trials of a batch run for a quarter of the epochs, and the best quarter of them for
+all epochs (successive halving, Jamieson and Talwalkar 2016). A search ends after a
+number of trials or of minutes, whichever comes first. Its study is an SQLite file, from
+which an interrupted search resumes.
 """
 
 import dataclasses
@@ -65,10 +66,11 @@ def search(
     SpecError: the search is empty or malformed, or every trial diverged.
   """
   _check_space(config)
-  config = unchosen(config)
+  own, config = own_values(config), unchosen(config)
   folder = folder_of(config, workdir, 'search')
   folder.mkdir(parents=True, exist_ok=True)
   study = _study(folder)
+  study.set_user_attr('own', own)
   while not _ended(study, config):
     started = time.process_time()
     _run_batch(study, config, prepared, folder, display)
@@ -147,8 +149,9 @@ def _draw(study, config):
 
   space, count = _distributions(study, config), points(config)
   few = count <= config.search.trials  # All of them are tried.
-  if few and not study.trials:
-    for params in specs.product(_choices(space)):
+  if not study.trials:
+    own = study.user_attrs.get('own', {})
+    for params in specs.product(_choices(space)) if few else [own]:
       study.enqueue_trial(params)
   told = len(_told(study))
   # A seed of its own for each batch, so that a resumed search draws the same trials.
@@ -163,6 +166,24 @@ def _draw(study, config):
       study.enqueue_trial(shapes)
     trials.append(study.ask(space))
   return trials
+
+
+def own_values(config: specs.Spec) -> dict[str, Any]:
+  """The config's own value of each searched name, where the space holds it.
+
+  They are the first trial, so that no choice validates worse than the config's.
+  """
+  return {
+    path: _choice(value)
+    for path, values in _space(config).items()
+    for value in [_own(config, path)]
+    if (values[1] <= value <= values[2] if is_range(values) else value in values)
+  }
+
+
+def _own(config, path):
+  field, name = path.split('.')
+  return getattr(config, field)[name]
 
 
 def _choices(space):
