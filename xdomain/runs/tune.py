@@ -73,9 +73,11 @@ def search(
   study.set_user_attr('own', own)
   while not _ended(study, config):
     started = time.process_time()
-    _run_batch(study, config, prepared, folder, display)
-    spent = _spent(study) + time.process_time() - started
-    study.set_user_attr('cpu_seconds', round(spent, 1))
+    try:
+      _run_batch(study, config, prepared, folder, display)
+    finally:  # The part of an interrupted batch counts too.
+      spent = _spent(study) + time.process_time() - started
+      study.set_user_attr('cpu_seconds', round(spent, 1))
   found = _found(study, config, prepared)
   files.write_json(folder / 'search.json', found)
   if found['trials'][0]['valid'] is None:
