@@ -9,7 +9,9 @@ Seconds on two CPU cores. One artefact serves users with and without a target hi
 from configs import common
 
 # Choices, because the ends matter: a part that harms on a pair must be left out.
-WEIGHTS = dict(blend=(0.0, 0.2, 0.4, 0.7, 1.0), popularity=(0.0, 0.1, 0.3))
+WEIGHTS = dict(blend=(0.0, 0.1, 0.2, 0.3, 0.5, 1.0), popularity=(0.0, 0.1, 0.3))
+# The kernel alone is tried with the same settings as the blend.
+FIRST = (dict(blend=0.0, popularity=0.0), dict(blend=0.1, popularity=0.0))
 SEARCH = dict(
   hyper=dict(
     source_weight=(0.0, 0.2, 0.4, 0.7, 1.0),
@@ -18,6 +20,7 @@ SEARCH = dict(
     **WEIGHTS,
   ),
   model=dict(factors=(32, 64, 128, 256)),
+  first=FIRST,
 )
 COLD_SEARCH = dict(
   hyper=dict(
@@ -26,6 +29,7 @@ COLD_SEARCH = dict(
     **WEIGHTS,
   ),
   model=dict(rank=(5, 10, 20, 40, 80)),
+  first=FIRST,
 )
 
 

@@ -64,12 +64,20 @@ def test_a_batch_of_a_large_space_shares_its_shapes_and_is_always_the_same(tmp_p
   assert all(1e-4 <= params['hyper.lr'] <= 1e-1 for params in one)
 
 
-def test_the_first_trial_has_the_values_of_the_config_within_the_space(tmp_path):
-  space = config(hyper=dict(lr=('log', 1e-4, 1e-1), alpha=('log', 1.0, 2.0)), trials=1)
-  found = go(specs.replaced(space, hyper=dict(lr=3e-3)), tmp_path)
-  (trial,) = found['trials']
-  assert trial['hyper']['lr'] == 3e-3 and 1.0 <= trial['hyper']['alpha'] <= 2.0
-  assert tune.own_values(space) == {'hyper.lr': 1e-2}
+def test_the_first_trials_are_the_values_of_the_config_and_its_list(tmp_path):
+  space = config(
+    hyper=dict(lr=('log', 1e-4, 1e-1), alpha=('log', 1.0, 2.0)),
+    trials=2,
+    first=(dict(alpha=1.5),),
+  )
+  space = specs.replaced(space, hyper=dict(lr=3e-3))
+  assert tune.first_trials(space) == [
+    {'hyper.lr': 3e-3},
+    {'hyper.lr': 3e-3, 'hyper.alpha': 1.5},
+  ]
+  trials = go(space, tmp_path)['trials']
+  assert {trial['hyper']['lr'] for trial in trials} == {3e-3}
+  assert 1.5 in {trial['hyper']['alpha'] for trial in trials}
 
 
 def test_a_method_without_anything_to_tune_says_so(tmp_path):
@@ -83,6 +91,7 @@ def test_a_method_without_anything_to_tune_says_so(tmp_path):
   [
     (dict(trials=0), 'trials is 0; it must be at'),
     (dict(hyper=dict(alpa=(1.0,))), r'search\.hyper\.alpa'),
+    (dict(first=(dict(alpha=1.0),)), r'search\.first\.alpha'),
     (dict(hyper=dict(lr=('log', 0.0, 1.0))), r'hyper\.lr is .* low above 0'),
     (dict(hyper=dict(lr=('linear', 1.0))), r"hyper\.lr is .*\('linear', low, high\)"),
   ],

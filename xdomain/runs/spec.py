@@ -54,6 +54,7 @@ class Search:
   model: dict[str, tuple]
   trials: int = 64  # at most
   minutes: float = 8.0  # of two CPU cores, after which no trial begins
+  first: tuple[dict[str, float], ...] = ()  # hyper-parameters that are tried first
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The choice of hyper-parameters and settings, on validation data alone.
 
 Trials are drawn by Optuna's samplers, in batches whose trials share the settings that
-fix shapes, so that they train together; the first trial has the config's own values.
+fix shapes, so that they train together. First come the config's own values, and points
+that it lists.
 All trials of a batch run for a quarter of the epochs, and the best quarter of them for
 all epochs (successive halving, Jamieson and Talwalkar 2016). A search ends after a
 number of trials or of minutes, whichever comes first. Its study is an SQLite file, from
@@ -66,11 +67,11 @@ def search(
     SpecError: the search is empty or malformed, or every trial diverged.
   """
   _check_space(config)
-  own, config = own_values(config), unchosen(config)
+  first, config = first_trials(config), unchosen(config)
   folder = folder_of(config, workdir, 'search')
   folder.mkdir(parents=True, exist_ok=True)
   study = _study(folder)
-  study.set_user_attr('own', own)
+  study.set_user_attr('first', first)
   while not _ended(study, config):
     started = time.process_time()
     try:
@@ -152,8 +153,8 @@ def _draw(study, config):
   space, count = _distributions(study, config), points(config)
   few = count <= config.search.trials  # All of them are tried.
   if not study.trials:
-    own = study.user_attrs.get('own', {})
-    for params in specs.product(_choices(space)) if few else [own]:
+    first = study.user_attrs.get('first', [])
+    for params in specs.product(_choices(space)) if few else first:
       study.enqueue_trial(params)
   told = len(_told(study))
   # A seed of its own for each batch, so that a resumed search draws the same trials.
@@ -163,29 +164,29 @@ def _draw(study, config):
     for trial in study.get_trials(states=(_state('RUNNING'),))
   ]
   while len(trials) < min(BATCH, min(config.search.trials, count) - told):
-    if trials and not few:
+    if trials and not study.get_trials(states=(_state('WAITING'),)):
       shapes = {n: v for n, v in trials[0].params.items() if n.startswith('model.')}
       study.enqueue_trial(shapes)
     trials.append(study.ask(space))
   return trials
 
 
-def own_values(config: specs.Spec) -> dict[str, Any]:
-  """The config's own value of each searched name, where the space holds it.
+def first_trials(config: specs.Spec) -> list[dict[str, Any]]:
+  """The config's own values, then each of `search.first` in place of some of them.
 
-  They are the first trial, so that no choice validates worse than the config's.
+  Values that the space does not hold are drawn. As whole trials, these points keep a
+  search from a choice that validates worse than they do.
   """
-  return {
-    path: _choice(value)
-    for path, values in _space(config).items()
-    for value in [_own(config, path)]
-    if (values[1] <= value <= values[2] if is_range(values) else value in values)
-  }
-
-
-def _own(config, path):
-  field, name = path.split('.')
-  return getattr(config, field)[name]
+  trials = []
+  for hyper in ({}, *config.search.first):
+    own = specs.replaced(config, hyper=hyper)
+    trials.append({})
+    for path, values in _space(config).items():
+      field, name = path.split('.')
+      value = getattr(own, field)[name]
+      if values[1] <= value <= values[2] if is_range(values) else value in values:
+        trials[-1][path] = _choice(value)
+  return trials
 
 
 def _choices(space):
@@ -282,6 +283,8 @@ def _check_space(config):
 
 
 def _check_names(config):
+  for hyper in config.search.first:
+    specs.check_names('search.first', hyper, config.search.hyper, config.method)
   for field in ('hyper', 'model'):
     given, known = getattr(config.search, field), getattr(config, field)
     specs.check_names(f'search.{field}', given, known, config.method)
@@ -453,6 +456,7 @@ def unchosen(config: specs.Spec) -> specs.Spec:
 def plain(config: specs.Spec) -> dict[str, Any]:
   """The values that two equal searches share, without the data's content, as JSON."""
   space = json.loads(json.dumps(dataclasses.asdict(config.search)))
+  space = {name: value for name, value in space.items() if value or name != 'first'}
   return specs.plain(unchosen(config)) | dict(search=space)
 
 
@@ -464,7 +468,7 @@ def same(recorded: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 def folder_of(config: specs.Spec, workdir: pathlib.Path, kind: str) -> pathlib.Path:
   """The folder of a search, or of a `kind` of result of it."""
-  space = dataclasses.asdict(config.search)
+  space = plain(config)['search']
   return store.folder_of(unchosen(config), workdir, kind, space=space)
 
 
