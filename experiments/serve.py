@@ -9,6 +9,7 @@ python -m experiments.serve --demo
 the service once all requests are answered.
 """
 
+import logging
 import os
 import pathlib
 import sys
@@ -44,6 +45,7 @@ def main(argv):
   from xdomain import programs
   from xdomain.serving import exports
 
+  logging.getLogger('jax').setLevel(logging.WARNING)  # It logs missing backends.
   if not DEMO.value and not ARTEFACT.value:
     print('error: --artefact or --demo is missing', file=sys.stderr)
     sys.exit(2)

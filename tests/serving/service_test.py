@@ -151,6 +151,22 @@ def test_a_wrong_request_gets_a_sentence(loaded, body, status, sentence):
   assert '/' not in answer['error'] and 'Traceback' not in answer['error']
 
 
+def test_a_body_that_never_ends_is_refused(loaded, monkeypatch):
+  monkeypatch.setattr(service, 'PATIENCE', 0.01)
+  sent = []
+
+  async def receive():
+    await asyncio.sleep(0.1)
+    return {'type': 'http.request', 'body': b' ', 'more_body': True}
+
+  async def send(message):
+    sent.append(message)
+
+  scope = {'type': 'http', 'method': 'POST', 'path': '/recommend', 'headers': []}
+  asyncio.run(service.application(loaded)(scope, receive, send))
+  assert sent[0]['status'] == 408 and (b'connection', b'close') in sent[0]['headers']
+
+
 def test_unknown_ids_are_listed(loaded):
   given = {'source': ['s1', 'x', 'z'], 'target': ['y']}
   _, answer = ask(loaded, 'POST', '/recommend', given)
@@ -168,6 +184,7 @@ def test_unknown_ids_are_listed(loaded):
     ('/items?limit=101', 400, 'limit is not'),
     ('/nothing', 404, 'no such page'),
     ('/recommend', 405, 'not allowed'),
+    ('/items/', 404, 'no such page'),
     ('/../etc/passwd', 404, 'no such page'),
   ],
 )
@@ -251,10 +268,19 @@ def test_a_swap_loses_nothing_and_two_take_turns(folders, tmp_path):
 
 
 def test_a_swap_to_something_else_leaves_the_old_one(folders, tmp_path):
-  made = service.Service([folders / 'ease'])
+  mine = shutil.copytree(folders / 'ease', tmp_path / 'mine')
+  made = service.Service([mine])
   kind = [('Content-Type', 'application/json')]
+  broken = shutil.copytree(mine, tmp_path / 'broken')
+  (broken / 'best_32.stablehlo').write_bytes(b'nonsense')
+  about = json.loads((broken / 'about.json').read_text())
+  about['sha256']['best_32.stablehlo'] = portable.digest(broken / 'best_32.stablehlo')
+  (broken / 'about.json').write_text(json.dumps(about))
+  shutil.rmtree(mine)
   for body, status, sentence in (
+    ({'model': 'ease'}, 409, 'mine holds no export'),
     ({'folder': str(tmp_path)}, 409, 'holds no export'),
+    ({'folder': str(broken)}, 409, 'the new version cannot be loaded; the log'),
     ({'folder': str(folders / 'pmf')}, 409, "has the name 'pmf'"),
     ({'folder': 7}, 400, 'folder is not a text'),
     ({'model': 'x'}, 404, 'the model is unknown'),

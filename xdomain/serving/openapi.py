@@ -52,6 +52,7 @@ ERRORS = {
   '400': 'The request is malformed.',
   '401': 'The bearer token is missing or wrong.',
   '404': 'An id is not in the data; `unknown` lists all such ids.',
+  '408': 'The body does not arrive in time.',
   '413': 'The body is too large.',
   '503': 'Too many requests wait.',
 }

@@ -30,6 +30,7 @@ import numpy as np
 FORMAT = 1
 ABOUT, ARRAYS = 'about.json', 'arrays.safetensors'
 BATCHES = (1, 8, 64)  # Users that a compiled program takes.
+REMEMBERED = 1 << 16  # Places of ids that are kept in a dictionary.
 DOMAINS = ('source', 'target')
 DTYPES = {
   'F32': np.float32,
@@ -126,6 +127,7 @@ class Names:
     self._text, self._end, self._hash, self._place = (
       arrays[f'ids/{kind}/{part}'] for part in ('text', 'end', 'hash', 'place')
     )
+    self._found: dict[str, int] = {}
 
   @staticmethod
   def arrays(kind: str, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -149,6 +151,15 @@ class Names:
 
   def find(self, name: str) -> int:
     """The place of an id; -1 where it is unknown."""
+    place = self._found.get(name, -1)
+    if place < 0:
+      place = self._look_up(name)
+      # A search costs as much as the rest of a request; unknown ids take no memory.
+      if place >= 0 and len(self._found) < REMEMBERED:
+        self._found[name] = place
+    return place
+
+  def _look_up(self, name):
     try:
       wanted = np.uint64(_hash(name))
     except UnicodeEncodeError:

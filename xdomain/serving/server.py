@@ -5,21 +5,44 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
 from xdomain.serving import service as service_lib
 
 PATIENCE = 30  # Seconds that requests have to end in at a shutdown.
+ON_THEIR_WAY = 0.2  # Seconds in which requests of open connections are still read.
 
 
 class _Server(uvicorn.Server):
-  """A uvicorn server that leaves signals to `run`."""
+  """A uvicorn server that leaves signals to `run` and resets no connection."""
 
   @contextlib.contextmanager
   def capture_signals(self):
     yield
+
+  async def shutdown(self, sockets: Sequence[socket.socket] = ()) -> None:
+    """Answers all connections that the system has made, then ends.
+
+    uvicorn alone resets those that it has not accepted or read from.
+    """
+    waiting = []
+    for server, listener in zip(self.servers, sockets):
+      with contextlib.suppress(BlockingIOError):
+        while True:
+          waiting.append(listener.accept()[0])
+      server.close()
+    loop = asyncio.get_running_loop()
+    for each in waiting:
+      await loop.connect_accepted_socket(self._protocol, each)
+    await asyncio.sleep(ON_THEIR_WAY)
+    await super().shutdown(list(sockets))
+
+  def _protocol(self):
+    return self.config.http_protocol_class(
+      config=self.config, server_state=self.server_state, app_state={}
+    )
 
 
 def run(
@@ -56,9 +79,12 @@ def run(
 def _config(app):
   return uvicorn.Config(
     app,
-    log_level='warning',
+    log_level='error',  # Each malformed request would be a warning.
     access_log=False,
     server_header=False,
+    proxy_headers=False,
+    lifespan='off',
+    ws='none',
     timeout_graceful_shutdown=PATIENCE,
   )
 

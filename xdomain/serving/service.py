@@ -25,6 +25,7 @@ from xdomain.serving.asking import Refused
 
 LOG = logging.getLogger(__name__)
 LARGEST = 1 << 18  # Bytes of a body.
+PATIENCE = 10  # Seconds in which a body has to arrive.
 WINDOW = 0.002  # Seconds that questions gather for while there are several callers.
 HEADERS = {
   'content-security-policy': "default-src 'none'; style-src 'unsafe-inline';"
@@ -107,7 +108,14 @@ class Service:
     async with self._swapping:
       old = self.served[name]
       loop = asyncio.get_running_loop()
-      one = await loop.run_in_executor(None, self._load, folder or old.folder)
+      try:
+        one = await loop.run_in_executor(None, self._load, folder or old.folder)
+      except portable.ExportError:
+        raise
+      except Exception as error:  # A program that jax cannot compile, say.
+        LOG.error('%s: the new version cannot be loaded: %s', name, error)
+        text = 'the new version cannot be loaded; the log of the service says why'
+        raise portable.ExportError(text) from error
       if one.model.name != name:
         raise portable.ExportError(
           f'the export has the name {one.model.name!r}, and {name!r} is to be swapped'
@@ -299,12 +307,16 @@ def _domain(value):
 
 
 async def read(request: requests.Request) -> bytes:
-  """The body of a request, which is refused before it grows too large."""
+  """The body of a request, which is refused where it is too large or too slow."""
   body = b''
-  async for part in request.stream():
-    body += part
-    if len(body) > LARGEST:
-      raise Refused(413, f'the body has more than {LARGEST:,} bytes')
+  try:
+    async with asyncio.timeout(PATIENCE):
+      async for part in request.stream():
+        body += part
+        if len(body) > LARGEST:
+          raise Refused(413, f'the body has more than {LARGEST:,} bytes')
+  except TimeoutError:
+    raise Refused(408, f'the body did not arrive within {PATIENCE} seconds') from None
   return body
 
 
@@ -370,9 +382,11 @@ def _application(service, routes, open_to_all):
     answer.headers.update(error.headers or {})
     return answer
 
-  return applications.Starlette(
+  app = applications.Starlette(
     routes=made, exception_handlers={exceptions.HTTPException: http_error}
   )
+  app.router.redirect_slashes = False  # A redirect would name the host as it was sent.
+  return app
 
 
 def _endpoint(service, path, function, is_open):
@@ -389,6 +403,8 @@ def _endpoint(service, path, function, is_open):
       answer = _json(content, refused.status)
       if refused.status == 401:
         answer.headers['www-authenticate'] = 'Bearer'
+      elif refused.status in (408, 413):  # The rest of the body is not read.
+        answer.headers['connection'] = 'close'
     except requests.ClientDisconnect:
       answer = _json({'error': 'the request was cut off'}, 400)
     except Exception:  # The log has the traceback, the caller a sentence.
