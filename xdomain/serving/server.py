@@ -41,7 +41,9 @@ class _Server(uvicorn.Server):
 
   def _protocol(self):
     return self.config.http_protocol_class(
-      config=self.config, server_state=self.server_state, app_state={}
+      config=self.config,  # pyright: ignore[reportCallIssue]
+      server_state=self.server_state,  # pyright: ignore[reportCallIssue]
+      app_state={},  # pyright: ignore[reportCallIssue]
     )
 
 
