@@ -31,7 +31,7 @@ Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]  # users, items [Q]
 
 
 class Task(NamedTuple):
-  """How predictions are judged."""
+  """A task: its measures, and the function that judges predictions by them."""
 
   measures: tuple[str, ...]  # the first selects, the last is compared
   judge: Callable  # (predict, held, scale) -> a value of each

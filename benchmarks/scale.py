@@ -1,4 +1,4 @@
-r"""How cost grows with the interactions, and where the time of a run goes.
+r"""Growth of the cost with the interactions, and the parts of a run's time.
 
 python -m benchmarks.scale
 python -m benchmarks.scale --parts=linear --millions=0.1,1,10,50 --methods=bpr,ials

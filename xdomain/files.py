@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole, JSON, and lines of JSON."""
+"""Files and folders that are replaced as a whole, JSON, and lines of JSON."""
 
 import contextlib
 import json
@@ -6,7 +6,8 @@ import lzma
 import math
 import os
 import pathlib
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 Path = str | os.PathLike[str]
@@ -35,6 +36,28 @@ def write(path: Path, content: str | bytes) -> None:
     os.replace(beside, path)
   except OSError:  # A full disk; it needs the room.
     beside.unlink(missing_ok=True)
+    raise
+
+
+@contextlib.contextmanager
+def replaced(folder: Path) -> Iterator[pathlib.Path]:
+  """A new folder to write into, which takes the place of `folder` at the end.
+
+  Where writing fails, the new folder is removed and the old one stays.
+  """
+  folder = pathlib.Path(folder)
+  beside = folder.with_name(f'{folder.name}.{os.getpid()}.part')
+  shutil.rmtree(beside, ignore_errors=True)
+  beside.mkdir(parents=True)
+  try:
+    yield beside
+    old = folder.with_name(f'{folder.name}.{os.getpid()}.old')
+    if folder.exists():
+      folder.rename(old)
+    beside.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+  except BaseException:
+    shutil.rmtree(beside, ignore_errors=True)
     raise
 
 

@@ -56,7 +56,7 @@ SIGNALS += (signal.SIGINT,)
 
 
 class Trial(NamedTuple):
-  """What was done to a command, and how it ended."""
+  """The kill of a command, and its end."""
 
   about: str  # the group that it is counted in
   verdict: str
@@ -139,7 +139,7 @@ def differing(one: dict, other: dict) -> str:
 
 
 def compared(folder: pathlib.Path, whole: Whole) -> str:
-  """How the outcome in a folder differs from the whole one; '' if it does not."""
+  """The difference of a folder's outcome from the whole one; '' if there is none."""
   try:
     return differing(whole.outcome, outcome(folder))
   except Exception as error:

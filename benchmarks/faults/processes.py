@@ -157,7 +157,7 @@ def run(
 
 
 def fault(ended: Ended) -> str:
-  """What is wrong with the end of a command that failed; '' if nothing is.
+  """The fault in the end of a command that failed; '' if there is none.
 
   It must end with one line that begins with `error: `, and print no traceback.
   """

@@ -70,20 +70,16 @@ def test_items_with_the_id_of_a_target_item_count_if_their_users_are_alike():
   assert found['reachable'].count == users.size  # By the twin alone.
 
 
-def test_a_test_item_that_is_validated_on_is_found():
+@pytest.mark.parametrize('fault', ['valid_is_test', 'test_trained'])
+def test_a_test_item_that_is_validated_or_trained_on_is_found(fault):
   split = splits.leave_one_out(CLEAN)
-  planted = split._replace(valid=split.test)
-  found = audit.audit(CLEAN, planted)
-  assert found['valid_is_test'].count == split.test.target.user.size
-  assert 'valid_is_test' in [each.name for each in found.faults]
-
-
-def test_a_test_item_in_the_training_data_is_found():
-  split = splits.leave_one_out(CLEAN)
-  planted = split._replace(train=CLEAN.pair)
-  found = audit.audit(CLEAN, planted)
-  assert found['test_trained'].count == split.test.target.user.size
-  assert 'test_trained' in [each.name for each in found.faults]
+  planted = {
+    'valid_is_test': split._replace(valid=split.test),
+    'test_trained': split._replace(train=CLEAN.pair),
+  }
+  found = audit.audit(CLEAN, planted[fault])
+  assert found[fault].count == split.test.target.user.size
+  assert fault in [each.name for each in found.faults]
 
 
 def test_repeated_interactions_and_equal_histories_are_found():

@@ -23,7 +23,7 @@ def of(count: np.ndarray) -> np.ndarray:
 
 
 def sizes(count: np.ndarray) -> dict[str, int]:
-  """How many of the counts are in each bucket."""
+  """The number of counts in each bucket."""
   return dict(zip(names(), np.bincount(of(count), minlength=len(EDGES)).tolist()))
 
 

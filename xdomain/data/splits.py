@@ -2,6 +2,7 @@
 
 import fractions
 import math
+from typing import TypedDict
 
 import numpy as np
 
@@ -36,10 +37,8 @@ def by_ratio(
     DataError: a set would be empty.
     ValueError: a share is not between 0 and 1, or the seed is negative.
   """
-  whole, dataset = whole_of(pair)
-  for name, share in (('test', test), ('valid', valid)):
-    if not 0 < share < 1:
-      raise ValueError(f'{name}={share} is not a share between 0 and 1')
+  whole, origin = whole_of(pair)
+  check_shares(test=test, valid=valid)
   _check_seed(seed)
   source = _three(whole.source, [seed, 0], test, valid, 'source')
   target = _three(whole.target, [seed, 1], test, valid, 'target')
@@ -48,8 +47,7 @@ def by_ratio(
     whole._replace(source=train[0], target=train[1]),
     PerDomain(*validation),
     PerDomain(*testing),
-    dataset=dataset,
-    given=pair if isinstance(pair, Dataset) else None,
+    **origin,
     how=How('rating', seed, dict(test=test, valid=valid)),
   )
 
@@ -71,23 +69,14 @@ def leave_one_out(pair: Dataset | Pair, seed: int = 0, *, negatives: int = 99) -
     DataError: no user has enough target items.
     ValueError: the seed is negative, or `negatives` is below 1.
   """
-  whole, dataset = whole_of(pair, implicit=True)
+  whole, origin = whole_of(pair, implicit=True)
   rng, *draws = streams(seed)
   target = whole.target
-  turn, items = _turns(rng, target), views.per_user(target)[target.user]
-  test = (turn == 0) & (items >= 2)
-  validation = (turn == 1) & (items >= 3)
-  if not validation.any():
-    raise DataError(
-      'a user needs two target items to be tested and three to be validated; the most'
-      f' that one of the {target.n_users} users has is'
-      f' {views.per_user(target).max(initial=0)}; lower the threshold of positives'
-    )
+  test, validation = tested_and_validated(_turns(rng, target), target)
   return Split(
     whole._replace(target=views.take(target, ~(test | validation))),
     *to_rank(draws, target, validation, test, negatives),
-    dataset=dataset,
-    given=pair if isinstance(pair, Dataset) else None,
+    **origin,
     how=How('leave_one_out', seed, dict(negatives=negatives)),
   )
 
@@ -113,15 +102,14 @@ def cold_start(
     ValueError: the share leaves no user to train on, the seed is negative, or
       `negatives` is below 1.
   """
-  whole, dataset = whole_of(pair, implicit=True)
+  whole, origin = whole_of(pair, implicit=True)
   rng, *draws = streams(seed)
   target = whole.target
   group = _groups(rng, whole, users)[target.user]
   return Split(
     whole._replace(target=views.take(target, group == 0)),
     *to_rank(draws, target, group == 1, group == 2, negatives),
-    dataset=dataset,
-    given=pair if isinstance(pair, Dataset) else None,
+    **origin,
     how=How('cold_start', seed, dict(users=users, negatives=negatives)),
   )
 
@@ -155,7 +143,7 @@ def partial(
   """
   if not 0 <= shown <= 1:
     raise ValueError(f'shown={shown} is not a share from 0 to 1')
-  whole, dataset = whole_of(pair, implicit=True)
+  whole, origin = whole_of(pair, implicit=True)
   rng, *draws = streams(seed)
   target = whole.target
   group = _groups(rng, whole, users)[target.user]
@@ -168,8 +156,7 @@ def partial(
     whole._replace(target=views.take(target, group == 0)),
     *to_rank(draws, target, valid, test, negatives),
     shown=whole._replace(target=views.take(target, seen)),
-    dataset=dataset,
-    given=pair if isinstance(pair, Dataset) else None,
+    **origin,
     how=How('partial', seed, dict(shown=shown, users=users, negatives=negatives)),
   )
 
@@ -196,7 +183,7 @@ def positives(
 
 
 def _users_of(pair) -> str:
-  """Which users a pair holds, as `filters.USERS` names them."""
+  """The users that a pair holds, as `filters.USERS` names them."""
   in_source, in_target = (views.per_user(part) > 0 for part in pair[:2])
   if not in_source.all():
     return 'either'
@@ -211,14 +198,50 @@ def digest(split: Split) -> str:
   return cache.sha256(split[:3] if split.shown is None else split[:4])
 
 
-def whole_of(
-  pair: Dataset | Pair, implicit: bool = False
-) -> tuple[Pair, Dataset | None]:
-  """The pair, and the dataset that it is of; its positives if it is implicit."""
+class Origin(TypedDict):
+  """The fields of a split that name the data it was made of."""
+
+  dataset: Dataset | None
+  given: Dataset | None
+
+
+def whole_of(pair: Dataset | Pair, implicit: bool = False) -> tuple[Pair, Origin]:
+  """The pair to split, the positives if it is implicit, and its origin."""
   if isinstance(pair, Pair):
-    return pair, None
+    return pair, Origin(dataset=None, given=None)
   dataset = positives(pair) if implicit else pair
-  return dataset.pair, dataset
+  return dataset.pair, Origin(dataset=dataset, given=pair)
+
+
+def check_shares(**shares: float) -> None:
+  """Raises a ValueError for a share that is not between 0 and 1."""
+  for name, share in shares.items():
+    if not 0 < share < 1:
+      raise ValueError(f'{name}={share} is not a share between 0 and 1')
+
+
+def tested_and_validated(
+  turn: np.ndarray, target: Ratings
+) -> tuple[np.ndarray, np.ndarray]:
+  """`[E]` whether an interaction is tested on, and whether it is validated on.
+
+  Args:
+    turn: `[E]` the place of an interaction among those of its user: the first is
+      tested on, the second validated on.
+    target: the interactions.
+
+  Raises:
+    DataError: no user has the three interactions that this takes.
+  """
+  items = views.per_user(target)
+  if items.max(initial=0) < 3:
+    raise DataError(
+      'a user needs two target items to be tested and three to be validated; the most'
+      f' that one of the {target.n_users} users has is {items.max(initial=0)}; lower'
+      ' the threshold of positives'
+    )
+  of_user = items[target.user]
+  return (turn == 0) & (of_user >= 2), (turn == 1) & (of_user >= 3)
 
 
 def _check_seed(seed):

@@ -38,7 +38,7 @@ def rating_by_time(
     DataError: times are not known, or a set would be empty.
     ValueError: a share is not between 0 and 1.
   """
-  whole, dataset = splits.whole_of(pair)
+  whole, origin = splits.whole_of(pair)
   cuts = _cuts(whole, valid, test)
   parts = []
   for part in whole[:2]:
@@ -55,8 +55,7 @@ def rating_by_time(
     whole._replace(source=train[0], target=train[1]),
     PerDomain(*validated),
     PerDomain(*tested),
-    dataset=dataset,
-    given=pair if isinstance(pair, Dataset) else None,
+    **origin,
     how=How('rating_by_time', seed, dict(test=test, valid=valid)),
   )
 
@@ -87,17 +86,14 @@ def time_split(
     DataError: times are not known, or nothing is left to validate or to test.
     ValueError: a share is not between 0 and 1, or `negatives` is below 1.
   """
-  whole, dataset = splits.whole_of(pair, implicit=True)
-  cuts = _cuts(whole, valid, test)
-  target, train = whole.target, _before(whole, cuts.valid)
-  known = (views.per_user(train.target) > 0)[target.user]
-  return _ranked(
-    *(pair, whole, dataset, train, cuts),
-    *(known & (target.time >= cuts.valid) & (target.time < cuts.test),),
-    *(known & (target.time >= cuts.test),),
-    negatives,
-    How('time_split', seed, dict(test=test, valid=valid, negatives=negatives)),
-  )
+
+  def later(target, train, cuts):
+    known = (views.per_user(train.target) > 0)[target.user]
+    since, until = target.time >= cuts.valid, target.time < cuts.test
+    return known & since & until, known & ~until
+
+  options = dict(test=test, valid=valid, negatives=negatives)
+  return _ranked(pair, How('time_split', seed, options), later)
 
 
 def time_cold_start(
@@ -125,19 +121,16 @@ def time_cold_start(
     DataError: as for `time_split`.
     ValueError: as for `time_split`.
   """
-  whole, dataset = splits.whole_of(pair, implicit=True)
-  cuts = _cuts(whole, valid, test)
-  target, train = whole.target, _before(whole, cuts.valid)
-  first = np.full(target.n_users, NEVER)
-  np.minimum.at(first, target.user, target.time)
-  first = np.where(views.per_user(train.source) > 0, first, -NEVER)[target.user]
-  return _ranked(
-    *(pair, whole, dataset, train, cuts),
-    *((first >= cuts.valid) & (first < cuts.test) & (target.time < cuts.test),),
-    *(first >= cuts.test,),
-    negatives,
-    How('time_cold_start', seed, dict(test=test, valid=valid, negatives=negatives)),
-  )
+
+  def of_new_users(target, train, cuts):
+    first = np.full(target.n_users, NEVER)
+    np.minimum.at(first, target.user, target.time)
+    first = np.where(views.per_user(train.source) > 0, first, -NEVER)[target.user]
+    between = (first >= cuts.valid) & (first < cuts.test)
+    return between & (target.time < cuts.test), first >= cuts.test
+
+  options = dict(test=test, valid=valid, negatives=negatives)
+  return _ranked(pair, How('time_cold_start', seed, options), of_new_users)
 
 
 def leave_last_out(
@@ -157,7 +150,7 @@ def leave_last_out(
     DataError: times are not known, or no user has enough target items.
     ValueError: the seed is negative, or `negatives` is below 1.
   """
-  whole, dataset = splits.whole_of(pair, implicit=True)
+  whole, origin = splits.whole_of(pair, implicit=True)
   _check_times(whole)
   rng, *draws = splits.streams(seed)
   source, target = whole.source, whole.target
@@ -166,13 +159,7 @@ def leave_last_out(
   order = order[np.lexsort((key, -target.time[order], target.user[order]))]
   turn = np.empty(order.size, np.int64)
   turn[order] = splits.since_first(target.user[order])
-  items = views.per_user(target)[target.user]
-  test, valid = (turn == 0) & (items >= 2), (turn == 1) & (items >= 3)
-  if not valid.any():
-    raise DataError(
-      'a user needs two target items to be tested and three to be validated; the most'
-      f' that a user has is {views.per_user(target).max(initial=0)}'
-    )
+  test, valid = splits.tested_and_validated(turn, target)
   cut = np.full(target.n_users, NEVER)
   np.minimum.at(cut, target.user[test | valid], target.time[test | valid])
   return Split(
@@ -181,23 +168,31 @@ def leave_last_out(
       target=views.take(target, ~(test | valid)),
     ),
     *splits.to_rank(draws, target, valid, test, negatives),
-    dataset=dataset,
-    given=pair if isinstance(pair, Dataset) else None,
+    **origin,
     how=How('leave_last_out', seed, dict(negatives=negatives)),
   )
 
 
-def _ranked(pair, whole, dataset, train, cuts, valid, test, negatives, how) -> Split:
-  """The split that ranks the chosen interactions with items that training knows."""
+def _ranked(pair, how, choose) -> Split:
+  """The split that ranks interactions with items that training knows.
+
+  Args:
+    pair: as for `time_split`.
+    how: the name of the split, the seed and the options.
+    choose: `(target, train, cuts)` -> `[E]` whether an interaction is validated on, and
+      whether it is tested on.
+  """
+  whole, origin = splits.whole_of(pair, implicit=True)
+  cuts = _cuts(whole, how.options['valid'], how.options['test'])
+  target, train = whole.target, _before(whole, cuts.valid)
   known = views.per_item(train.target) > 0
-  valid, test = (chosen & known[whole.target.item] for chosen in (valid, test))
+  valid, test = (chosen & known[target.item] for chosen in choose(target, train, cuts))
   _check_any(valid.sum(), test.sum(), cuts)
   _, *draws = splits.streams(how.seed)
   return Split(
     train,
-    *splits.to_rank(draws, whole.target, valid, test, negatives, known),
-    dataset=dataset,
-    given=pair if isinstance(pair, Dataset) else None,
+    *splits.to_rank(draws, target, valid, test, how.options['negatives'], known),
+    **origin,
     how=how,
   )
 
@@ -210,9 +205,7 @@ def _before(pair, moment) -> Pair:
 
 def _cuts(pair, valid, test) -> Cuts:
   """The moments after which the shares of the target's interactions lie."""
-  for name, share in (('test', test), ('valid', valid)):
-    if not 0 < share < 1:
-      raise ValueError(f'{name}={share} is not a share between 0 and 1')
+  splits.check_shares(test=test, valid=valid)
   _check_times(pair)
   times = np.sort(pair.target.time)
   later = times[times.size - max(1, splits.part_of(times.size, test))]

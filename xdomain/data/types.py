@@ -108,7 +108,7 @@ class HeldOut(NamedTuple):
 
 
 class How(NamedTuple):
-  """How a split was made."""
+  """The function, the seed and the options that made a split."""
 
   protocol: str  # the function of `splits`: 'rating', 'leave_one_out', ...
   seed: int

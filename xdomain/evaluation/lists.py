@@ -75,7 +75,7 @@ def beyond_accuracy(
   n_items: int,
   features: np.ndarray | None = None,
 ) -> dict[str, float | None]:
-  """What lists are like apart from their hits.
+  """Measures of lists apart from their hits.
 
   Args:
     listed: `[U, K]` the items of each list, -1 beyond its end.

@@ -1,4 +1,4 @@
-"""How large a difference is, how small a one a test could have found, and over what.
+"""The size of a difference, its interval, and the smallest one a test could find.
 
 A p-value says whether a difference is beyond chance. Beside it stand the effect size,
 which does not grow with the number of users, the smallest difference that the test

@@ -42,7 +42,7 @@ class Params(NamedTuple):
 
 
 class Frozen(NamedTuple):
-  """What 'sgd' reads beside the vectors: penalties are of one rating."""
+  """Values that 'sgd' reads beside the vectors: penalties are of one rating."""
 
   level: base.Array
   user: base.Array  # [U]

@@ -47,7 +47,7 @@ class Hyper(NamedTuple):
 
 
 class Link(NamedTuple):
-  """How latents become what the target's decoder reads, and what that costs."""
+  """Turns latents into the input of the target's decoder, with a loss of its own."""
 
   read: nn.Module  # (z_s [B, sources x Z], z_t [B, Z]) -> [B, columns]
   loss: Callable  # (what is read, z_t) -> [B]

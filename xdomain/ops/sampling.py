@@ -1,4 +1,4 @@
-"""Which rows or events a step visits."""
+"""Chooses the rows or events that a step visits."""
 
 import math
 

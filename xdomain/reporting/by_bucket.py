@@ -1,4 +1,4 @@
-"""Where two methods differ: by users' activity, items' popularity or source history."""
+"""Differences of two methods by buckets of users or items: activity, popularity, ..."""
 
 from typing import TYPE_CHECKING
 

@@ -9,7 +9,7 @@ from xdomain.reporting import tables
 
 
 class Gain(NamedTuple):
-  """How much better one cell of a table is than another, in the measure's sense."""
+  """The lead of one cell of a table over another, in the measure's sense."""
 
   winner: str
   loser: str

@@ -1,4 +1,4 @@
-"""Which figure a table or a sweep gets."""
+"""Chooses the figure of a table or a sweep."""
 
 import collections
 import math

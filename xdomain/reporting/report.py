@@ -92,7 +92,7 @@ def _parts(grid):
 
 
 def _differences(grid) -> list[str]:
-  """How the rows differ from the best one, beyond the p-values of the marks."""
+  """Differences of the rows from the best one, beyond the p-values of the marks."""
   found = grids.gaps(grid)
   if not found:
     return []
@@ -106,7 +106,7 @@ def _differences(grid) -> list[str]:
 
 
 def _beside(config, records) -> list[str]:
-  """What each row costs and, of rankings, what its lists are like beside the hits."""
+  """The cost of each row and, of rankings, measures of its lists beside the hits."""
   rows, beyond = [], {}
   for name in config.rows:
     mine = [record for record in records if record['row'] == name]

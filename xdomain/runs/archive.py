@@ -60,7 +60,7 @@ def _without_place(record):
 
 
 def _identity(spec, hyper=None):
-  """What decides a record; a setting that it does not name has its default."""
+  """The settings that decide a record; one that it does not name has its default."""
   values = specs.identity(spec, hyper, but=('data',))
   if values['method'] in methods.names():
     defaults = methods.module(values['method']).Hyper()._asdict()

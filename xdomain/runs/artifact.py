@@ -13,9 +13,7 @@ Nothing in it is code: safetensors, Parquet and JSON hold values alone.
 import contextlib
 import hashlib
 import json
-import os
 import pathlib
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -63,10 +61,7 @@ def save(folder: str | pathlib.Path, model: Contents) -> None:
     raise ArtifactError(
       f'{folder} holds something other than an artefact; name another folder'
     )
-  beside = folder.with_name(f'{folder.name}.{os.getpid()}.part')
-  shutil.rmtree(beside, ignore_errors=True)
-  beside.mkdir(parents=True)
-  try:
+  with files.replaced(folder) as beside:
     safetensors.save_file(model.arrays, beside / MODEL)
     safetensors.save_file(_interactions(model), beside / INTERACTIONS)
     _write_ids(model.dataset.ids, beside)
@@ -75,14 +70,6 @@ def save(folder: str | pathlib.Path, model: Contents) -> None:
     about['digest'] = _digest(about)
     files.write_json(beside / 'about.json', about)
     files.write(beside / 'README.md', _card(about))
-    old = folder.with_name(f'{folder.name}.{os.getpid()}.old')
-    if folder.exists():
-      folder.rename(old)
-    beside.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-  except BaseException:
-    shutil.rmtree(beside, ignore_errors=True)
-    raise
 
 
 def is_artifact(folder: str | pathlib.Path) -> bool:

@@ -1,4 +1,4 @@
-"""What a run costs: peak memory and, where the machine counts it, energy.
+"""The cost of a run: peak memory and, where the machine counts it, energy.
 
 Energy is that of the whole machine part: the processor packages by Intel's RAPL
 counters, which AMD has too, and the first GPU by NVML. What no counter tells is None.

@@ -1,4 +1,4 @@
-"""How data is split, how the epoch is chosen, and how a test is measured.
+"""Protocols: the split of the data, the choice of an epoch, the measures of a test.
 
 The protocols 'rating' and 'rating_by_time' predict held-out ratings; the others rank
 held-out items.

@@ -66,11 +66,11 @@ def find_run(
 def find_trained(
   name: str | pathlib.Path, workdir: str | pathlib.Path = 'runs'
 ) -> pathlib.Path:
-  """The artefact of a run, given by its folder, its name or its hash, or an artefact.
+  """The artefact of a run that `find_run` finds, or an artefact itself.
 
   Args:
-    name: a folder; or the name or the hash of runs, of which the newest is taken.
-    workdir: where runs are found by their names.
+    name: as for `find_run`, or the folder of an artefact.
+    workdir: as for `find_run`.
 
   Raises:
     SpecError: there is none, or the run holds no trained method.
@@ -313,7 +313,7 @@ def differences(
   other: str | pathlib.Path,
   member: int = 0,
 ) -> list[tuple]:
-  """How a run's test measures differ from those of another on the same split.
+  """Differences of a run's test measures from those of another on the same split.
 
   Args:
     spec: of the run.

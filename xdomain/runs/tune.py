@@ -104,7 +104,7 @@ def _study(folder):
 
 
 def _ended(study, config) -> str:
-  """What ended a search: 'trials', 'minutes', or nothing yet."""
+  """The limit that ended a search: 'trials', 'minutes', or '' while it runs."""
   trials = _told(study)
   if len(trials) >= min(config.search.trials, points(config)):
     return 'trials'
@@ -411,7 +411,7 @@ def on_seed(config: specs.Spec, seed: int, seeds: Collection[int]) -> specs.Spec
 
 
 def summary(found: dict[str, Any]) -> str:
-  """How a search ended, and what of its choice is at the edge of its space."""
+  """The end of a search, and the values of its choice at the edge of the space."""
   minutes = found['seconds'] / 60 / CORES
   text = (
     f'{len(found["trials"])} trials in {minutes:.1f} minutes of {CORES} cores; the'

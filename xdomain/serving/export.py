@@ -13,7 +13,6 @@ score users it was not trained on has programs that take its own users instead.
 
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -72,20 +71,8 @@ def save(
   is_ours = (folder / portable.ABOUT).exists() and (folder / portable.ARRAYS).exists()
   if folder.exists() and not is_ours and (folder.is_file() or any(folder.iterdir())):
     raise artifact.ArtifactError(f'{folder} holds something else than an export')
-  beside = folder.with_name(f'{folder.name}.{os.getpid()}.part')
-  shutil.rmtree(beside, ignore_errors=True)
-  beside.mkdir(parents=True)
-  try:
-    about = _write(beside, model, top, name or model.spec.name, lengths)
-    old = folder.with_name(f'{folder.name}.{os.getpid()}.old')
-    if folder.exists():
-      folder.rename(old)
-    beside.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-  except BaseException:
-    shutil.rmtree(beside, ignore_errors=True)
-    raise
-  return about
+  with files.replaced(folder) as beside:
+    return _write(beside, model, top, name or model.spec.name, lengths)
 
 
 def _write(folder, model, top, name, lengths):
@@ -212,7 +199,7 @@ def _scores(model, state, data, trained_on, users):
 
 
 def _view(model) -> Callable[[User, base.Arrays], base.Arrays]:
-  """What the method's view shows of one new user, beside the data by item."""
+  """The method's view of one new user, beside the data by item."""
   view, n_target = model.spec.view, len(model.ids.target)
 
   def of(user: User, data: base.Arrays) -> base.Arrays:

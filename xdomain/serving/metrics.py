@@ -30,7 +30,7 @@ class Counter:
 
 
 class Histogram:
-  """How often values fell below some bounds, by their labels."""
+  """Counts of values below some bounds, by their labels."""
 
   def __init__(self, name: str, text: str, bounds: Sequence[float]):
     self.name, self.text, self.bounds = name, text, bounds

@@ -131,7 +131,7 @@ class Names:
 
   @staticmethod
   def arrays(kind: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """What a file holds of some ids."""
+    """The part of a file that some ids have."""
     texts = [name.encode() for name in names]
     hashes = np.array([_hash(name) for name in names], np.uint64)
     order = np.argsort(hashes, kind='stable')

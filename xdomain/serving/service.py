@@ -266,7 +266,7 @@ def _about(model):
 
 
 def _query(model, ask) -> portable.Query:
-  """What the model is asked, by places; `Refused` lists unknown ids."""
+  """The query of the model, by places; `Refused` lists unknown ids."""
   if ask.user is not None:
     if model.users.find(ask.user) < 0:
       raise Refused(404, 'the user is not in the data', unknown={'user': [ask.user]})

@@ -1,4 +1,4 @@
-"""Where the members of a run are, and how a program is applied to all of them.
+"""Places the members of a run on devices and applies a program to all of them.
 
 A run trains `W` members at once: the hyper-parameters of a sweep, several seeds, or
 one. Trees that belong to members lead with `[W]`. Members are spread over as many
@@ -22,7 +22,7 @@ EACH, ALL = PartitionSpec(shards.RUNS), PartitionSpec()
 
 
 class Plan(NamedTuple):
-  """How members are spread; a static argument of the programs."""
+  """The spread of members over devices; a static argument of the programs."""
 
   width: int  # W
   own_data: bool  # whether keys, data and queries lead with `[W]` or are shared
