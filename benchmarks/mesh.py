@@ -14,7 +14,7 @@ import re
 import jax
 from absl import app, flags
 
-from experiments import arguments
+from experiments import arguments, program
 
 METHODS = flags.DEFINE_list('methods', ['bpr', 'ials', 'shared_vae'], 'The methods.')
 DATA = flags.DEFINE_integer('data', 1, 'Devices that a batch is split over.')
@@ -28,7 +28,7 @@ KINDS = 'all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter'
 
 def main(argv):
   del argv
-  with arguments.program():
+  with program.running():
     for name in METHODS.value:
       _report(name)
 

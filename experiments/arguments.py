@@ -1,26 +1,14 @@
-"""Flags to values; an error becomes one line, in which arguments are flags."""
+"""The words of a command line to values; a wrong one ends it in one line."""
 
 import ast
-import contextlib
 import pathlib
-import re
 import sys
 from typing import Any
 
-from absl import flags, logging
+from absl import flags
 
 import configs
 
-CACHE = flags.DEFINE_boolean(
-  'compile_cache', True, "Keep compiled programs in the user's cache folder."
-)
-COORDINATOR = flags.DEFINE_string(
-  'coordinator',
-  None,
-  "Address and port of process 0; 'cluster' asks SLURM, Kubernetes or a TPU.",
-)
-PROCESSES = flags.DEFINE_integer('processes', None, 'Processes of the run.')
-PROCESS = flags.DEFINE_integer('process', None, 'The number of this process, from 0.')
 load = configs.load
 
 
@@ -75,51 +63,6 @@ def check_config(argv):
     raise ValueError('which config? For example --config=configs/darec.py:item')
 
 
-@contextlib.contextmanager
-def program():
-  """The context of every command: an error that a user can mend ends it in one line."""
-  # Imported here, so that --help and a wrong flag end at once.
-  from xdomain.runs import stop
-
-  logging.set_verbosity(logging.WARNING)  # jax logs every missing backend.
-  sys.excepthook = _hook
-  try:
-    from xdomain.runs import hosts, session
-
-    parsed = flags.FLAGS.is_parsed()
-    among = hosts.ALONE
-    if parsed:
-      among = hosts.Among(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    with session.opened(not parsed or CACHE.value, among):
-      yield
-  except (stop.Stopped, KeyboardInterrupt):
-    print(stop.SAYS, file=sys.stderr)
-    _leave(stop.STATUS)
-  except Exception as error:
-    from xdomain.runs import session
-
-    advice = session.advice(error)
-    if advice is None:
-      raise
-    print(f'error: {as_flags(advice)}', file=sys.stderr)
-    _leave(1)
-
-
-def _leave(status):
-  from xdomain.runs import hosts
-
-  hosts.leave(status)
-
-
-def _hook(kind, error, trace):
-  """Prints an uncaught error, but none of a write of orbax that has failed before.
-
-  Its threads raise them after the error of the checkpoint itself.
-  """
-  if str(error) != 'Event loop is closed':
-    sys.__excepthook__(kind, error, trace)
-
-
 def ids(flag: str, words: list[str]) -> list[str]:
   """Raw ids of a flag, or of the file that it names after `@`, an id a line."""
   from xdomain.data.readers import contents
@@ -150,23 +93,3 @@ def options(words: list[str]) -> dict[str, Any]:
     except (SyntaxError, ValueError):
       values[name] = text
   return values
-
-
-# Fields of a config as messages of the library name them.
-_GROUP = re.compile(r'(?<![\w./-])(hyper|model|data|split|sweep|search)\.(?=[a-z])')
-_FIELD = 'method|protocol|view|reviews|epochs|patience|every|seed|width|mesh|name'
-_TABLE = 'rows|columns|measures|seeds'
-_BEGINS = re.compile(rf'^(({_FIELD}|{_TABLE}|model|split) ?)(?=is |names |:)')
-_VALUE = re.compile(rf'(?<![\w./-])({_FIELD})=')
-
-
-def as_flags(text: str) -> str:
-  """The message of a library error, with arguments as the flags of a command."""
-  from xdomain.data import sources
-
-  text = _BEGINS.sub(r'config.\1', _GROUP.sub(r'config.\1.', text))
-  text = _VALUE.sub(r'--config.\1=', text)
-  names = '|'.join(sources.options())
-  text = re.sub(rf'(?<![\w.-])({names})=(?=\S)', r'--config.data.\1=', text)
-  # A shell needs quotes around a tuple.
-  return re.sub(r'(--config\.data\.\w+=)(\([^()]*\))', r"\1'\2'", text)

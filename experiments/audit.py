@@ -14,7 +14,7 @@ import sys
 
 from absl import app, flags
 
-from experiments import arguments, split_flags
+from experiments import arguments, program, split_flags
 
 OUT = flags.DEFINE_string('out', None, 'A .md or .json file for the audit.')
 FAULT = 3  # the exit status
@@ -22,7 +22,7 @@ FAULT = 3  # the exit status
 
 def main(argv):
   del argv
-  with arguments.program():
+  with program.running():
     from xdomain.reporting import terminal
 
     with terminal.opened() as display:

@@ -9,7 +9,7 @@ import pathlib
 
 from absl import app, flags
 
-from experiments import arguments
+from experiments import program
 
 RESULTS = flags.DEFINE_string('results', 'results', 'The folder of the tables.')
 
@@ -33,7 +33,7 @@ python -m experiments.claims
 
 def main(argv):
   del argv
-  with arguments.program():
+  with program.running():
     _write(pathlib.Path(RESULTS.value))
 
 

@@ -13,7 +13,7 @@ it as an artefact that `experiments.recommend` takes.
 
 from absl import app, flags
 
-from experiments import arguments
+from experiments import arguments, program
 
 SOURCE = flags.DEFINE_string('source', None, 'The file of the source.', required=True)
 TARGET = flags.DEFINE_string('target', None, 'The file of the target.', required=True)
@@ -43,7 +43,7 @@ def main(argv):
   del argv
   from xdomain.reporting import terminal
 
-  with arguments.program(), terminal.opened() as display:
+  with program.running(), terminal.opened() as display:
     _compare(display)
 
 

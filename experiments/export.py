@@ -9,7 +9,7 @@ export that `--out` holds is replaced at once, so that a service can be sent SIG
 
 from absl import app, flags
 
-from experiments import arguments
+from experiments import arguments, program
 
 RUN = flags.DEFINE_string(
   'run', None, 'A run, by its folder or its name, or an artefact.', required=True
@@ -26,7 +26,7 @@ TOP = flags.DEFINE_integer(
 
 def main(argv):
   del argv
-  with arguments.program():
+  with program.running():
     from xdomain import api
     from xdomain.runs import store
     from xdomain.serving import export

@@ -13,7 +13,7 @@ import sys
 
 from absl import app, flags
 
-from experiments import arguments, output
+from experiments import arguments, output, program
 
 RUN = flags.DEFINE_string(
   'run', None, 'A run, by its folder or its name, or an artefact.', required=True
@@ -40,7 +40,7 @@ OUT = flags.DEFINE_string(
 
 def main(argv):
   del argv
-  with arguments.program():
+  with program.running():
     path = OUT.value and output.writable(OUT.value)
     rows = _rows(functools.partial(print, file=sys.stderr))
     if path:

@@ -14,7 +14,7 @@ import pathlib
 
 from absl import app, flags
 
-from experiments import arguments, split_flags
+from experiments import arguments, program, split_flags
 
 PREDICTIONS = flags.DEFINE_string(
   'predictions', None, 'A CSV, TSV or Parquet file.', required=True
@@ -26,7 +26,7 @@ def main(argv):
   del argv
   from xdomain.reporting import terminal
 
-  with arguments.program():
+  with program.running():
     _score(terminal.Terminal())
 
 

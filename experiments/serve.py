@@ -10,15 +10,13 @@ the service once all requests are answered.
 """
 
 import logging
-import os
-import pathlib
 import sys
 import time
 import webbrowser
 
 from absl import app, flags
 
-from experiments import arguments
+from experiments import arguments, program
 
 ARTEFACT = flags.DEFINE_list('artefact', [], 'Folders of exports, artefacts or runs.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where runs are found by their names.')
@@ -51,7 +49,7 @@ def main(argv):
     sys.exit(2)
   names = ARTEFACT.value
   if DEMO.value or not all(map(exports.is_export, names)):
-    with arguments.program():
+    with program.running():
       if DEMO.value:
         from xdomain.serving import demo
 
@@ -86,20 +84,10 @@ def _serve(names, begin):
     if DEMO.value and BROWSER.value:
       webbrowser.open(address)
 
-  made = service.Service(names, find=find, window=WINDOW.value / 1000, token=_token())
-  server.run(
-    made,
-    host=HOST.value,
-    port=PORT.value,
-    admin_port=ADMIN_PORT.value,
-    ready=ready,
-  )
-
-
-def _token():
-  if TOKEN_FILE.value:
-    return pathlib.Path(TOKEN_FILE.value).expanduser().read_text('utf-8').strip()
-  return os.environ.get('XDOMAIN_TOKEN') or None
+  token = service.read_token(TOKEN_FILE.value)
+  made = service.Service(names, find=find, window=WINDOW.value / 1000, token=token)
+  at = HOST.value, PORT.value, ADMIN_PORT.value
+  server.run(made, *at, ready=ready)
 
 
 def _say(line):

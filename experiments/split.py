@@ -9,7 +9,7 @@ The form 'csv' is the one that `--config=...:given` reads.
 
 from absl import app, flags
 
-from experiments import arguments, split_flags
+from experiments import arguments, program, split_flags
 
 OUT = flags.DEFINE_string('out', None, 'The folder for the files.', required=True)
 FORM = flags.DEFINE_enum('form', 'csv', ['csv', 'recbole', 'lenskit'], 'Of the files.')
@@ -19,7 +19,7 @@ def main(argv):
   del argv
   from xdomain.reporting import terminal
 
-  with arguments.program():
+  with program.running():
     from xdomain.data import given
     from xdomain.runs import prepare
 

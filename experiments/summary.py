@@ -8,7 +8,7 @@ python -m experiments.summary runs/bpr-seed*/ runs/ease-seed*/ --cutoffs=full
 
 from absl import app, flags
 
-from experiments import arguments
+from experiments import program
 
 CUTOFFS = flags.DEFINE_string(
   'cutoffs',
@@ -19,7 +19,7 @@ AGAINST = flags.DEFINE_string('against', '', 'Print differences from this method
 
 
 def main(argv):
-  with arguments.program():
+  with program.running():
     _summarise(argv[1:])
 
 

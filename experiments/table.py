@@ -15,7 +15,7 @@ import pathlib
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments import arguments
+from experiments import arguments, program
 
 CONFIG = config_flags.DEFINE_config_file('config', help_string='The table.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'The folder of run folders.')
@@ -30,7 +30,7 @@ SECONDS = flags.DEFINE_float(
 
 def main(argv):
   del argv
-  with arguments.program():
+  with program.running():
     from xdomain.reporting import terminal
 
     with terminal.opened() as display:

@@ -12,7 +12,7 @@ import pathlib
 
 from absl import app, flags
 
-from experiments import arguments
+from experiments import arguments, program
 
 RUN = flags.DEFINE_string('run', None, 'A run, by its folder or name.', required=True)
 AGAINST = flags.DEFINE_string('against', None, 'Another run.', required=True)
@@ -27,7 +27,7 @@ def main(argv):
   del argv
   from xdomain.reporting import terminal
 
-  with arguments.program():
+  with program.running():
     _show(terminal.Terminal())
 
 

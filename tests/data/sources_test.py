@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import common
-from experiments import arguments
+from experiments import program
 from tests.data import toys
 from xdomain.data import cache, sources, types, views
 from xdomain.data.readers import amazon, download, movielens
@@ -430,7 +430,7 @@ def test_a_record_agrees_with_options_that_it_lacks_or_that_are_found_out(
 
 def test_commands_write_options_of_messages_as_flags():
   message = "f.csv, line 2: give scale=(1.0, 10.0), or separator=';'; at_least= is not"
-  assert arguments.as_flags(message) == (
+  assert program.as_flags(message) == (
     "f.csv, line 2: give --config.data.scale='(1.0, 10.0)', or"
     " --config.data.separator=';'; at_least= is not"
   )

@@ -12,7 +12,7 @@ import time
 import jax
 import pytest
 
-from experiments import arguments
+from experiments import arguments, program
 from tests import helpers
 from xdomain import files
 from xdomain.runs import beside
@@ -96,7 +96,7 @@ def test_compiled_programs_are_kept_beside_the_data_unless_told_where(
 ):
   monkeypatch.setenv('XDOMAIN_DATA', str(tmp_path / 'data'))
   compilation_cache_dir(told)
-  with arguments.program():
+  with program.running():
     kept = jax.config.jax_compilation_cache_dir
   assert kept == (told or str(tmp_path / 'data' / 'compiled'))
 
@@ -107,12 +107,12 @@ def test_where_nothing_can_be_kept_it_goes_on_without(
   (tmp_path / 'file').write_text('')
   monkeypatch.setenv('XDOMAIN_DATA', str(tmp_path / 'file'))
   compilation_cache_dir(None)
-  with arguments.program():
+  with program.running():
     assert jax.config.jax_compilation_cache_dir is None
 
 
 def test_commands_train_in_32_bits():
-  with jax.enable_x64(True), arguments.program():
+  with jax.enable_x64(True), program.running():
     assert not jax.config.jax_enable_x64
 
 
@@ -133,10 +133,10 @@ def test_what_cannot_be_trained_is_refused_before_what_stands_beside_it(ask, tmp
 
 
 def test_too_little_memory_is_said_in_one_line(capsys):
-  with pytest.raises(SystemExit, match='1'), arguments.program():
+  with pytest.raises(SystemExit, match='1'), program.running():
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
   assert capsys.readouterr().err.startswith('error: the device has too little')
-  with pytest.raises(jax.errors.JaxRuntimeError), arguments.program():
+  with pytest.raises(jax.errors.JaxRuntimeError), program.running():
     raise jax.errors.JaxRuntimeError('INTERNAL: something else')
 
 

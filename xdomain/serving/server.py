@@ -49,10 +49,10 @@ class _Server(uvicorn.Server):
 
 def run(
   service: service_lib.Service,
-  *,
   host: str = '127.0.0.1',
   port: int = 8000,
   admin_port: int | None = None,
+  *,
   ready: Callable[[str, str | None], object],
 ) -> None:
   """Serves until SIGTERM or SIGINT; SIGHUP loads all models again.

@@ -11,6 +11,7 @@ import hmac
 import importlib.resources
 import json
 import logging
+import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -415,6 +416,13 @@ def _endpoint(service, path, function, is_open):
     return answer
 
   return answered
+
+
+def read_token(path: str | pathlib.Path | None = None) -> str | None:
+  """The bearer token in a file, else in XDOMAIN_TOKEN; None where it is not set."""
+  if path:
+    return pathlib.Path(path).expanduser().read_text('utf-8').strip()
+  return os.environ.get('XDOMAIN_TOKEN') or None
 
 
 def _check_token(token, request):
