@@ -10,17 +10,18 @@ from configs import common
 
 # Choices, because the ends matter: a part that harms on a pair must be left out.
 WEIGHTS = dict(blend=(0.0, 0.1, 0.2, 0.3, 0.5, 1.0), popularity=(0.0, 0.1, 0.3))
-# The kernel alone is tried with the same settings as the blend.
-FIRST = (dict(blend=0.0, popularity=0.0), dict(blend=0.1, popularity=0.0))
+# Corners that are tried with the same settings as the blend.
+ALONE = dict(blend=0.0, popularity=0.0)
+FIRST = (ALONE, dict(blend=0.1, popularity=0.0))
 SEARCH = dict(
   hyper=dict(
-    source_weight=(0.0, 0.2, 0.4, 0.7, 1.0),
+    source_weight=(0.0, 0.1, 0.3, 0.6, 1.0),
     penalty=('log', 0.03, 10.0),
     factor_penalty=('log', 0.3, 100.0),
     **WEIGHTS,
   ),
   model=dict(factors=(32, 64, 128, 256)),
-  first=FIRST,
+  first=(*FIRST, ALONE | dict(source_weight=0.0)),
 )
 COLD_SEARCH = dict(
   hyper=dict(

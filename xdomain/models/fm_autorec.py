@@ -90,16 +90,15 @@ def model(
     return state._replace(chain=chain), metrics
 
   def predict(state, data):
-    rates = (
-      gibbs.predict(state.chain, data),
-      encoder.predict(state.autorec, data),
-      alternate.predict(state.bias, data),
-    )
+    machine = gibbs.predict(state.chain, data)
+    encoded = encoder.predict(state.autorec, data)
+    biased = alternate.predict(state.bias, data)
     of_autorec, of_biases = state.weights
-    weights = 1 - of_autorec - of_biases, of_autorec, of_biases
 
     def score(users, items):
-      return sum(w * rate(users, items) for w, rate in zip(weights, rates))
+      rates = (1 - of_autorec - of_biases) * machine(users, items)
+      rates += of_autorec * encoded(users, items)
+      return rates + of_biases * biased(users, items)
 
     return score
 
