@@ -168,6 +168,19 @@ def test_user_sums_belong_to_the_member_and_to_the_measure(tmp_path):
   }
 
 
+def test_a_measure_of_lists_has_one_value_a_user_and_is_compared_over_users():
+  sums = [
+    dict(user=np.array([0, 0, 2]), full=np.array(full)) for full in ([0, 3, 9], [5] * 3)
+  ]
+  one, two = (
+    {'seed': 0, 'by_user': records.user_sums(test, ['list recall@5'])} for test in sums
+  )
+  assert one['by_user'] == {'n': [2, 0, 1], 'list recall@5': [1, 0, 0]}
+  assert two['by_user']['list recall@5'] == [0, 0, 0]
+  gap, queries = tables.user_gap([one], [two], 'list recall@5')
+  assert (gap.tolist(), queries.tolist()) == ([1, 0, 0], [1, 0, 1])
+
+
 def test_a_damaged_file_of_test_queries_is_named(tmp_path):
   (tmp_path / 'test.npz').write_bytes(b'no archive')
   with pytest.raises(records.RecordError, match=r'test\.npz is damaged'):

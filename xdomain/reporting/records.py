@@ -22,10 +22,9 @@ from xdomain.evaluation import lists, rankings
 ERRORS = ('rmse', 'mae')
 CATALOGUES = ('sampled', 'full', 'expected')
 RANKED = tuple(f'{c} {name}' for c in CATALOGUES for name in rankings.names())
-# Of whole lists; records have no sums of users for them.
-LISTS = tuple(
-  [f'list {name}' for name in lists.names()] + [f'beyond {n}' for n in lists.BEYOND]
-)
+LISTED = tuple(f'list {name}' for name in lists.names())  # one list a user
+BEYOND = tuple(f'beyond {name}' for name in lists.BEYOND)  # no sums of users
+LISTS = (*LISTED, *BEYOND)
 
 
 class Task(NamedTuple):
@@ -274,7 +273,7 @@ def with_user_sums(
   Raises:
     RecordError: the file of test queries is damaged.
   """
-  measures = [name for name in measures if name not in LISTS]
+  measures = [name for name in measures if name not in BEYOND]
   kept = record.get('by_user', {})
   if folder is None or record['failed'] or set(measures) <= kept.keys():
     wanted = {name: kept[name] for name in ('n', *measures) if name in kept}
@@ -297,22 +296,32 @@ def user_sums(test: dict[str, np.ndarray], measures: Iterable[str]) -> dict[str,
 
   Returns:
     `[U]` numbers of queries `n`, and sums over the queries of a user: squared
-    errors for 'rmse', absolute errors for 'mae', gains for the others.
+    errors for 'rmse', absolute errors for 'mae', gains for the others; for a measure
+    of lists, its value in the user's list.
   """
   user = test['user']
   sums = {'n': np.bincount(user).tolist()}
   for measure in measures:
-    by_user = np.bincount(user, _by_query(test, measure))
+    of = _by_list if measure in LISTED else _by_query
+    by_user = np.bincount(*of(test, measure))
     sums[measure] = [float(f'{total:.3g}') for total in by_user]
   return sums
 
 
+def _by_list(test, measure):
+  """Users with a list `[N]`, and the measure of each list `[N]`."""
+  users, values = lists.retrieval(test['user'], test['full'])
+  return users, values[:, LISTED.index(measure)]
+
+
 def _by_query(test, measure):
-  """`[Q]` what each query adds to a measure."""
+  """The user `[Q]` of each query, and what it adds to a measure `[Q]`."""
   if measure in ERRORS:
-    return np.abs(test['rating'] - test['truth']) ** (2 if measure == 'rmse' else 1)
+    error = np.abs(test['rating'] - test['truth'])
+    return test['user'], error ** (2 if measure == 'rmse' else 1)
   catalogue, name = measure.split(' ')
-  return rankings.gains(test[catalogue])[:, rankings.names().index(name)]
+  gains = rankings.gains(test[catalogue])
+  return test['user'], gains[:, rankings.names().index(name)]
 
 
 def read_run(path: str | pathlib.Path) -> list[dict]:

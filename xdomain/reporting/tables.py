@@ -275,4 +275,6 @@ def user_gaps(
   for gap, n, (one, other) in zip(gaps, queries, pairs):
     gap[: len(one['n'])] = np.subtract(one[measure], other[measure])
     n[: len(one['n'])] = one['n']
+  if measure in records_lib.LISTED:  # A user has one list, whatever it holds.
+    queries = np.minimum(queries, 1)
   return gaps, queries
