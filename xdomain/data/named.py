@@ -56,6 +56,8 @@ class MovieLensImplicit(types.Options):
   source_at_least: int = 20  # positives of a user
   target_at_least: int = 2
   first_movie_dropped: bool = True
+  source_genres: str = 'Action'  # separated by commas
+  target_genres: str = 'Comedy,Drama,Fantasy,Romance'
 
   def read(self, say: Say) -> types.Dataset:
     path, _ = download.movielens_1m(say)
@@ -65,7 +67,8 @@ class MovieLensImplicit(types.Options):
       genres = dict(zip(table.items, genres))
       if self.first_movie_dropped:
         genres[movielens_files.FIRST_MOVIE] = ()
-      domains = align.by_genre(table, genres)
+      wanted = self.source_genres.split(','), self.target_genres.split(',')
+      domains = align.by_genre(table, genres, *wanted)
       rated = align.align(*domains, name='movielens_implicit')
       liked = filters.positives(rated, self.positive)
       liked = filters.at_least(liked, self.source_at_least, self.target_at_least)
@@ -76,7 +79,8 @@ class MovieLensImplicit(types.Options):
       return filters.with_side(liked, list(table.users), vectors)
 
     made = cache.cached(say, build, 'movielens_implicit', self, _stamps([path]))
-    _say_beside(say, 'MovieLens', 2, made, movielens_files.PRINTED)
+    if self == MovieLensImplicit():
+      _say_beside(say, 'MovieLens', 2, made, movielens_files.PRINTED)
     return made
 
 
