@@ -50,4 +50,5 @@ def get_config(arg=None):
   )
   for name, weight in SOURCE_WEIGHTS.items():
     config.methods[name].hyper.source_weight = weight
+    config.methods[name].search.hyper = type(config)()
   return config

@@ -222,6 +222,8 @@ def test_an_ablation_is_not_searched_for_what_it_leaves_out(variant, ablated):
 @pytest.mark.parametrize('data', ['movielens', 'amazon'])
 @pytest.mark.parametrize('text', TABLES)
 def test_every_cell_of_a_table_builds_its_model(text, data):
+  if (text, data) == ('configs/genre_table.py', 'amazon'):
+    pytest.skip('its pairs are of MovieLens')
   config = arguments.load(f'{text}:{data}')
   assert config.title
   if 'methods' not in config:

@@ -79,7 +79,11 @@ class MovieLensImplicit(types.Options):
       return filters.with_side(liked, list(table.users), vectors)
 
     made = cache.cached(say, build, 'movielens_implicit', self, _stamps([path]))
-    if self == MovieLensImplicit():
+    printed = MovieLensImplicit()
+    if (self.source_genres, self.target_genres) == (
+      printed.source_genres,
+      printed.target_genres,
+    ):
       _say_beside(say, 'MovieLens', 2, made, movielens_files.PRINTED)
     return made
 
