@@ -48,7 +48,8 @@ def get_config(arg=None):
     data=common.implicit_block(arg),
     seeds=(0,) if arg.quick else (0, 1, 2),
   )
-  for name, weight in SOURCE_WEIGHTS.items():
-    config.methods[name].hyper.source_weight = weight
-    config.methods[name].search.hyper = type(config)()
+  for name, row in config.methods.items():
+    row.search.hyper = type(config)()  # Nothing is searched.
+    if name in SOURCE_WEIGHTS:
+      row.hyper.source_weight = SOURCE_WEIGHTS[name]
   return config
