@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.data import toys
-from xdomain.data import cache
+from xdomain.data import cache, mapped
 from xdomain.data.types import DataError, Pair, Ratings
 
 
@@ -17,6 +17,8 @@ def test_a_saved_pair_comes_back_whole(tmp_path):
     toys.assert_same(back.pair.target, pair.target)
     np.testing.assert_array_equal(back.pair.side, pair.side)
     toys.assert_same(back.ids, dataset.ids)
+    assert not back.pair.target.user.flags.owndata  # It is in the file.
+    assert back.pair.target.user.ctypes.data % 64 == 0
     assert (back.name, back.scale, back.trail) == (
       dataset.name,
       dataset.scale,
@@ -30,12 +32,12 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
   cache.save(toys.aligned(), path)
   before = path.read_bytes()
 
-  def fails(file, **arrays):
+  def fails(file, arrays):
     del arrays
     file.write(b'half')
     raise OSError('disk full')
 
-  monkeypatch.setattr(np, 'savez', fails)
+  monkeypatch.setattr(mapped, 'save', fails)
   with pytest.raises(OSError, match='disk full'):
     cache.save(toys.aligned(), path)
   assert path.read_bytes() == before

@@ -16,6 +16,7 @@ from xdomain.data.types import (
   PerDomain,
   Ratings,
   Table,
+  series,
   texts,
 )
 
@@ -93,7 +94,7 @@ def stacked(tables: Sequence[Table], names: Sequence[str]) -> Table:
   """
   import polars as pl
 
-  every = pl.concat([_series(table.users) for table in tables])
+  every = pl.concat([series(table.users) for table in tables])
   users = every.unique().sort()
   user = users.search_sorted(every).to_numpy()
   first_user = np.cumsum([0, *(len(table.users) for table in tables)])
@@ -114,7 +115,7 @@ def stacked(tables: Sequence[Table], names: Sequence[str]) -> Table:
   )
   items = pl.concat(
     [
-      pl.select(pl.lit(f'{name}:') + _series(table.items)).to_series()
+      pl.select(pl.lit(f'{name}:') + series(table.items)).toseries()
       for name, table in zip(names, tables, strict=True)
     ]
   )
@@ -269,15 +270,22 @@ def without_twins(source: Table, target: Table, twins: str = 'drop') -> Table:
 
 def _found_in(source, target) -> np.ndarray:
   """`[E]` where each interaction of the source is in the target; -1 if it is not."""
+  found = np.full(source.ratings.user.size, -1)
+  items = numbers_in(source.items, target.items)
+  if not (items >= 0).any():  # As it should be: no sort of all interactions.
+    return found
   user = numbers_in(source.users, target.users)[source.ratings.user]
-  item = numbers_in(source.items, target.items)[source.ratings.item]
-  width = len(target.items) + 1
+  item = items[source.ratings.item]
+  there = np.flatnonzero((user >= 0) & (item >= 0))
+  width = len(target.items)
   key = target.ratings.user.astype(np.int64) * width + target.ratings.item
   order = np.argsort(key)
-  wanted = np.where((user >= 0) & (item >= 0), user * width + item, -1)
-  place = np.searchsorted(key[order], wanted)
+  wanted = user[there] * width + item[there]
+  place = np.searchsorted(key, wanted, sorter=order)
   place = order[np.minimum(place, key.size - 1)]
-  return np.where(key[place] == wanted, place, -1)
+  same = key[place] == wanted
+  found[there[same]] = place[same]
+  return found
 
 
 def _are_same(source, target, found) -> bool:
@@ -298,8 +306,8 @@ def numbers_in(ids, others) -> np.ndarray:
   """`[n]` int64: the number of each raw id among `others`; -1 where it is not."""
   import polars as pl
 
-  numbered = pl.DataFrame({'id': _series(others)}).with_row_index('number')
-  wanted = pl.DataFrame({'id': _series(ids)})
+  numbered = pl.DataFrame({'id': series(others)}).with_row_index('number')
+  wanted = pl.DataFrame({'id': series(ids)})
   joined = wanted.join(numbered, on='id', how='left', maintain_order='left')
   return joined['number'].cast(pl.Int64).fill_null(-1).to_numpy()
 
@@ -312,7 +320,7 @@ def _aligned_users(source, target, users):
   import polars as pl  # Millions of raw ids: a join, not a dictionary.
 
   left, right = (
-    pl.DataFrame({'id': _series(table.users)}).with_row_index(domain)
+    pl.DataFrame({'id': series(table.users)}).with_row_index(domain)
     for domain, table in (('source', source), ('target', target))
   )
   how: Any = {'both': 'inner', 'source': 'left', 'either': 'full'}[users]
@@ -368,7 +376,7 @@ def _alike(source, target) -> tuple[int, str, str]:
   """The count of users whose ids differ only in spelling, and an example."""
   import polars as pl
 
-  ours, theirs = (_series(table.users).unique() for table in (source, target))
+  ours, theirs = (series(table.users).unique() for table in (source, target))
   both = ours.implode()
   left, right = (
     pl.DataFrame({name: ids}).with_columns(plain=_plain(ids))
@@ -389,15 +397,9 @@ def _plain(ids: 'pl.Series') -> 'pl.Series':
   return plain.str.replace(r'\.0+$', '').str.strip_chars_start('0')
 
 
-def _series(ids) -> 'pl.Series':
-  import polars as pl
-
-  return ids if isinstance(ids, pl.Series) else pl.Series(list(ids), dtype=pl.String)
-
-
 def _pick(ids, places):
   """`[n]` the raw ids at `places`."""
-  return texts(_series(ids).gather(places))
+  return texts(series(ids).gather(places))
 
 
 def _check_scale(table, scale):

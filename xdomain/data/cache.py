@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from xdomain.data import mapped
 from xdomain.data.readers import contents, download, parquet
-from xdomain.data.types import DataError, Dataset, Ids, Pair, Ratings, texts
+from xdomain.data.types import DataError, Dataset, Ids, Pair, Ratings, series, texts
 
 VERSION = 3  # Of the filters and the format; a new one passes the cache by.
 
@@ -52,32 +53,31 @@ def save(dataset: Dataset, path: str | pathlib.Path) -> None:
   beside = path.with_name(f'{path.name}.{os.getpid()}.part')
   try:
     with beside.open('wb') as file:
-      np.savez(file, about=np.array(about), **arrays)
+      mapped.save(file, {'about': np.array(about), **arrays})
     beside.replace(path)
   finally:
     beside.unlink(missing_ok=True)
 
 
 def load(path: str | pathlib.Path) -> Dataset:
-  """The dataset that `save` wrote.
+  """The dataset that `save` wrote; its arrays stay in the file until they are used.
 
   Raises:
     DataError: the file is damaged, or something else.
     FileNotFoundError: there is none.
   """
   try:
-    # Opened here, since numpy leaves a damaged file open.
-    with open(path, 'rb') as raw, np.load(raw, allow_pickle=False) as file:
-      name, scale, trail, stacked = json.loads(str(file['about']))
-      source, target = (
-        Ratings(
-          *(file[f'{domain}_{field}'] for field in Ratings._fields[:4]),
-          *(int(file[f'{domain}_{field}']) for field in Ratings._fields[4:]),
-        )
-        for domain in ('source', 'target')
+    file = mapped.load(path)
+    name, scale, trail, stacked = json.loads(str(file['about']))
+    source, target = (
+      Ratings(
+        *(file[f'{domain}_{field}'] for field in Ratings._fields[:4]),
+        *(int(file[f'{domain}_{field}']) for field in Ratings._fields[4:]),
       )
-      ids = Ids(*(_unpack(file[f'ids_{field}']) for field in Ids._fields))
-      side, features = file.get('side'), file.get('features')
+      for domain in ('source', 'target')
+    )
+    ids = Ids(*(_unpack(file[f'ids_{field}']) for field in Ids._fields))
+    side, features = file.get('side'), file.get('features')
   except FileNotFoundError:
     raise
   except (OSError, *_DAMAGED) as error:
@@ -96,7 +96,7 @@ def _pack(ids) -> np.ndarray:
   import polars as pl
 
   file = io.BytesIO()
-  pl.DataFrame({'id': pl.Series(ids.tolist(), dtype=pl.String)}).write_ipc(file)
+  pl.DataFrame({'id': series(ids)}).write_ipc(file)
   return np.frombuffer(file.getvalue(), np.uint8)
 
 
@@ -104,7 +104,7 @@ def _unpack(packed: np.ndarray) -> np.ndarray:
   import polars as pl
 
   with parquet.polars_errors('the raw ids'):
-    return texts(pl.read_ipc(io.BytesIO(packed.tobytes()))['id'])
+    return texts(pl.read_ipc(io.BytesIO(packed))['id'])
 
 
 def cached(

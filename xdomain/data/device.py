@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xdomain import base
-from xdomain.data import types
+from xdomain.data import types, views
 from xdomain.ops import sampling
 
 # A resident matrix of one byte a cell may take this share of a device's memory, and
@@ -64,7 +64,7 @@ def rows(
       f'{row.size:,} interactions of a domain are more than the {MOST:,} that indices'
       ' of 32 bits count; filter them, or sample users'
     )
-  by_row = np.lexsort((column, row))
+  by_row = views.by_row(row, column, n_columns)
   lengths = np.bincount(row, minlength=n_rows)
   start = np.concatenate([[0], np.cumsum(lengths)])
   made = base.Rows(

@@ -18,6 +18,8 @@ from xdomain.data.types import (
   Split,
 )
 
+QUERIES = 1 << 14  # held-out interactions whose negatives are drawn at a time
+
 
 def by_ratio(
   pair: Dataset | Pair, seed: int = 0, *, test: float = 0.1, valid: float = 0.1
@@ -260,12 +262,13 @@ def streams(seed: int) -> list[np.random.Generator]:
 
 def by_user(ratings: Ratings) -> np.ndarray:
   """`[E]` places of the events by user, then item."""
-  return np.lexsort((ratings.item, ratings.user))
+  return views.by_row(ratings.user, ratings.item, ratings.n_items)
 
 
 def since_first(user: np.ndarray) -> np.ndarray:
   """`[E]` how many events of the same user come before, in sorted order."""
-  return np.arange(user.size) - np.searchsorted(user, user)
+  first = np.flatnonzero(np.diff(user, prepend=-1))
+  return np.arange(user.size) - np.repeat(first, np.diff(first, append=user.size))
 
 
 def _turns(rng, ratings):
@@ -274,8 +277,9 @@ def _turns(rng, ratings):
   The order depends on who has what, not on how the events are stored.
   """
   order = by_user(ratings)
-  key = rng.random(order.size)
-  order = order[np.lexsort((key, ratings.user[order]))]
+  place = np.empty(order.size, np.int64)
+  place[np.argsort(rng.random(order.size))] = np.arange(order.size)
+  order = order[views.by_row(ratings.user[order], place, order.size)]
   turn = np.empty(order.size, np.int64)
   turn[order] = since_first(ratings.user[order])
   return turn
@@ -344,17 +348,22 @@ def negatives_of(
   rng: np.random.Generator, ratings: Ratings, user: np.ndarray, n: int
 ) -> np.ndarray:
   """`[Q, n]` distinct items without an event of `user` `[Q]`, -1 if too few."""
-  ranks = _distinct(rng, ratings.n_items - views.per_user(ratings)[user], n)
+  lacks = ratings.n_items - views.per_user(ratings)
   order = by_user(ratings)
   owner, item = ratings.user[order].astype(np.int64), ratings.item[order]
   # Of an event: how many items its user lacks come before its own. The k-th
   # that is lacking has as many of the user's items before it as are at most k.
   lacking = item - since_first(owner)
   width = ratings.n_items + 1
-  place = user[:, None].astype(np.int64) * width + ranks
-  before = np.searchsorted(owner * width + lacking, place, 'right')
-  before -= np.searchsorted(owner, user)[:, None]
-  return np.where(ranks < 0, -1, ranks + before).astype(np.int32)
+  key = owner * width + lacking
+  drawn = np.empty((user.size, n), np.int32)
+  for begin in range(0, user.size, QUERIES):
+    some = user[begin : begin + QUERIES].astype(np.int64)[:, None]
+    ranks = _distinct(rng, lacks[some[:, 0]], n)
+    before = np.searchsorted(key, some * width + ranks, 'right')
+    before -= np.searchsorted(key, some * width)
+    drawn[begin : begin + QUERIES] = np.where(ranks < 0, -1, ranks + before)
+  return drawn
 
 
 def _distinct(rng, sizes, n):
@@ -366,9 +375,13 @@ def _distinct(rng, sizes, n):
   count = np.minimum(n, sizes)[:, None]
   last = sizes[:, None] - count + np.arange(n)
   drawn = rng.integers(last, endpoint=True)
+  # Without a repeated number a row stays as it is: of large sets, nearly all do.
+  repeated = (np.diff(np.sort(drawn, axis=1), axis=1) == 0).any(axis=1)
+  rows, last = drawn[repeated], last[repeated]
   for k in range(n):
-    taken = (drawn[:, :k] == drawn[:, k, None]).any(axis=1)
-    drawn[taken, k] = last[taken, k]
+    taken = (rows[:, :k] == rows[:, k, None]).any(axis=1)
+    rows[taken, k] = last[taken, k]
+  drawn[repeated] = rows
   return np.where(np.arange(n) < count, drawn, -1)
 
 

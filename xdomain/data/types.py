@@ -5,9 +5,12 @@ numbers of an auxiliary vector.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+  import polars as pl
 
 
 class PerDomain(NamedTuple):
@@ -24,10 +27,32 @@ class DataError(ValueError):
   """
 
 
+_BLOCK = 1 << 16  # ids that are Python objects at a time
+
+
 def texts(ids: Any) -> np.ndarray:
   """Raw ids as an array of strings of any length, each of which takes its own room."""
-  listed = ids.to_list() if hasattr(ids, 'to_list') else [str(each) for each in ids]
-  return np.array(listed, np.dtypes.StringDType())
+  if not hasattr(ids, 'to_list'):
+    return np.array([str(each) for each in ids], np.dtypes.StringDType())
+  made = np.empty(len(ids), np.dtypes.StringDType())
+  for begin in range(0, len(ids), _BLOCK):
+    made[begin : begin + _BLOCK] = ids[begin : begin + _BLOCK].to_list()
+  return made
+
+
+def series(ids: Any) -> 'pl.Series':
+  """Raw ids, as `texts` makes them or in any sequence, as a polars Series."""
+  import polars as pl
+
+  if isinstance(ids, pl.Series):
+    return ids
+  if not isinstance(ids, np.ndarray):
+    return pl.Series(list(ids), dtype=pl.String)
+  blocks = [
+    pl.Series(ids[begin : begin + _BLOCK].tolist(), dtype=pl.String)
+    for begin in range(0, max(1, len(ids)), _BLOCK)
+  ]
+  return pl.concat(blocks, rechunk=True)
 
 
 class Ratings(NamedTuple):

@@ -27,6 +27,14 @@ def per_item(ratings: Ratings) -> np.ndarray:
   return np.bincount(ratings.item, minlength=ratings.n_items)
 
 
+def by_row(row: np.ndarray, column: np.ndarray, n_columns: int) -> np.ndarray:
+  """`[E]` places of cells, none of which is there twice, by row, then column.
+
+  One key of 64 bits is sorted 4 times as fast as two of 32.
+  """
+  return np.argsort(row.astype(np.int64) * n_columns + column)
+
+
 def of_users(ratings: Ratings, users: np.ndarray) -> tuple[Ratings, np.ndarray]:
   """The interactions of some users, renumbered, and the items that they have.
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from xdomain.data import types
-from xdomain.data.readers import tables
+from xdomain.data.readers import coding, delimited, parquet, tables
 
 CSV = 'user,item,rating,timestamp\nann,x,5,30\nbob,y,3,20\nann,y,4,10\n'
 
@@ -188,14 +188,41 @@ def test_duplicates_agree_with_a_dictionary():
 
 
 def test_a_collision_of_hashes_does_not_merge_ids(monkeypatch):
-  ids = pl.Series(['a', 'b', 'a', 'c'])
   honest = pl.Series.hash
   monkeypatch.setattr(
     pl.Series,
     'hash',
     lambda self, seed=0: honest(self, seed) % (2 if seed == 0 else 2**60),
   )
-  assert tables.first_rows(ids).tolist() == [0, 1, 0, 3]
+  frame = pl.DataFrame({'user': ['a', 'b', 'a', 'c'], 'item': ['x'] * 2 + ['y'] * 2})
+  table = tables.from_frame(frame, None, 'here')
+  assert list(table.users) == ['a', 'b', 'c']
+  assert table.ratings.user.tolist() == [0, 1, 0, 2]
+
+
+def test_a_file_read_in_blocks_is_the_file_read_at_once(tmp_path, monkeypatch):
+  random = np.random.default_rng(0)
+  lines = [f'u{u},i{i},{1 + i % 5}' for u, i in random.integers(0, 40, (500, 2))]
+  lines[7:7] = ['', '']
+  csv, packed = tmp_path / 'a.csv', tmp_path / 'a.parquet'
+  csv.write_text('\n'.join(['user,item,rating', *lines, '', '']))
+  pl.read_csv(csv).drop_nulls().write_parquet(packed)
+  whole = [tables.read(path) for path in (csv, packed)]
+  monkeypatch.setattr(delimited, 'BLOCK', 64)
+  monkeypatch.setattr(parquet, 'BLOCK', 7)
+  monkeypatch.setattr(coding, 'WAIT', 5)
+  for path, expected in zip((csv, packed), whole):
+    found = tables.read(path)
+    np.testing.assert_equal(found.ratings, expected.ratings)
+    assert list(found.users) == list(expected.users)
+    assert list(found.items) == list(expected.items)
+    assert found.duplicates == expected.duplicates > 0
+  csv.write_text('\n'.join(['user,item,rating', *lines, 'u,i,five']))
+  with pytest.raises(types.DataError, match="line 504: the rating is 'five'"):
+    tables.read(csv)
+  csv.write_text('\n'.join(['user,item,rating', *lines, 'u,i']))
+  with pytest.raises(types.DataError, match='line 504: 2 fields'):
+    tables.read(csv)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ of these is refused with the first line that does not fit. No row is lost, fille
 cut.
 """
 
+import array
 import csv
 import io
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from xdomain.data.types import DataError
@@ -25,6 +26,7 @@ NAMES = {'tab': '\t', r'\t': '\t', 'comma': ',', 'semicolon': ';', 'space': ' '}
 _BY_EXTENSION = {'.csv': ',', '.tsv': '\t', '.inter': '\t'}
 _PACKED = ('.gz', '.bz2', '.xz', '.zip')
 _SAMPLE = 1 << 16  # bytes that a separator is guessed from
+BLOCK = 1 << 26  # bytes that polars parses at a time
 _BATCH = 100_000  # records that are Python objects at one time
 # Bytes that no text holds, to stand for a separator of several characters.
 _SPARE = (0x1F, 0x1E, 0x1D, 0x1C, *range(1, 9), *range(0x0E, 0x1C))
@@ -47,8 +49,15 @@ class Text(NamedTuple):
 class Fields(NamedTuple):
   """Some columns of a text."""
 
-  frame: 'pl.DataFrame'  # String columns, named by position; null where empty
+  # The rows in blocks: String columns, named by position; null where empty.
+  frames: 'Callable[[], Iterable[pl.DataFrame]]'
   line: Callable[[int], int]  # of a row, from 1
+
+  def frame(self) -> 'pl.DataFrame':
+    """All rows at once."""
+    import polars as pl
+
+    return pl.concat(self.frames())
 
 
 def layout(
@@ -168,31 +177,75 @@ def _quick(text, columns, header, quote) -> Fields | None:
   """The fields by polars; None where a line is no record of the right width."""
   import polars as pl
 
-  data = text.data
-  if b'\n\n' in data or b'\n\r\n' in data:  # Blank lines; there may be none in quotes.
-    data = re.sub(rb'\n(?:\r?\n)+', b'\n', data)
+  blocks, sizes = list(_blocks(text.data)), []
+  for begin, end in blocks:
+    n = _records_in(text, text.data[begin:end], quote, sum(sizes))
+    if n is None:
+      return None
+    sizes.append(n)
+
+  def frames():
+    for (begin, end), n in zip(blocks, sizes):
+      titled = header and not begin
+      data = _without_blank_lines(text.data[begin:end])
+      if titled:
+        data = data.partition(b'\n')[2]
+      if n == titled:
+        frame = pl.DataFrame(schema=_schema(text.width))
+      else:
+        frame = _read_csv(data, text.separator, quote, text.width)
+      if frame.height == n - titled:
+        yield frame.select(map(str, columns))
+      else:  # Polars and the check differ: trust neither.
+        before = text.skipped + text.data.count(b'\n', 0, begin)
+        block = text._replace(data=text.data[begin:end], skipped=before)
+        yield from _thorough(block, columns, titled, None, quote).frames()
+
+  return Fields(frames, lambda row: _line(text, row + header))
+
+
+def _blocks(data) -> Iterator[tuple[int, int]]:
+  """Where the blocks of whole lines of a text begin and end; blank lines end one."""
+  begin = 0
+  while begin < len(data):
+    end = data.find(b'\n', begin + BLOCK) + 1 or len(data)
+    while data[end : end + 1] in (b'\n', b'\r'):
+      end += 1
+    yield begin, end
+    begin = end
+
+
+def _records_in(text, data, quote, before) -> int | None:
+  """The number of lines of a block; None where one is no record of the right width.
+
+  Raises:
+    DataError: naming that line, if it cannot be a part of a quoted field.
+  """
+  data = _without_blank_lines(data)
   if (spare := _spare_byte(data)) is None:
     return None
   lines = _read_csv(data, spare.decode(), None, 1)['0']
   wrong = ~_fits(lines, text.separator, quote, text.width)
-  if wrong.any():
-    if quote is None and b'\r' not in data.replace(b'\r\n', b''):
-      row = wrong.arg_true()[0]
-      found = 1 + (lines[row] or '').count(text.separator)
-      raise _misfit(text, _line(text, row), found)
-    return None
-  n = lines.len() - header
-  del lines
-  if header:
-    data = data.partition(b'\n')[2]
-  if not n:
-    schema = {str(column): pl.String for column in columns}
-    return Fields(pl.DataFrame(schema=schema), lambda row: row)
-  frame = _read_csv(data, text.separator, quote, text.width)
-  if frame.height != n:  # Then polars and the check differ: trust neither.
-    return None
-  frame = frame.select(map(str, columns))
-  return Fields(frame, lambda row: _line(text, row + header))
+  if not wrong.any():
+    return lines.len()
+  if quote is None and b'\r' not in text.data.replace(b'\r\n', b''):
+    row = wrong.arg_true()[0]
+    found = 1 + (lines[row] or '').count(text.separator)
+    raise _misfit(text, _line(text, before + row), found)
+  return None
+
+
+def _without_blank_lines(data) -> bytes:
+  """The lines of a block that are not blank; there may be none in quotes."""
+  if b'\n\n' in data or b'\n\r\n' in data:
+    return re.sub(rb'\n(?:\r?\n)+', b'\n', data)
+  return data
+
+
+def _schema(width):
+  import polars as pl
+
+  return {str(column): pl.String for column in range(width)}
 
 
 def _read_csv(data, separator, quote, width) -> 'pl.DataFrame':
@@ -203,7 +256,7 @@ def _read_csv(data, separator, quote, width) -> 'pl.DataFrame':
     has_header=False,
     separator=separator,
     quote_char=quote,
-    schema={str(column): pl.String for column in range(width)},
+    schema=_schema(width),
   )
 
 
@@ -261,11 +314,10 @@ def _thorough(text, columns, header, number, quote) -> Fields:
 
 
 def _parsed(text, columns, header, number, quote, dialect) -> Fields:
-  import numpy as np
   import polars as pl
 
   schema = {str(column): pl.String for column in columns}
-  frames, rows, lines = [pl.DataFrame(schema=schema)], [], []
+  frames, rows, lines = [pl.DataFrame(schema=schema)], [], array.array('q')
   records = _records(text, quote, dialect)
   if header:
     next(records)
@@ -286,8 +338,7 @@ def _parsed(text, columns, header, number, quote, dialect) -> Fields:
       frames.append(pl.DataFrame(rows, schema, orient='row'))
       rows = []
   frames.append(pl.DataFrame(rows, schema, orient='row'))
-  numbers = np.array(lines)
-  return Fields(pl.concat(frames), lambda row: int(numbers[row]))
+  return Fields(lambda: frames, lambda row: lines[row])
 
 
 def _are_records(raw, text, number) -> bool:

@@ -176,6 +176,6 @@ def _ratings(origin, text, header) -> 'pl.DataFrame':
   import polars as pl
 
   layout = delimited.Text(origin, text, '\t', 0, [''] * 4)
-  frame = delimited.fields(layout, range(4), bool(header)).frame
+  frame = delimited.fields(layout, range(4), bool(header)).frame()
   frame = frame.rename(dict(zip('0123', ('user', 'item', 'rating', 'time'))))
   return frame.with_columns(pl.col('user').str.strip_prefix('1m_'))

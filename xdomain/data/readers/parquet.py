@@ -13,9 +13,13 @@ from xdomain.data.types import DataError
 if TYPE_CHECKING:
   import polars as pl
 
+BLOCK = 1 << 21  # rows that are in memory at a time
 
-def read(path: pathlib.Path, choose: Callable[[Sequence[str]], Any]) -> 'pl.DataFrame':
-  """The columns of a file that `choose` picks, under the names that it gives.
+
+def scan(
+  path: pathlib.Path, choose: Callable[[Sequence[str]], Any]
+) -> 'Callable[[], Iterator[pl.DataFrame]]':
+  """Returns what reads the columns of a file that `choose` picks, in blocks of rows.
 
   Args:
     path: of the file.
@@ -24,17 +28,27 @@ def read(path: pathlib.Path, choose: Callable[[Sequence[str]], Any]) -> 'pl.Data
   """
   import polars as pl
 
-  with polars_errors(f'{path}: cannot be read as Parquet'):
-    scan = pl.scan_parquet(path, glob=False)
-    names = scan.collect_schema().names()
+  what = f'{path}: cannot be read as Parquet'
+  with polars_errors(what):
+    lazy = pl.scan_parquet(path, glob=False)
+    names = lazy.collect_schema().names()
+    rows = lazy.select(pl.len()).collect().item()
     chosen = choose(names)
-    return scan.select(
+    picked = lazy.select(
       **{
         part: pl.col(names[column])
         for part, column in chosen._asdict().items()
         if column is not None
       }
-    ).collect()
+    )
+
+  def blocks():
+    for begin in range(0, max(rows, 1), BLOCK):
+      with polars_errors(what):
+        frame = picked.slice(begin, BLOCK).collect()
+      yield frame
+
+  return blocks
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ def _frame(path, header, separator):
     )
   header = not is_row if header is None else header
   fields = delimited.fields(text, range(text.width), header)
-  frame = fields.frame
+  frame = fields.frame()
   if header and len(set(text.first)) == text.width:
     frame = frame.rename(dict(zip(frame.columns, text.first)))
   return frame, lambda row: f'line {fields.line(row)}'

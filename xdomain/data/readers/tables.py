@@ -1,18 +1,20 @@
 """A user's own CSV, TSV, Parquet or RecBole file -> `Table`.
 
-Every reader of this package ends in `from_frame`, so duplicates, ids and scales mean
+Every reader of this package ends in `from_frames`, so duplicates, ids and scales mean
 the same everywhere.
 """
 
+import contextlib
 import difflib
+import itertools
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from xdomain.data import types
-from xdomain.data.readers import columns, contents, delimited, parquet
+from xdomain.data.readers import coding, columns, contents, delimited, parquet
 
 if TYPE_CHECKING:
   import polars as pl
@@ -62,13 +64,23 @@ def read(
   contents.check_is_file(path)
   wanted = Wanted(user, item, rating, time)
   if contents.is_parquet(path):
-    frame = parquet.read(path, lambda names: _positions(path, wanted, names, 'schema'))
-    return from_frame(frame, scale, str(path))
+    scan = parquet.scan(path, lambda names: _positions(path, wanted, names, 'schema'))
+    return from_frames(scan, scale, str(path))
   return _read_text(path, wanted, scale, separator or None, header)
 
 
 def from_frame(
   frame: 'pl.DataFrame',
+  scale: tuple[float, float] | None,
+  origin: str,
+  where: Callable[[int], str] = lambda row: f'row {row + 1}',
+) -> types.Table:
+  """Builds a table from rows that are in memory; see `from_frames`."""
+  return from_frames(lambda: [frame], scale, origin, where)
+
+
+def from_frames(
+  frames: 'Callable[[], Iterable[pl.DataFrame]]',
   scale: tuple[float, float] | None,
   origin: str,
   where: Callable[[int], str] = lambda row: f'row {row + 1}',
@@ -80,8 +92,8 @@ def from_frame(
   first appear among the rows that stay.
 
   Args:
-    frame: columns `user` and `item`, maybe `rating` and `time`, of any type that
-      `columns` converts.
+    frames: returns the rows in blocks, of which one at a time is in memory: columns
+      `user` and `item`, maybe `rating` and `time`, of any type that `columns` converts.
     scale: lowest and highest rating; None for any.
     origin: where the rows came from, for messages.
     where: what a row, from 0, is called in messages.
@@ -89,29 +101,48 @@ def from_frame(
   Raises:
     DataError: naming the first row that cannot be used.
   """
-  if frame.is_empty():
-    raise types.DataError(f'{origin}: there are no ratings in it')
+  for seed in itertools.count():
+    with contextlib.suppress(coding.CollisionError):
+      return _table(_converted(frames(), scale, origin, where, seed), origin)
+  raise AssertionError  # The count has no end.
+
+
+def _converted(frames, scale, origin, where, seed) -> dict[str, Any]:
+  """The columns of all blocks: `Codes` of users and items, arrays of the others."""
+  coders = {'user': coding.Coder(seed), 'item': coding.Coder(seed)}
   convert = {'rating': lambda column: columns.ratings(column, scale)}
   convert['time'] = columns.times
-  converted, faults = {}, []
-  for name in frame.columns:
-    if name in convert:
-      converted[name], fault = convert[name](frame[name])
-    else:
-      converted[name], fault = columns.ids(name, frame[name])
-    faults.append(fault)
-  columns.raise_first(faults, origin, where)
-  return _table(converted, origin)
+  blocks = {}
+  begin = 0
+  for frame in frames:
+    faults = []
+    for name in frame.columns:
+      if name in convert:
+        converted, fault = convert[name](frame[name])
+        blocks.setdefault(name, []).append(converted)
+      else:
+        converted, fault = columns.ids(name, frame[name])
+        if fault is None:
+          coders[name].add(converted)
+      faults.append(fault)
+    columns.raise_first(faults, origin, lambda row, before=begin: where(before + row))
+    begin += frame.height
+  if not begin:
+    raise types.DataError(f'{origin}: there are no ratings in it')
+  arrays = {}
+  for name in list(blocks):
+    arrays[name] = np.concatenate([block.to_numpy() for block in blocks.pop(name)])
+  return arrays | {name: coder.codes() for name, coder in coders.items()}
 
 
 def _table(converted, origin) -> types.Table:
-  users, items = first_rows(converted['user']), first_rows(converted['item'])
-  time = converted['time'].to_numpy() if 'time' in converted else None
-  keep = _last_of_each(users, items, time)
-  user, user_row = _number(users, keep)
-  item, item_row = _number(items, keep)
+  users, items = converted['user'], converted['item']
+  time = converted.get('time')
+  keep = _last_of_each(users.code, items.code, time)
+  user, users = _number(users, keep)
+  item, items = _number(items, keep)
   if 'rating' in converted:
-    value = converted['rating'].to_numpy()[keep]
+    value = converted['rating'][keep]
   else:
     value = np.ones(user.size, np.float32)
   ratings = types.Ratings(
@@ -119,35 +150,11 @@ def _table(converted, origin) -> types.Table:
     item=item,
     value=value,
     time=np.zeros(0, np.int64) if time is None else time[keep],
-    n_users=user_row.size,
-    n_items=item_row.size,
+    n_users=len(users),
+    n_items=len(items),
   )
-  return types.Table(
-    ratings,
-    users=converted['user'].gather(user_row),
-    items=converted['item'].gather(item_row),
-    origin=origin,
-    duplicates=int(keep.size - np.count_nonzero(keep)),
-  )
-
-
-def first_rows(ids: 'pl.Series') -> np.ndarray:
-  """For each row, the first row with the same id: `[E]` uint32.
-
-  Grouping by 64-bit hashes is 4 times as fast as grouping 20 million strings.
-  A second hash guards it: should two ids share the first one, which happens
-  once in 100,000 files of that size, the strings themselves are grouped.
-  """
-  first = _first_of_group(ids.hash(seed=0))
-  guard = ids.hash(seed=1).to_numpy()
-  return first if (guard == guard[first]).all() else _first_of_group(ids)
-
-
-def _first_of_group(keys) -> np.ndarray:
-  import polars as pl
-
-  rows = keys.rename('key').to_frame().with_row_index('row')
-  return rows.select(pl.col('row').min().over('key'))['row'].to_numpy()
+  duplicates = int(keep.size - np.count_nonzero(keep))
+  return types.Table(ratings, users, items, origin, duplicates)
 
 
 def _last_of_each(users, items, time) -> np.ndarray:
@@ -167,20 +174,22 @@ def _last_of_each(users, items, time) -> np.ndarray:
   return keep
 
 
-def _number(first, keep) -> tuple[np.ndarray, np.ndarray]:
-  """Dense ids of the kept rows `[E]` int32, and a row that holds each id.
+def _number(codes, keep) -> tuple[np.ndarray, 'pl.Series']:
+  """Dense numbers of the kept rows `[E]` int32, and the id of each number.
 
   Args:
-    first: `[rows]` the first row with the same id.
+    codes: of all rows.
     keep: `[rows]` bool.
   """
-  kept = first[keep]
-  # Without duplicates an id first appears at the row that is its own first.
-  appears = np.full(first.size, kept.size, np.uint32)
-  appears[kept[::-1]] = np.arange(kept.size - 1, -1, -1, dtype=np.uint32)
-  new = appears[kept] == np.arange(kept.size, dtype=np.uint32)
-  dense = np.cumsum(new, dtype=np.int32) - np.int32(1)
-  return dense[appears[kept]], kept[new]
+  kept = codes.code[keep]
+  row = np.arange(kept.size, dtype=np.uint32)
+  appears = np.full(len(codes.ids), kept.size, np.uint32)
+  appears[kept[::-1]] = row[::-1]  # The last write stays.
+  order = np.argsort(appears, kind='stable')
+  order = order[: np.count_nonzero(appears < kept.size)]
+  number = np.empty(len(codes.ids), np.int32)
+  number[order] = np.arange(order.size, dtype=np.int32)
+  return number[kept], codes.ids.gather(order)
 
 
 # --- Columns by name or position --------------------------------------------
@@ -206,8 +215,13 @@ def _read_text(path, wanted, scale, separator, header) -> types.Table:
   }
   rating = parts.get('rating')
   fields = delimited.fields(text, list(parts.values()), header, rating)
-  frame = fields.frame.select(**{part: str(parts[part]) for part in parts})
-  return from_frame(frame, scale, str(path), lambda row: f'line {fields.line(row)}')
+  named = {part: str(parts[part]) for part in parts}
+  return from_frames(
+    lambda: (frame.select(**named) for frame in fields.frames()),
+    scale,
+    str(path),
+    lambda row: f'line {fields.line(row)}',
+  )
 
 
 def _other_separator(path, data, text, names) -> str:
