@@ -115,7 +115,7 @@ def stacked(tables: Sequence[Table], names: Sequence[str]) -> Table:
   )
   items = pl.concat(
     [
-      pl.select(pl.lit(f'{name}:') + series(table.items)).toseries()
+      pl.select(pl.lit(f'{name}:') + series(table.items)).to_series()
       for name, table in zip(names, tables, strict=True)
     ]
   )

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
   import polars as pl
 
-WAIT = 1 << 20  # ids that may wait before those that were seen before are dropped
+WAIT = 1 << 22  # ids that may wait before those that were seen before are dropped
 
 
 class CollisionError(Exception):
@@ -30,6 +30,7 @@ class Coder:
   def __init__(self, seed: int):
     self._seed = seed
     self._hashes: list[np.ndarray] = []
+    self._guards = 0  # the sum of a second hash of all rows
     self._distinct: list[pl.DataFrame] = []  # The first holds no id twice.
 
   def add(self, ids: 'pl.Series') -> None:
@@ -44,6 +45,7 @@ class Coder:
       }
     )
     self._hashes.append(frame['hash'].to_numpy())
+    self._guards += int(frame['guard'].to_numpy().sum())
     # A copy, since the ids of a few rows would keep the text of all in memory.
     copied = pl.concat_str(pl.col('id'), pl.lit(''))
     self._distinct.append(_distinct(frame).with_columns(copied))
@@ -60,14 +62,17 @@ class Coder:
     import polars as pl
 
     distinct = _distinct(pl.concat(self._distinct))
-    if distinct['hash'].n_unique() < distinct.height:
-      raise CollisionError
     hashes = pl.DataFrame({'hash': np.concatenate(self._hashes)})
     self._hashes, self._distinct = [], []
     numbered = distinct.select('hash').with_row_index('code')
     joined = hashes.join(numbered, on='hash', how='left', maintain_order='left')
-    return Codes(joined['code'].to_numpy(), distinct['id'])
+    code = joined['code'].to_numpy()
+    # An id that another one has replaced has another guard.
+    guards = int(distinct['guard'].to_numpy()[code].sum())
+    if (guards - self._guards) % 2**64:
+      raise CollisionError
+    return Codes(code, distinct['id'])
 
 
 def _distinct(frame):
-  return frame.unique(subset=['hash', 'guard'], keep='any')
+  return frame.filter(frame['hash'].is_first_distinct())

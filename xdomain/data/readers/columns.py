@@ -146,8 +146,11 @@ def _numbers(name, column):
 
   kind = column.dtype
   if kind == pl.String or isinstance(kind, pl.Categorical | pl.Enum):
-    given = column.cast(pl.String).str.strip_chars()
+    given = column.cast(pl.String)
     value = given.cast(pl.Float64, strict=False)
+    if value.null_count() > given.null_count():
+      given = given.str.strip_chars()  # Takes as long as all the rest.
+      value = given.cast(pl.Float64, strict=False)
     if value.null_count() > given.null_count():
       comma = given.str.replace(_DECIMAL_COMMA, '${1}.${2}')
       value = value.fill_null(comma.cast(pl.Float64, strict=False))
@@ -187,8 +190,10 @@ def times(column: 'pl.Series') -> tuple['pl.Series', Fault | None]:
     moment = column.dt.convert_time_zone('UTC') if zone else column.cast(pl.Datetime)
     return moment.dt.epoch('s'), _at(column.is_null(), lambda row: missing('time'))
   if kind == pl.String:
-    given = column.str.strip_chars()
-    value = given.cast(pl.Int64, strict=False)
+    given, value = column, column.cast(pl.Int64, strict=False)
+    if value.null_count() > given.null_count():
+      given = given.str.strip_chars()
+      value = given.cast(pl.Int64, strict=False)
     if value.null_count() > given.null_count():
       value = value.fill_null(_whole(given.cast(pl.Float64, strict=False)))
       value = value.fill_null(_seconds(given))

@@ -78,13 +78,19 @@ def layout(
   if declared := re.match(rb'"?sep=([^\r\n"]{1,2})"?\r?\n', data):
     separator = separator or declared[1].decode(errors='replace')
     data, skipped = data[declared.end() :], 1
-  if not data.split(b'\n', 1)[0].strip():
+  if not _line_at(data, 0).strip():
     raise DataError(f'{path}, line {skipped + 1}: the line is blank; begin with data')
   separator = NAMES.get(separator or '', separator) or _guess_or_raise(
     path, data, names
   )
   text = Text(path, data, separator, skipped, [])
   return text._replace(first=_first(text))
+
+
+def _line_at(data, begin) -> bytes:
+  """The line that begins there, without a copy of what follows."""
+  end = data.find(b'\n', begin)
+  return data[begin:] if end < 0 else data[begin:end]
 
 
 def guess(path: pathlib.Path, data: bytes, names: Sequence[str]) -> str | None:
@@ -237,7 +243,7 @@ def _records_in(text, data, quote, before) -> int | None:
 
 def _without_blank_lines(data) -> bytes:
   """The lines of a block that are not blank; there may be none in quotes."""
-  if b'\n\n' in data or b'\n\r\n' in data:
+  if b'\n\n' in data or (b'\r' in data and b'\n\r\n' in data):
     return re.sub(rb'\n(?:\r?\n)+', b'\n', data)
   return data
 
@@ -405,7 +411,7 @@ def _in_words(error) -> str:
 def _first(text) -> list[str]:
   """The fields of the first record."""
   if len(text.separator.encode()) > 1:
-    line = text.data.split(b'\n', 1)[0].decode().rstrip('\r')
+    line = _line_at(text.data, 0).decode().rstrip('\r')
     return line.split(text.separator)
   quote = None if text.separator == '\t' else '"'
   try:
