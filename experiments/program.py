@@ -25,7 +25,7 @@ def running():
   from xdomain.runs import stop
 
   logging.set_verbosity(logging.WARNING)  # jax logs every missing backend.
-  sys.excepthook = _hook
+  sys.excepthook, sys.unraisablehook = _hook, _unraisable_hook
   try:
     from xdomain.runs import hosts, session
 
@@ -61,6 +61,12 @@ def _hook(kind, error, trace):
   """
   if str(error) != 'Event loop is closed':
     sys.__excepthook__(kind, error, trace)
+
+
+def _unraisable_hook(unraisable):
+  """As `_hook`, for errors within calls from C++."""
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(unraisable)
 
 
 # Fields of a config as messages of the library name them.

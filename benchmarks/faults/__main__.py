@@ -30,7 +30,7 @@ from xdomain import files
 PARTS = ('kills', 'rooms', 'damage', 'inputs')
 _ABOUT = {
   'kills': 'Commands killed {kills:,} times at random moments (SIGKILL, SIGTERM, SIGHUP'
-  ' and SIGINT) in {n:,} trials of one to three kills each, then run to the end.'
+  ' and SIGINT) in {n:,} trials of one to four kills each, then run to the end.'
   ' *Same*: every record, prediction, search and artefact is that of the unbroken'
   ' command, bit for bit.',
   'rooms': 'Commands with too little room, or without the right to write, then again'
@@ -49,6 +49,11 @@ def main():
   parser.add_argument('--kills', type=int, default=100, help='kills, at least')
   parser.add_argument('--rooms', type=int, default=40, help='trials without room')
   parser.add_argument('--damage', type=int, default=100, help='damaged files')
+  parser.add_argument(
+    '--disk',
+    type=pathlib.Path,
+    help='a folder on a file system of up to 1 GB, such as a tmpfs, that may be filled',
+  )
   parser.add_argument('--seed', type=int, default=0, help='of all that is random')
   parser.add_argument(
     '--minutes', type=float, default=1e9, help='after which a part begins no trial'
@@ -66,12 +71,11 @@ def main():
       if part == 'inputs':
         section, wrong = _inputs(given)
       else:
-        campaign = campaign or kills.Campaign(pathlib.Path(folder))
+        campaign = campaign or kills.Campaign(pathlib.Path(folder), given.disk)
         section, wrong = _trials(part, campaign, given)
       failed |= wrong
       print(f'## {part}\n\n{section}\n', flush=True)
-      if given.out:
-        _keep(pathlib.Path(given.out), part, section)
+      _keep(given.out, part, section)
   raise SystemExit(int(failed))
 
 
@@ -85,31 +89,46 @@ def _inputs(given):
 
 def _trials(part, campaign, given):
   """Runs the trials of a part; its section, and whether any of them is wrong."""
-  wanted, began = getattr(given, part), time.monotonic()
-  counts, done, killed, seen = collections.defaultdict(collections.Counter), 0, 0, set()
-  while (killed if part == 'kills' else done) < wanted:
+  began, trials, seen = time.monotonic(), [], set()
+  while _done(part, trials) < getattr(given, part):
     if time.monotonic() - began > 60 * given.minutes:
       break
-    trial = _trial(part, campaign, random.Random(f'{part}-{given.seed}-{done}'))
-    done, killed = done + 1, killed + trial.kills
-    counts[trial.about][trial.verdict] += 1
+    draw = random.Random(f'{part}-{given.seed}-{len(trials)}')
+    trial = _trial(part, campaign, draw)
     what = trial.about, re.sub(r'[\d.]+', '', trial.why)[:80]
     if trial.verdict == kills.WRONG and what not in seen:
       seen.add(what)
-      print(f'{part} {done - 1} ({trial.about}): {trial.why}', flush=True)
+      print(f'{part} {len(trials)} ({trial.about}): {trial.why}', flush=True)
+    trials.append(trial)
+    if len(trials) % 10 == 0:  # So that a campaign may be interrupted.
+      seconds = time.monotonic() - began
+      _keep(given.out, part, _section(part, trials, given.seed, seconds))
+  section = _section(part, trials, given.seed, time.monotonic() - began)
+  return section, any(trial.verdict == kills.WRONG for trial in trials)
+
+
+def _done(part, trials):
+  return sum(trial.kills for trial in trials) if part == 'kills' else len(trials)
+
+
+def _section(part, trials, seed, seconds):
+  """Counts by command and verdict, as Markdown."""
+  counts = collections.defaultdict(collections.Counter)
+  for trial in trials:
+    counts[trial.about][trial.verdict] += 1
   total = sum(counts.values(), collections.Counter())
   columns = [kills.SAME, kills.REFUSED, kills.ALTERED, kills.WRONG]
   columns = [name for name in columns if total[name] or name == kills.WRONG]
   lines = [
-    _ABOUT[part].format(kills=killed, n=done)
-    + f' Seed {given.seed}, {time.monotonic() - began:.0f} s.',
+    _ABOUT[part].format(kills=sum(trial.kills for trial in trials), n=len(trials))
+    + f' Seed {seed}, {seconds:.0f} s.',
     '',
     f'| command | {" | ".join(columns)} |',
     '| --- |' + ' ---: |' * len(columns),
   ]
   for about, of_group in [*sorted(counts.items()), ('all', total)]:
     lines.append(f'| {about} | {" | ".join(f"{of_group[c]:,}" for c in columns)} |')
-  return '\n'.join(lines), bool(total[kills.WRONG])
+  return '\n'.join(lines)
 
 
 def _trial(part, campaign, draw):
@@ -120,8 +139,11 @@ def _trial(part, campaign, draw):
   return campaign.fill(draw) if draw.random() < 0.6 else campaign.lock_away(draw)
 
 
-def _keep(path, part, section):
-  """Replaces the section of a part in the file of the counts."""
+def _keep(out, part, section):
+  """Replaces the section of a part in the file of the counts, if there is one."""
+  if not out:
+    return
+  path = pathlib.Path(out)
   text = path.read_text('utf-8') if path.exists() else ''
   sections = dict(re.findall(r'^## (\w+)\n\n(.*?)\n*(?=^## |\Z)', text, re.M | re.S))
   sections[part] = section

@@ -11,7 +11,6 @@ import pathlib
 import random
 import shutil
 import signal
-import subprocess
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,6 @@ from xdomain.data.readers import download
 from xdomain.runs import stop
 
 SAME, REFUSED, ALTERED, WRONG = 'same', 'refused', 'altered', 'WRONG'
-NOBODY = 65534  # A user who may not write.
 TINY = dict(users=40, source=15, target=15, source_ratings=400, target_ratings=400)
 _DATA = [f'--config.data.{name}={value}' for name, value in TINY.items()]
 # As many members at a time as would fit in memory may differ between two runs.
@@ -68,7 +66,8 @@ class Whole(NamedTuple):
   """A command that nothing happened to."""
 
   outcome: dict[str, Any]
-  seconds: float
+  seconds: float  # of CPUs
+  changes: int  # of files
   folder: pathlib.Path
 
 
@@ -150,10 +149,16 @@ def compared(folder: pathlib.Path, whole: Whole) -> str:
 
 
 class Campaign:
-  """A folder with the whole outcomes of all jobs, and trials against them."""
+  """A folder with the whole outcomes of all jobs, and trials against them.
 
-  def __init__(self, folder: pathlib.Path):
-    self._folder = folder
+  Args:
+    folder: for all files.
+    disk: a folder on a small file system, which trials fill up; None for no such
+      trials.
+  """
+
+  def __init__(self, folder: pathlib.Path, disk: pathlib.Path | None = None):
+    self._folder, self._disk = folder, disk
     self._count = itertools.count()
     self._log = folder / 'log'
     self._whole: dict[str, Whole] = {}
@@ -176,7 +181,7 @@ class Campaign:
         ended = processes.run(words(job, folder), self._log)
         if ended.status:
           raise RuntimeError(f'{job} fails by itself: {ended.text[-2000:]}')
-        made = Whole(outcome(folder), ended.seconds, folder)
+        made = Whole(outcome(folder), ended.seconds, ended.changes, folder)
         assert made.outcome, f'{job} leaves nothing'
         different = self._whole.get(job) and compared(folder, self._whole[job])
         if different:
@@ -188,16 +193,21 @@ class Campaign:
     return self._folder / f'trial{next(self._count)}'
 
   def kill(self, draw: random.Random) -> Trial:
-    """Kills a command one to three times at random moments, then lets it end."""
+    """Kills a command one to four times at random moments, then lets it end."""
     job = draw.choice(list(JOBS))
     whole, folder, kills, how = self.whole(job), self._new(), 0, []
     seconds = draw.choice(('0', '0', '15'))
     command = words(job, folder, seconds)
-    for _ in range(draw.choice((1, 1, 2, 3))):
+    for _ in range(draw.randint(1, 4)):
       number = draw.choice(SIGNALS)
-      after = whole.seconds * draw.uniform(0.05, 1.1)
-      ended = processes.run(command, self._log, after=after, number=number)
-      how.append(f'{number.name} after {after:.2f} s')
+      if number == signal.SIGKILL and draw.random() < 0.5:
+        changes = draw.randrange(whole.changes)
+        ended = processes.run(command, self._log, processes.Limits(changes=changes))
+        how.append(f'SIGKILL after {changes} changes of files')
+      else:
+        after = whole.seconds * draw.uniform(0.05, 1.0)
+        ended = processes.run(command, self._log, after=after, number=number)
+        how.append(f'{number.name} after {after:.2f} s')
       if wrong := _fault_of_stop(ended, number):
         return Trial(job, WRONG, f'{", ".join(how)}: {wrong}', kills)
       if ended.status == 0:
@@ -209,49 +219,31 @@ class Campaign:
     """Runs a command to its end, and compares."""
     job = about.split(',')[0]
     ended = processes.run(command, self._log)
+    wrong = compared(folder, self.whole(job))
     if ended.status or ended.hung:
-      why = f'{how}; then {processes.fault(ended) or ended.text[-300:]}'
-      return Trial(about, WRONG, why, kills)
-    if different := compared(folder, self.whole(job)):
-      return Trial(about, WRONG, f'{how}; then {different}', kills)
-    shutil.rmtree(folder)
-    return Trial(about, SAME, '', kills)
+      wrong = processes.fault(ended) or ended.text[-300:]
+    shutil.rmtree(folder, ignore_errors=True)
+    return Trial(about, WRONG if wrong else SAME, f'{how}; then {wrong}', kills)
 
   def fill(self, draw: random.Random) -> Trial:
     """Runs a command that has too little room, then the same with enough."""
-    job, mounted = draw.choice(list(JOBS)), draw.random() < 0.5 and os.geteuid() == 0
+    job, disk = draw.choice(list(JOBS)), draw.choice((self._disk, None))
     self.whole(job)
-    folder = self._new()
-    folder.mkdir()
     kilobytes = int(4 * 2 ** draw.uniform(0, 9))
-    limits = processes.Limits(bytes_of_a_file=1024 * kilobytes)
-    if mounted:
-      mounted = not _mount(folder, f'size={kilobytes}k')
-      limits = processes.Limits() if mounted else limits
-    how = f'{kilobytes} kB {"of disk" if mounted else "for a file"}'
-    about = f'{job}, {"full disk" if mounted else "limit of files"}'
-    try:
-      command = words(job, folder)
-      ended = processes.run(command, self._log, limits)
-      wrong = ended.status and processes.fault(ended)
-      if wrong:
-        return Trial(about, WRONG, f'{how}: {wrong}')
-      if mounted:
-        _mount(folder, 'remount,size=1g')
-      return self._emptied(about, folder, command, how)
-    finally:
-      if mounted:
-        subprocess.run(['umount', '-l', folder], capture_output=True)
-
-  def _emptied(self, about, folder, command, how):
-    """As `_ended`, for a folder that cannot be removed itself."""
-    ended = processes.run(command, self._log)
-    if ended.status:
-      return Trial(about, WRONG, f'{how}; then {ended.text[-300:]}')
-    different = compared(folder, self.whole(about.split(',')[0]))
-    if different:
-      return Trial(about, WRONG, f'{how}; then {different}')
-    return Trial(about, SAME)
+    if disk:
+      about, how = f'{job}, full disk', f'{kilobytes} kB of disk'
+      folder = disk / 'trial'
+      with _filled(disk, 1024 * kilobytes):
+        ended = processes.run(words(job, folder), self._log)
+    else:
+      about, how = f'{job}, limit of files', f'{kilobytes} kB for a file'
+      folder = self._new()
+      limits = processes.Limits(bytes_of_a_file=1024 * kilobytes)
+      ended = processes.run(words(job, folder), self._log, limits)
+    if wrong := ended.status and processes.fault(ended):
+      shutil.rmtree(folder, ignore_errors=True)
+      return Trial(about, WRONG, f'{how}: {wrong}')
+    return self._ended(about, folder, words(job, folder), how)
 
   def lock_away(self, draw: random.Random) -> Trial:
     """Runs a command that may not write to its folder, then one that may."""
@@ -264,11 +256,12 @@ class Campaign:
       after = whole.seconds * draw.uniform(0.3, 0.9)
       processes.run(command, self._log, after=after, number=signal.SIGKILL)
     _set_writable(folder, False)
-    user = NOBODY if os.geteuid() == 0 else None
-    ended = processes.run(command, self._log, processes.Limits(user=user))
+    ended = processes.run(command, self._log, processes.Limits(obeys_modes=True))
     _set_writable(folder, True)
     about = f'{job}, read-only {"run" if begun else "folder"}'
-    if wrong := ended.status and processes.fault(ended):
+    if not ended.status and not begun:
+      return Trial(about, WRONG, 'it writes to a read-only folder')
+    if wrong := processes.fault(ended):
       return Trial(about, WRONG, wrong)
     return self._ended(about, folder, command, 'read-only')
 
@@ -342,9 +335,18 @@ def _fault_of_stop(ended, number) -> str:
   return ''
 
 
-def _mount(folder, options) -> int:
-  command = ['mount', '-t', 'tmpfs', '-o', options, 'tmpfs', folder]
-  return subprocess.run(command, capture_output=True).returncode
+@contextlib.contextmanager
+def _filled(disk: pathlib.Path, left: int):
+  """A context in which a small file system has only so many bytes left."""
+  ballast = disk / 'ballast'
+  with open(ballast, 'wb') as file:
+    about = os.statvfs(disk)
+    free = about.f_bavail * about.f_frsize
+    os.posix_fallocate(file.fileno(), 0, max(1, free - left))
+  try:
+    yield
+  finally:
+    ballast.unlink()
 
 
 def _set_writable(folder, yes):

@@ -1,15 +1,23 @@
 """Commands in processes of their own, that start quickly and can be killed.
 
 A process is forked from this one after the packages are imported, and before jax has
-begun to compute. Compiled programs are kept where commands keep them.
+begun to compute. Compiled programs are kept where commands keep them. Moments are in
+CPU seconds of the process, or in changes of files, so that a busy machine changes
+nothing; both need Linux.
 """
 
 import contextlib
+import ctypes
+import importlib
+import itertools
+import math
+import mmap
 import os
 import pathlib
 import resource
 import runpy
 import signal
+import struct
 import sys
 import time
 import traceback
@@ -24,7 +32,8 @@ class Limits(NamedTuple):
   """Limits of a process."""
 
   bytes_of_a_file: int | None = None
-  user: int | None = None  # that it runs as, where this process may choose
+  obeys_modes: bool = False  # also where it runs as root
+  changes: int | None = None  # of files; it is killed before the next
 
 
 FREE = Limits()
@@ -35,26 +44,27 @@ class Ended(NamedTuple):
 
   status: int  # of the exit, or minus the signal
   text: str  # output and errors
-  seconds: float
+  seconds: float  # of CPUs
+  changes: int  # of files
   hung: bool = False  # it was killed after `LONGEST`, or `ENDS` after a signal
+
+
+# Packages that commands import as they go; none of them starts a thread by that.
+_PACKAGES = ('chex', 'flax', 'ml_collections.config_flags', 'optax')
+_PACKAGES += ('orbax.checkpoint', 'safetensors.numpy', 'matplotlib.pyplot', 'polars')
+_PACKAGES += ('optuna.samplers', 'sqlalchemy.dialects.sqlite', 'alembic.command')
+_PACKAGES += ('scipy.sparse.linalg', 'scipy.stats', 'tensorboardX', 'xdomain.api')
+_PACKAGES += ('xdomain.programs', 'xdomain.reporting.terminal', 'xdomain.runs.beside')
+_PACKAGES += ('xdomain.runs.tables', 'xdomain.runs.tune', 'xdomain.training.loop')
 
 
 def import_packages() -> None:
   """Imports the packages of the commands; no module that defines flags."""
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-  import chex  # noqa: F401
-  import flax  # noqa: F401
-  import ml_collections  # noqa: F401
-  import optax  # noqa: F401
-  import orbax.checkpoint  # noqa: F401
-  import safetensors.numpy  # noqa: F401
-
-  import xdomain.api
-  import xdomain.programs
-  import xdomain.reporting.terminal
-  import xdomain.runs.tables
-  import xdomain.runs.tune
-  import xdomain.training.loop  # noqa: F401
+  os.environ.setdefault('MPLBACKEND', 'agg')
+  for name in _PACKAGES:
+    with contextlib.suppress(ImportError):  # Of an extra that is not installed.
+      importlib.import_module(name)
 
 
 def start(words: list[str], log: pathlib.Path, limits: Limits = FREE) -> int:
@@ -80,8 +90,9 @@ def start(words: list[str], log: pathlib.Path, limits: Limits = FREE) -> int:
     if limits.bytes_of_a_file is not None:
       size = limits.bytes_of_a_file
       resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-    if limits.user is not None:
-      os.setuid(limits.user)
+    if limits.obeys_modes and not os.geteuid():
+      _drop_override()
+    _count_changes(limits.changes)
     status = _run(words)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -91,6 +102,42 @@ def start(words: list[str], log: pathlib.Path, limits: Limits = FREE) -> int:
       sys.stderr.flush()
   finally:
     os._exit(status)
+
+
+# Calls of Python that change a file or a folder.
+_CHANGES = ('os.rename', 'os.remove', 'os.rmdir', 'os.mkdir', 'os.link', 'os.truncate')
+_counted = mmap.mmap(-1, 8)  # The changes of the last process, for its parent too.
+
+
+def _count_changes(limit) -> None:
+  """Counts the changes of files of this process, and kills it after so many."""
+  count = itertools.count()
+
+  def audit(event, args):
+    writes = event == 'open' and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if writes or event in _CHANGES:
+      before = next(count)
+      if before == limit:
+        os.kill(os.getpid(), signal.SIGKILL)
+      struct.pack_into('q', _counted, 0, before + 1)
+
+  struct.pack_into('q', _counted, 0, 0)
+  sys.addaudithook(audit)
+
+
+def _drop_override() -> None:
+  """Takes from root the right to write where the mode of a file forbids it.
+
+  A user of another id could not read the interpreter's files, wherever they are.
+  """
+  libc = ctypes.CDLL(None, use_errno=True)
+  header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # Of linux/capability.h, version 3.
+  sets = (ctypes.c_uint32 * 6)()  # Effective, permitted, inheritable; low, then high.
+  if libc.capget(header, sets):
+    raise OSError(ctypes.get_errno(), 'capget')
+  sets[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH.
+  if libc.capset(header, sets):
+    raise OSError(ctypes.get_errno(), 'capset')
 
 
 def _run(words) -> int:
@@ -115,33 +162,36 @@ def finish(
   Args:
     process: its id.
     log: as it was started with.
-    after: seconds until the signal.
-    number: of the signal; None kills a process that takes so long, as it hangs.
+    after: CPU seconds until the signal.
+    number: of the signal; None for none.
   """
-  began = time.monotonic()
-  code = _wait(process, after)
-  hung = code is None and number is None
-  if code is None and number is not None:
+  code, spent = _wait(process, LONGEST, after)
+  hung = code is None and spent < after
+  if code is None and number is not None and not hung:
     os.kill(process, number)
-    code = _wait(process, ENDS)
+    code, spent = _wait(process, ENDS)
     hung = code is None
   if code is None:
     os.kill(process, signal.SIGKILL)
-    code = _wait(process, 60)
+    code, _ = _wait(process, 60)
   status = os.waitstatus_to_exitcode(code or 0)
   text = log.read_text(errors='replace') if log.exists() else ''
-  return Ended(status, text, time.monotonic() - began, hung)
+  (changes,) = struct.unpack_from('q', _counted)
+  return Ended(status, text, spent, changes, hung)
 
 
-def _wait(process, seconds) -> int | None:
-  """The status of a process, or None if it has not ended after so many seconds."""
-  deadline = time.monotonic() + seconds
+def _wait(process, seconds, cpu_seconds=math.inf) -> tuple[int | None, float]:
+  """The status of a process, None if it has not ended in time; its CPU seconds."""
+  deadline, spent = time.monotonic() + seconds, 0.0
   while True:
+    with contextlib.suppress(OSError):
+      # The clock of another process, by the definition of Linux.
+      spent = time.clock_gettime(~process << 3 | 2)
     ended, status = os.waitpid(process, os.WNOHANG)
     if ended:
-      return status
-    if time.monotonic() > deadline:
-      return None
+      return status, spent
+    if spent >= cpu_seconds or time.monotonic() > deadline:
+      return None, spent
     time.sleep(0.005)
 
 

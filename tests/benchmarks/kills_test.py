@@ -13,7 +13,7 @@ from xdomain import files
 
 
 def ended(text, status=1, hung=False):
-  return processes.Ended(status, text, 1.0, hung)
+  return processes.Ended(status, text, 1.0, 1, hung)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,8 @@ def test_a_forked_command_ends_with_its_status_and_its_text(tmp_path):
     'import pathlib, sys; from benchmarks.faults import processes as p\n'
     "end = p.run(['configs', '--nonsense'], pathlib.Path(sys.argv[1]))\n"
     "assert (end.status, p.fault(end)) == (2, ''), end\n"
-    "assert 'nonsense' in end.text"
+    "assert 'nonsense' in end.text\n"
+    'assert end.seconds > 0'
   )
   command = [sys.executable, '-c', code, str(tmp_path / 'log')]
   root = pathlib.Path(kills.__file__).parents[2]

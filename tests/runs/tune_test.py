@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import sqlite3
 
+import optuna
 import pytest
+import sqlalchemy
 
 from experiments import arguments
 from tests import helpers
@@ -158,25 +161,32 @@ def test_the_best_on_validation_is_chosen_and_the_test_set_is_left_alone(
   assert json.loads(saved.read_text()) == found
 
 
-def test_a_killed_search_repeats_no_finished_part_of_a_batch(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+  ('place', 'name', 'calls', 'left'),
+  [(run, 'run', 1, 1), (optuna.Study, 'add_trial', 3, 2), (optuna.Study, 'tell', 3, 0)],
+  ids=lambda value: value if isinstance(value, str) else '',
+)
+def test_a_killed_search_repeats_no_finished_part_of_a_batch(
+  place, name, calls, left, tmp_path, monkeypatch
+):
   space = longer(config(hyper=dict(lr=('log', 1e-3, 1e-1)), trials=tune.BATCH))
   whole = go(space, tmp_path / 'whole')
-  ran, run_one = [], run.run
+  called, before = [], getattr(place, name)
 
-  def counted(*args, **options):
-    if len(ran) == 1:
+  def until_killed(*args, **options):
+    if len(called) == calls:
       raise helpers.Killed
-    ran.append(args)
-    return run_one(*args, **options)
+    called.append(1)
+    return before(*args, **options)
 
   with monkeypatch.context() as patch:
-    patch.setattr(run, 'run', counted)
+    patch.setattr(place, name, until_killed)
     with pytest.raises(helpers.Killed):
       go(space, tmp_path / 'broken')
   trained, train = [], run._train
   monkeypatch.setattr(run, '_train', lambda *args: trained.append(1) or train(*args))
   again = go(space, tmp_path / 'broken')
-  assert again['trials'] == whole['trials']
+  assert again['trials'] == whole['trials'] and len(trained) == left
   trained.clear()
   assert go(space, tmp_path / 'broken')['trials'] == whole['trials'] and not trained
 
@@ -191,6 +201,24 @@ def test_a_trial_that_diverged_is_last_and_harms_no_other(tmp_path):
 def test_a_search_whose_trials_all_diverged_says_so(tmp_path):
   with pytest.raises(specs.SpecError, match='every trial of autorec_item'):
     go(longer(config(hyper=dict(lr=(1e30, 2e30)))), tmp_path)
+
+
+def test_a_study_that_cannot_be_read_or_written_is_one_line(tmp_path, monkeypatch):
+  folder = tune.folder_of(config(), tmp_path, 'search')
+  folder.mkdir()
+  study = folder / 'study.db'
+  study.write_bytes(b'no database' * 1000)
+  with pytest.raises(OSError, match='cannot be read or written: file is not'):
+    go(config(), tmp_path)
+  study.unlink()
+  full = sqlite3.OperationalError('database or disk is full')
+
+  def batch(*args):
+    raise sqlalchemy.exc.OperationalError('INSERT', {}, full)
+
+  monkeypatch.setattr(tune, '_run_batch', batch)
+  with pytest.raises(OSError, match=r'disk is full; .* the same command resumes it$'):
+    go(config(), tmp_path)
 
 
 def test_another_space_is_another_search(tmp_path):

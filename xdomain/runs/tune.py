@@ -9,6 +9,7 @@ number of trials or of minutes, whichever comes first. Its study is an SQLite fi
 which an interrupted search resumes.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -36,6 +37,7 @@ FIELDS = {
   'patience': int,
   'seconds': (int, float),
 }
+STUDY = 'study.db'  # Optuna's file in the folder of a search.
 BATCH = 8  # Trials that are drawn at once.
 SHARE = 4  # One of so many trials runs for so many times the epochs.
 CORES = 2  # The minutes of a search are those of so many cores.
@@ -70,22 +72,41 @@ def search(
   first, config = first_trials(config), unchosen(config)
   folder = folder_of(config, workdir, 'search')
   folder.mkdir(parents=True, exist_ok=True)
-  study = _study(folder)
-  study.set_user_attr('first', first)
-  while not _ended(study, config):
-    started = time.process_time()
-    try:
-      _run_batch(study, config, prepared, folder, display)
-    finally:  # The part of an interrupted batch counts too.
-      spent = _spent(study) + time.process_time() - started
-      study.set_user_attr('cpu_seconds', round(spent, 1))
-  found = _found(study, config, prepared)
+  with _stored(folder / STUDY):
+    study = _study(folder)
+    if not study.get_trials(deepcopy=False):
+      study.set_user_attr('first', first)
+    _end_batch(study, folder)
+    while not _ended(study, config):
+      started = time.process_time()
+      try:
+        _run_batch(study, config, prepared, folder, display)
+      finally:  # The part of an interrupted batch counts too.
+        spent = _spent(study) + time.process_time() - started
+        study.set_user_attr('cpu_seconds', round(spent, 1))
+    found = _found(study, config, prepared)
   files.write_json(folder / 'search.json', found)
   if found['trials'][0]['valid'] is None:
     raise specs.SpecError(
       f'every trial of {config.name} diverged; give search smaller learning rates'
     )
   return found
+
+
+@contextlib.contextmanager
+def _stored(file):
+  """Replaces the errors of Optuna's database, hundreds of lines long, by one line."""
+  try:
+    yield
+  except Exception as error:
+    cause = error.__cause__ if 'optuna' in type(error).__module__ else error
+    if 'sqlalchemy' not in type(cause).__module__:
+      raise
+    why = getattr(cause, 'orig', None) or type(cause).__name__
+    raise OSError(
+      f'{file} cannot be read or written: {why}; mend that, or delete the file to begin'
+      ' the search again; the same command resumes it'
+    ) from None
 
 
 def _study(folder):
@@ -97,7 +118,7 @@ def _study(folder):
     ) from None
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   return optuna.create_study(
-    storage=f'sqlite:///{folder.resolve()}/study.db',
+    storage=f'sqlite:///{folder.resolve() / STUDY}',
     study_name='search',
     load_if_exists=True,
   )
@@ -122,23 +143,28 @@ def _spent(study) -> float:
 
 def _run_batch(study, config, prepared, folder, display):
   """Draws a batch, or finds the one that was interrupted, and halves it."""
-  trials, losses, ended = _draw(study, config), {}, {}
+  trials, losses, ends = _draw(study, config), {}, {}
   for epochs in rungs(config.epochs):
     losses = _losses(trials, epochs, config, prepared, folder, display)
     finite = [trial for trial in trials if losses[trial.number] < math.inf]
     finite.sort(key=lambda trial: losses[trial.number])
     best = finite if epochs == config.epochs else finite[: -(-len(finite) // SHARE)]
     for trial in set(trials) - set(best):
-      ended[trial.number] = 'PRUNED' if trial in finite else 'FAIL'
+      ends[trial.number] = ('PRUNED' if trial in finite else 'FAIL', None)
     trials = sorted(best, key=lambda trial: trial.number)
-  for trial in trials:
-    study.tell(trial.number, losses[trial.number])
-  # Last, so that an interrupted batch is found whole.
-  for number, state in ended.items():
-    study.tell(number, state=_state(state))
-  for path in folder.iterdir():  # The study holds what a search needs of runs.
-    if path.is_dir():
-      shutil.rmtree(path)
+  ends |= {trial.number: ('COMPLETE', losses[trial.number]) for trial in trials}
+  study.set_user_attr('ends', ends)  # Together, so that a batch ends whole.
+  _end_batch(study, folder)
+
+
+def _end_batch(study, folder):
+  """Ends the trials of the last batch, and removes runs that no trial needs."""
+  for number, (state, loss) in study.user_attrs.get('ends', {}).items():
+    study.tell(int(number), loss, state=_state(state), skip_if_finished=True)
+  if not study.get_trials(deepcopy=False, states=(_state('RUNNING'),)):
+    for path in folder.iterdir():  # The study holds what a search needs of runs.
+      if path.is_dir():
+        shutil.rmtree(path)
 
 
 def rungs(epochs: int) -> list[int]:
@@ -147,28 +173,49 @@ def rungs(epochs: int) -> list[int]:
 
 
 def _draw(study, config):
-  """A batch of trials; those that follow the first share its shapes."""
+  """A batch of trials; those that follow the first share its shapes.
+
+  They depend on the trials that have ended alone: a search that was interrupted while
+  it drew them draws the rest.
+  """
   import optuna
 
-  space, count = _distributions(study, config), points(config)
-  few = count <= config.search.trials  # All of them are tried.
-  if not study.trials:
-    first = study.user_attrs.get('first', [])
-    for params in specs.product(_choices(space)) if few else first:
-      study.enqueue_trial(params)
-  told = len(_told(study))
-  # A seed of its own for each batch, so that a resumed search draws the same trials.
-  study.sampler = optuna.samplers.TPESampler(seed=told, constant_liar=True)
-  trials = [
+  states = [_state('RUNNING')]
+  drawn = _drawn(study, config)
+  for trial in drawn[len(study.get_trials(deepcopy=False, states=states)) :]:
+    study.add_trial(trial)
+  return [
     optuna.trial.Trial(study, trial._trial_id)
-    for trial in study.get_trials(states=(_state('RUNNING'),))
+    for trial in study.get_trials(deepcopy=False, states=states)
   ]
-  while len(trials) < min(BATCH, min(config.search.trials, count) - told):
-    if trials and not study.get_trials(states=(_state('WAITING'),)):
-      shapes = {n: v for n, v in trials[0].params.items() if n.startswith('model.')}
-      study.enqueue_trial(shapes)
-    trials.append(study.ask(space))
-  return trials
+
+
+def _drawn(study, config):
+  """The trials of a batch, by a copy of the study in memory."""
+  import optuna
+
+  space, count, told = _distributions(study, config), points(config), _told(study)
+  size = min(BATCH, min(config.search.trials, count) - len(told))
+  if count <= config.search.trials:  # All of them are tried.
+    every = specs.product(_choices(space))[len(told) :][: int(size)]
+  else:
+    sampler = optuna.samplers.TPESampler(seed=len(told), constant_liar=True)
+    copy = optuna.create_study(sampler=sampler)
+    copy.add_trials(told)
+    first, every = study.user_attrs.get('first', [])[len(told) :], []
+    while len(every) < size:
+      if len(every) < len(first):
+        copy.enqueue_trial(first[len(every)])
+      elif every:
+        shapes = {n: v for n, v in every[0].items() if n.startswith('model.')}
+        copy.enqueue_trial(shapes)
+      every.append(copy.ask(space).params)
+  return [
+    optuna.trial.create_trial(
+      state=_state('RUNNING'), params=params, distributions=space
+    )
+    for params in every
+  ]
 
 
 def first_trials(config: specs.Spec) -> list[dict[str, Any]]:
@@ -290,7 +337,7 @@ def _check_names(config):
     specs.check_names(f'search.{field}', given, known, config.method)
 
 
-def _distributions(study, config):
+def _distributions(study, config) -> dict[str, Any]:
   """The distribution of each name; ranges grow where the best trial is at an edge."""
   from optuna import distributions
 
@@ -344,7 +391,7 @@ def _is_listed(value):
 
 def _found(study, config, prepared):
   """The trials, best first, with their provenance and cost."""
-  trials = sorted(study.get_trials(deepcopy=False), key=_order)
+  trials = sorted(_told(study), key=_order)
   best = settings(trials[0].params)
   space = study.user_attrs['space']
   about = store.about(config, prepared.hashes)
