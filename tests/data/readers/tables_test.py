@@ -345,7 +345,9 @@ def test_any_separator_can_be_given(tmp_path, separator):
 
 def test_a_separator_that_is_not_there_is_not_proposed_again(tmp_path):
   path = write(tmp_path, CSV)
-  message = refuses(path, "separator=','", separator=';')
+  message = refuses(
+    path, "give separator=',' or, where files differ, none", separator=';'
+  )
   assert "separator=';'" not in message
   refuses(write(tmp_path, 'abc\ndef\n', 't.txt'), 'cannot be guessed')
 

@@ -230,6 +230,7 @@ def _other_separator(path, data, text, names) -> str:
   if other not in (None, text.separator):
     return (
       f', one field; the fields look separated by {other!r}: give separator={other!r}'
+      ' or, where files differ, none'
     )
   return ', one field; give the separator between the fields, as in separator=...'
 
