@@ -529,3 +529,31 @@ def test_a_new_user_with_one_item_is_asked_for_it():
 def test_what_is_shown_must_be_a_share(share):
   with pytest.raises(ValueError, match=r'shown=.* is not a share from 0 to 1'):
     splits.partial(MANY, 0, shown=share)
+
+
+def test_most_scores_that_a_default_evaluation_takes_bound_its_users(monkeypatch):
+  dataset = synthetic.implicit(0, users=300, target_ratings=6000, source_ratings=6000)
+  whole = splits.leave_one_out(dataset, 1)
+  assert whole.how.left_out == 0
+  some = splits.leave_one_out(dataset, 1, evaluated=50)
+  assert some.how.options == dict(negatives=99, evaluated=50)
+  assert some.test.target.user.size == some.valid.target.user.size == 50
+  assert some.how.left_out == whole.test.target.user.size - 50
+  np.testing.assert_equal(some.train.target, whole.train.target)
+  cells = {tuple(cell) for cell in zip(*whole.test.target[:2])}
+  assert cells > {tuple(cell) for cell in zip(*some.test.target[:2])}
+  monkeypatch.setattr(splits, 'FEWEST', 10)
+  monkeypatch.setattr(splits, 'RANKED', 50 * dataset.pair.target.n_items)
+  default = splits.leave_one_out(dataset, 1)
+  assert splits.digest(default) == splits.digest(some)
+  with pytest.raises(ValueError, match='evaluated=0 is below 1'):
+    splits.leave_one_out(dataset, 1, evaluated=0)
+
+
+def test_users_that_are_evaluated_are_so_with_all_of_their_held_out_items():
+  dataset = synthetic.implicit(0, users=300, target_ratings=6000, source_ratings=6000)
+  whole = splits.cold_start(dataset, 1, users=0.3).test.target
+  some = splits.cold_start(dataset, 1, users=0.3, evaluated=100).test.target
+  assert 80 < some.user.size <= 100
+  mine = np.isin(whole.user, some.user)
+  np.testing.assert_array_equal(whole.item[mine], some.item)

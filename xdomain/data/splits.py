@@ -18,6 +18,10 @@ from xdomain.data.types import (
   Split,
 )
 
+# Held-out interactions times items: by default not more are ranked, as full ranks would
+# take longer than training. Those of two cores take half a minute.
+RANKED = 1 << 31
+FEWEST = 10_000  # held-out interactions that are ranked in any case
 QUERIES = 1 << 14  # held-out interactions whose negatives are drawn at a time
 
 
@@ -54,7 +58,13 @@ def by_ratio(
   )
 
 
-def leave_one_out(pair: Dataset | Pair, seed: int = 0, *, negatives: int = 99) -> Split:
+def leave_one_out(
+  pair: Dataset | Pair,
+  seed: int = 0,
+  *,
+  negatives: int = 99,
+  evaluated: int | None = None,
+) -> Split:
   """Holds one target item of each user out to test, another to validate.
 
   Both are uniformly random; the source stays whole. A user with two target items is
@@ -66,6 +76,9 @@ def leave_one_out(pair: Dataset | Pair, seed: int = 0, *, negatives: int = 99) -
     seed: of the items and the negatives, each with a stream of its own.
     negatives: how many items to rank a held-out one among, drawn without replacement
       from those that the user has nowhere in `pair`.
+    evaluated: held-out interactions to validate, and to test, at most: those of users
+      drawn at random. None is all, unless `RANKED` scores are less; the other held-out
+      ones are neither trained on nor evaluated.
 
   Raises:
     DataError: no user has enough target items.
@@ -75,16 +88,21 @@ def leave_one_out(pair: Dataset | Pair, seed: int = 0, *, negatives: int = 99) -
   rng, *draws = streams(seed)
   target = whole.target
   test, validation = tested_and_validated(_turns(rng, target), target)
+  how = How('leave_one_out', seed, options(evaluated, negatives=negatives))
   return Split(
     whole._replace(target=views.take(target, ~(test | validation))),
-    *to_rank(draws, target, validation, test, negatives),
+    **to_rank(draws, target, validation, test, how),
     **origin,
-    how=How('leave_one_out', seed, dict(negatives=negatives)),
   )
 
 
 def cold_start(
-  pair: Dataset | Pair, seed: int = 0, *, users: float = 0.1, negatives: int = 99
+  pair: Dataset | Pair,
+  seed: int = 0,
+  *,
+  users: float = 0.1,
+  negatives: int = 99,
+  evaluated: int | None = None,
 ) -> Split:
   """Holds all target items of some users out: they are new to the target.
 
@@ -98,6 +116,7 @@ def cold_start(
     users: share of the users with items in both domains to test on; as many others are
       validated on.
     negatives: as for `leave_one_out`.
+    evaluated: as for `leave_one_out`.
 
   Raises:
     DataError: there are too few users for the share.
@@ -108,11 +127,11 @@ def cold_start(
   rng, *draws = streams(seed)
   target = whole.target
   group = _groups(rng, whole, users)[target.user]
+  how = How('cold_start', seed, options(evaluated, users=users, negatives=negatives))
   return Split(
     whole._replace(target=views.take(target, group == 0)),
-    *to_rank(draws, target, group == 1, group == 2, negatives),
+    **to_rank(draws, target, group == 1, group == 2, how),
     **origin,
-    how=How('cold_start', seed, dict(users=users, negatives=negatives)),
   )
 
 
@@ -123,6 +142,7 @@ def partial(
   shown: float = 0.5,
   users: float = 0.1,
   negatives: int = 99,
+  evaluated: int | None = None,
 ) -> Split:
   """Holds one target item of each cold-start user out; a share of the rest is shown.
 
@@ -138,6 +158,7 @@ def partial(
     shown: share of the rest, 0 to 1.
     users: as for `cold_start`.
     negatives: as for `leave_one_out`.
+    evaluated: as for `leave_one_out`.
 
   Raises:
     DataError: as for `cold_start`.
@@ -154,12 +175,12 @@ def partial(
   quota = np.floor(np.round(shown * rest, 6) + 0.5)
   seen = (group == 0) | ((turn > 0) & (turn <= quota))
   valid, test = ((turn == 0) & (group == k) for k in (1, 2))
+  used = options(evaluated, shown=shown, users=users, negatives=negatives)
   return Split(
     whole._replace(target=views.take(target, group == 0)),
-    *to_rank(draws, target, valid, test, negatives),
+    **to_rank(draws, target, valid, test, How('partial', seed, used)),
     shown=whole._replace(target=views.take(target, seen)),
     **origin,
-    how=How('partial', seed, dict(shown=shown, users=users, negatives=negatives)),
   )
 
 
@@ -306,14 +327,27 @@ def _groups(rng, pair, share):
   return group
 
 
+def options(evaluated: int | None, **others) -> dict:
+  """The options of a split; `evaluated` leaves no trace unless it is given."""
+  return others if evaluated is None else others | dict(evaluated=evaluated)
+
+
+class Ranked(TypedDict):
+  """The fields of a `Split` whose held-out items are ranked."""
+
+  valid: PerDomain
+  test: PerDomain
+  how: How
+
+
 def to_rank(
   draws: list[np.random.Generator],
   ratings: Ratings,
   valid: np.ndarray,
   test: np.ndarray,
-  n: int,
+  how: How,
   among: np.ndarray | None = None,
-) -> tuple[PerDomain, PerDomain]:
+) -> Ranked:
   """The validation and the test set of interactions, with negatives of each.
 
   Args:
@@ -321,11 +355,16 @@ def to_rank(
     ratings: all interactions of the target.
     valid: `[E]` whether an interaction is validated on.
     test: `[E]` whether it is tested on.
-    n: negatives of an interaction.
+    how: with the numbers `negatives` of an interaction, and `evaluated` of interactions
+      if that is given.
     among: `[T]` the items that may be negatives; None is all.
   """
-  if n < 1:
-    raise ValueError(f'negatives={n} is below 1')
+  n, evaluated = how.options['negatives'], how.options.get('evaluated')
+  for name, number in (('negatives', n), ('evaluated', evaluated)):
+    if number is not None and number < 1:
+      raise ValueError(f'{name}={number} is below 1')
+  if evaluated is None:
+    evaluated = max(FEWEST, RANKED // ratings.n_items)
   order = by_user(ratings)
   places = np.arange(ratings.n_items) if among is None else np.flatnonzero(among)
   choice = ratings
@@ -335,13 +374,31 @@ def to_rank(
     choice = choice._replace(item=item.astype(np.int32), n_items=places.size)
 
   def held_out(rng, chosen):
-    held = held_out_of(ratings, order[chosen[order]])
+    held = held_out_of(
+      ratings, _of_some(rng, ratings.user, order[chosen[order]], evaluated)
+    )
     drawn = negatives_of(rng, choice, held.user, n)
     if among is not None:
       drawn = np.where(drawn < 0, -1, places[drawn]).astype(np.int32)
-    return PerDomain(None, held._replace(negatives=drawn))
+    return held._replace(negatives=drawn)
 
-  return held_out(draws[0], valid), held_out(draws[1], test)
+  in_valid, in_test = held_out(draws[0], valid), held_out(draws[1], test)
+  left_out = int(np.count_nonzero(test)) - in_test.user.size
+  return Ranked(
+    valid=PerDomain(None, in_valid),
+    test=PerDomain(None, in_test),
+    how=how._replace(left_out=left_out),
+  )
+
+
+def _of_some(rng, user, chosen, most) -> np.ndarray:
+  """The `chosen` interactions of as many users as have `most` of them; at least one."""
+  if chosen.size <= most:
+    return chosen
+  owners, count = np.unique(user[chosen], return_counts=True)
+  drawn = rng.spawn(1)[0].permutation(owners.size)  # The stream of negatives stays.
+  some = drawn[: max(1, np.searchsorted(np.cumsum(count[drawn]), most, 'right'))]
+  return chosen[np.isin(user[chosen], owners[some])]
 
 
 def negatives_of(

@@ -67,6 +67,7 @@ def time_split(
   test: float = 0.1,
   valid: float = 0.1,
   negatives: int = 99,
+  evaluated: int | None = None,
 ) -> Split:
   """Trains on what happened before a moment, and ranks what users chose later.
 
@@ -81,6 +82,7 @@ def time_split(
     test: share of the target's interactions after the second moment.
     valid: share of the others after the first moment.
     negatives: as for `leave_one_out`.
+    evaluated: as for `leave_one_out`.
 
   Raises:
     DataError: times are not known, or nothing is left to validate or to test.
@@ -92,7 +94,7 @@ def time_split(
     since, until = target.time >= cuts.valid, target.time < cuts.test
     return known & since & until, known & ~until
 
-  options = dict(test=test, valid=valid, negatives=negatives)
+  options = splits.options(evaluated, test=test, valid=valid, negatives=negatives)
   return _ranked(pair, How('time_split', seed, options), later)
 
 
@@ -103,6 +105,7 @@ def time_cold_start(
   test: float = 0.1,
   valid: float = 0.1,
   negatives: int = 99,
+  evaluated: int | None = None,
 ) -> Split:
   """Tests users whose first target interaction lies after a moment.
 
@@ -116,6 +119,7 @@ def time_cold_start(
     test: as for `time_split`.
     valid: as for `time_split`.
     negatives: as for `leave_one_out`.
+    evaluated: as for `leave_one_out`.
 
   Raises:
     DataError: as for `time_split`.
@@ -129,12 +133,16 @@ def time_cold_start(
     between = (first >= cuts.valid) & (first < cuts.test)
     return between & (target.time < cuts.test), first >= cuts.test
 
-  options = dict(test=test, valid=valid, negatives=negatives)
+  options = splits.options(evaluated, test=test, valid=valid, negatives=negatives)
   return _ranked(pair, How('time_cold_start', seed, options), of_new_users)
 
 
 def leave_last_out(
-  pair: Dataset | Pair, seed: int = 0, *, negatives: int = 99
+  pair: Dataset | Pair,
+  seed: int = 0,
+  *,
+  negatives: int = 99,
+  evaluated: int | None = None,
 ) -> Split:
   """Holds the last target item of each user out to test, the one before to validate.
 
@@ -145,6 +153,7 @@ def leave_last_out(
     pair: as for `time_split`.
     seed: of the order of items of one moment, the negatives and the training.
     negatives: as for `leave_one_out`.
+    evaluated: as for `leave_one_out`.
 
   Raises:
     DataError: times are not known, or no user has enough target items.
@@ -160,6 +169,7 @@ def leave_last_out(
   turn = np.empty(order.size, np.int64)
   turn[order] = splits.since_first(target.user[order])
   test, valid = splits.tested_and_validated(turn, target)
+  how = How('leave_last_out', seed, splits.options(evaluated, negatives=negatives))
   cut = np.full(target.n_users, NEVER)
   np.minimum.at(cut, target.user[test | valid], target.time[test | valid])
   return Split(
@@ -167,9 +177,8 @@ def leave_last_out(
       source=views.take(source, source.time <= cut[source.user]),
       target=views.take(target, ~(test | valid)),
     ),
-    *splits.to_rank(draws, target, valid, test, negatives),
+    **splits.to_rank(draws, target, valid, test, how),
     **origin,
-    how=How('leave_last_out', seed, dict(negatives=negatives)),
   )
 
 
@@ -191,9 +200,8 @@ def _ranked(pair, how, choose) -> Split:
   _, *draws = splits.streams(how.seed)
   return Split(
     train,
-    *splits.to_rank(draws, target, valid, test, how.options['negatives'], known),
+    **splits.to_rank(draws, target, valid, test, how, known),
     **origin,
-    how=how,
   )
 
 

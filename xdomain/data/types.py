@@ -138,6 +138,8 @@ class How(NamedTuple):
   protocol: str  # the function of `splits`: 'rating', 'leave_one_out', ...
   seed: int
   options: dict[str, Any]  # the function's others
+  # Held-out interactions to test that are left out: those of users not drawn.
+  left_out: int = 0
 
 
 class Split(NamedTuple):

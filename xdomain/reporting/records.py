@@ -423,7 +423,7 @@ def check_method(name: str, known: Iterable[str]) -> None:
 
 
 def doubts(test: dict) -> list[str]:
-  """Reasons why the measures of a test prove nothing, as sentences.
+  """Reasons why the measures of a test prove little or nothing, as sentences.
 
   Args:
     test: of a record.
@@ -432,6 +432,11 @@ def doubts(test: dict) -> list[str]:
   users = test.get('users', test.get('queries', test.get('ratings')))
   if users == 1:
     found.append('no test: a single held-out query is all that was tested')
+  if left_out := test.get('left_out'):
+    found.append(
+      f'{test["queries"]:,} of {test["queries"] + left_out:,} held-out interactions are'
+      ' ranked, those of users drawn at random; split.evaluated is the most that are'
+    )
   ranked = test.get('full', {})
   if ranked.get('hr@10') == ranked.get('ndcg@10') == 1:
     found.append(

@@ -204,6 +204,8 @@ def ranked(
     history: `[Q]` counts by name, as of `histories`.
   """
   measures = rankings.ranking_measures(ranks)
+  if split.how is not None and split.how.left_out:
+    measures['left_out'] = split.how.left_out
   train = split.train.target if split.shown is None else split.shown.target
   user, first = np.unique(ranks.user, return_index=True)
   if ranks.listed is not None:
