@@ -2,13 +2,18 @@ r"""Growth of the cost with the interactions, and the parts of a run's time.
 
 python -m benchmarks.scale
 python -m benchmarks.scale --parts=linear --millions=0.1,1,10,50 --methods=bpr,ials
+python -m benchmarks.scale --parts=linear --millions=20 --items=200000,200000
 python -m benchmarks.scale --parts=profile --users=100000
+python -m benchmarks.scale --parts=files --rows=5,20,75
 
-`linear`: seconds of an epoch, and of full ranks of 10,000 users, on pairs of so many
-million interactions a domain. Users grow with the interactions, 20 each; the 10,000
-source and 20,000 target items do not. `profile`: a command's run on two CSV files of
-so many users, 15 interactions each, by phase. It runs twice, and the second run is
-reported: its programs are compiled, its files are read anew.
+`linear`: seconds of the split with its negatives, an epoch, full ranks of 10,000 users
+and lists for 10,000, on pairs of so many million interactions a domain. Users grow with
+the interactions, 20 each; the items do not. `profile`: a command's run on two CSV files
+of so many users, 15 interactions each, by phase. It runs twice, and the second run is
+reported: its programs are compiled, its files are read anew. `files`: reading two files
+of so many million rows together, in the shape of Amazon's: a third in the source, 7.5
+rows for each user, 25 and 22 for each item, in random order. The users of both domains
+and their ratings of 4 and 5 are then cached, loaded from the cache and split.
 
 Seconds are CPU seconds of all threads, which other programs disturb least. Every case
 is a process of its own; its peak memory is that of the process.
@@ -38,10 +43,13 @@ METHODS = {  # A config and its argument.
   'autorec': ('autorec', 'user'),
   'shared_vae': ('shared_vae', ''),
 }
-SOURCE, TARGET = 10_000, 20_000  # Items.
+SOURCE, TARGET = 10_000, 20_000  # Items of a profile.
 EACH = 20  # Interactions of a user in a domain.
 RANKED = 10_000  # Users whose items are ranked in the catalogue.
 EPOCHS = 3
+LONG = 100  # CPU seconds after which no further epoch begins
+# Domains of `files`: the share of the rows, and the rows of an item.
+DOMAINS = {'source': (1 / 3, 25), 'target': (2 / 3, 22)}
 # A phase and the functions whose own time it is, without that of other phases.
 PHASES = (
   ('read', 'data.sources', 'dataset'),
@@ -113,16 +121,16 @@ def clocked() -> Iterator[Clock]:
       setattr(owner, last, function)
 
 
-def interactions(seed: int, users: int, items: int, n: int):
+def interactions(seed: int, users: int, items: int, n: int, spread: float = 0.5):
   """`n` distinct users and items, more of active users and popular items."""
   rng = np.random.default_rng(seed)
-  activity = rng.lognormal(sigma=0.5, size=users)
-  popularity = (10.0 + rng.permutation(items)) ** -0.9
+  activity = np.cumsum(rng.lognormal(sigma=spread, size=users))
+  popularity = np.cumsum((10.0 + rng.permutation(items)) ** -0.9)
   cells = np.arange(users) * items + rng.integers(items, size=users)
   while cells.size < n:
     more = n + n // 4 - cells.size
     user, item = (
-      np.searchsorted(np.cumsum(w) / np.sum(w), rng.random(more)).clip(max=w.size - 1)
+      np.searchsorted(w / w[-1], rng.random(more)).clip(max=w.size - 1)
       for w in (activity, popularity)
     )
     cells = np.unique(np.concatenate([cells, user * items + item]))
@@ -131,12 +139,13 @@ def interactions(seed: int, users: int, items: int, n: int):
   return cells // items, cells % items, value
 
 
-def _ratings(seed, users, items, n):
+def _ratings(seed, users, items, n, rates):
   from xdomain.data import types
 
   user, item, value = interactions(seed, users, items, n)
+  value = value if rates else np.ones(n)
   columns = user.astype(np.int32), item.astype(np.int32), value.astype(np.float32)
-  return types.Ratings(*columns, np.zeros(0), users, items)
+  return types.Ratings(*columns, np.zeros(0, np.int64), users, items)
 
 
 def _config(method):
@@ -145,54 +154,119 @@ def _config(method):
 
 
 def linear(method: str, size: float) -> dict:
-  """An epoch of the last stage, and ranks, at so many million interactions."""
+  """The split, an epoch of the last stage, ranks and lists of a pair.
+
+  Args:
+    method: of `METHODS`.
+    size: millions of interactions of a domain.
+  """
   import jax
 
   from benchmarks import baselines
-  from xdomain.data import device, types
+  from xdomain.data import device, splits, types
   from xdomain.evaluation import rankings
   from xdomain.runs import methods, prepare
   from xdomain.runs import spec as specs
 
   n = round(size * 1e6)
   users = max(1, n // EACH)
-  pair = types.Pair(
-    _ratings(1, users, SOURCE, n),
-    _ratings(2, users, TARGET, n),
-  )
   spec = specs.from_config(_config(method))
+  rates = spec.protocol == 'rating'
+  source, target = map(int, flags.FLAGS.items)
+  pair = types.Pair(
+    _ratings(1, users, source, n, rates),
+    _ratings(2, users, target, n, rates),
+  )
+  began = time.process_time()
+  split = (splits.by_ratio if rates else splits.leave_one_out)(pair)
+  result: dict[str, float] = {'users': users, 'split': time.process_time() - began}
+  known, pair = pair.target, split.train
   seen = prepare.VIEWS[spec.view](None, pair)
+  began = time.process_time()
   data = device.put(seen)
+  result['put'] = time.process_time() - began
   made = methods.of(spec, device.sizes(seen))
   done, form = (), None
   for stage in made.model.stages:
     form = baselines.compiled(stage, data, made.hyper, done)
     done = (*done, stage.keep(form.state))
   seconds, state = [], None
-  for _ in range(EPOCHS):
+  while len(seconds) < EPOCHS and sum(seconds) < LONG:
     fresh = jax.block_until_ready(jax.tree.map(lambda x: x.copy(), form.state))
     began = time.process_time()
     state, _, _ = jax.block_until_ready(form.program(fresh, *form.rest))
     seconds.append(time.process_time() - began)
-  result = {'users': users, 'epoch': min(seconds), 'compile': form.compiled}
-  if spec.protocol != 'rating':
-    ranked = np.random.default_rng(0).choice(users, min(users, RANKED), replace=False)
-    queries = device.ranking_queries(
-      types.HeldOut(
-        ranked.astype(np.int32),
-        np.zeros(ranked.size, np.int32),
-        None,
-        np.ones((ranked.size, 1), np.int32),
-      )
-    )
-    kept = made.model.stages[-1].keep(state)
+  result |= {'epoch': min(seconds), 'compile': form.compiled}
+  if rates:
+    return result
+  kept = made.model.stages[-1].keep(state)
+  held = split.test.target
+  test = types.HeldOut(*(column[:RANKED] for column in held))
+  queries, of_users = device.ranking_queries(test), device.by_user(known)
+  for name, answer in (
+    ('rank', lambda: rankings.ranks(made.model, kept, data, queries, of_users)),
+    ('list', lambda: rankings.best(made.model, kept, data, of_users, test.user, 10)),
+  ):
     took = []
     for _ in range(2):  # The first compiles.
       began = time.process_time()
-      rankings.ranks(made.model, kept, data, queries, data.target.by_user)
+      answer()
       took.append(time.process_time() - began)
-    result['rank'] = took[-1]
+    result[name] = took[-1]
   return result
+
+
+def files(size: float) -> dict:
+  """Wall seconds, CPU seconds and peak memory of each step from files to a split."""
+  from xdomain.data import align, cache, filters, splits
+  from xdomain.data.readers import tables
+
+  form, folder = flags.FLAGS.form, pathlib.Path(flags.FLAGS.folder)
+  steps, kept = {}, {}
+
+  def step(name, function):
+    wall, cpu = time.perf_counter(), time.process_time()
+    made = function()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    steps[name] = time.perf_counter() - wall, time.process_time() - cpu, peak
+    return made
+
+  for k in DOMAINS:
+    path = folder / f'{k}-{size:g}.{form}'
+    kept[k] = step(f'read {k}', lambda path=path: tables.read(path, time='time'))
+  pair = step('align', lambda: align.align(*kept.values(), name='files'))
+  kept.clear()
+  pair = step('positives', lambda: filters.positives(pair, 4.0))
+  path = folder / 'pair.npz'
+  step('write the cache', lambda: cache.save(pair, path))
+  del pair
+  pair = step('load the cache', lambda: cache.load(path))
+  step('split and negatives', lambda: splits.leave_one_out(pair))
+  return {'users': pair.pair.target.n_users, 'steps': steps}
+
+
+def write_files(size: float) -> dict:
+  """Writes the files of `files`, as CSV and as Parquet, where they are not yet."""
+  import polars as pl
+
+  folder, rows = pathlib.Path(flags.FLAGS.folder), round(size * 1e6)
+  for domain, (share, of_item) in DOMAINS.items():
+    if (folder / f'{domain}-{size:g}.parquet').exists():
+      continue
+    n, users = round(rows * share), max(1, round(rows / 7.5))
+    user, item, value = interactions(
+      len(domain), users, max(9, round(n / of_item)), n, 1.0
+    )
+    time_of = np.random.default_rng(0).integers(8 * 10**8, 16 * 10**8, n)
+    columns = {'user': user, 'item': item, 'rating': value, 'time': time_of}
+    frame = pl.LazyFrame(columns).with_columns(
+      user=pl.lit('A') + pl.col('user').cast(pl.String).str.zfill(13),
+      item=pl.lit(domain[0].upper()) + pl.col('item').cast(pl.String).str.zfill(9),
+      rating=pl.col('rating').cast(pl.Float32),
+    )
+    frame.sink_csv(folder / f'{domain}-{size:g}.csv')
+    frame.sink_parquet(folder / f'{domain}-{size:g}.parquet')
+  return {}
 
 
 def profile(method: str, users: int) -> dict:
@@ -249,6 +323,8 @@ def _write(file, user, item, value):
 def cell(part: str, method: str, size: float, limit: float) -> dict | None:
   """A case, in a process of its own; None where it takes longer than the limit."""
   command = [sys.executable, '-m', 'benchmarks.scale', f'--cell={part},{method},{size}']
+  command += [f'--items={",".join(flags.FLAGS.items)}', f'--form={flags.FLAGS.form}']
+  command += [f'--folder={flags.FLAGS.folder}']
   try:
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
   except subprocess.TimeoutExpired:
@@ -261,8 +337,13 @@ def cell(part: str, method: str, size: float, limit: float) -> dict | None:
 def run_cell(text: str) -> None:
   """Prints the case as JSON."""
   part, method, size = text.split(',')
-  of = {'linear': linear, 'profile': profile}[part]
-  result = of(method, float(size) if part == 'linear' else int(float(size)))
+  size = float(size)
+  result = {
+    'linear': lambda: linear(method, size),
+    'profile': lambda: profile(method, int(size)),
+    'write': lambda: write_files(size),
+    'files': lambda: files(size),
+  }[part]()
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
   print(json.dumps(result | {'mib': peak}))
 
@@ -271,15 +352,16 @@ def linear_table(methods, sizes, limit, found) -> Iterator[str]:
   """The rows of `linear`; fills `found` with seconds by method and size."""
   from xdomain.reporting import render
 
-  heads = 'method', 'M interactions', 'users', 'epoch s', 'us an interaction'
-  yield render.markdown_row((*heads, 'ranks of 10,000 users s', 'peak MiB'))
-  yield render.markdown_row(['---'] * 7)
+  heads = 'method', 'M interactions', 'users', 'split', 'epoch', 'us an interaction'
+  heads = *heads, 'ranks of 10,000 users', 'lists for 10,000', 'peak MiB'
+  yield render.markdown_row(heads)
+  yield render.markdown_row(['---'] * len(heads))
   for method in methods:
     for size in sizes:
       got = cell('linear', method, size, limit)
       if got is None:
         over = f'over {limit:g}'
-        yield render.markdown_row((method, f'{size:g}', '', over, '', '', ''))
+        yield render.markdown_row((method, f'{size:g}', '', '', over, *[''] * 4))
         break
       found.setdefault(method, {})[size] = got['epoch']
       yield render.markdown_row(
@@ -287,12 +369,31 @@ def linear_table(methods, sizes, limit, found) -> Iterator[str]:
           method,
           f'{size:g}',
           f'{got["users"]:,}',
+          f'{got["split"]:.2f}',
           f'{got["epoch"]:.3f}',
           f'{got["epoch"] / size:.3f}',
-          f'{got["rank"]:.1f}' if 'rank' in got else '',
+          *(f'{got[name]:.1f}' if name in got else '' for name in ('rank', 'list')),
           f'{got["mib"]:,.0f}',
         )
       )
+
+
+def files_table(sizes, limit) -> Iterator[str]:
+  """A row for each step and size: wall seconds, CPU seconds and peak memory."""
+  from xdomain.reporting import render
+
+  heads = 'M rows', 'step', 's', 'CPU s', 'peak GiB until then'
+  yield render.markdown_row(heads)
+  yield render.markdown_row(['---'] * len(heads))
+  for size in sizes:
+    cell('write', '', size, limit)
+    got = cell('files', '', size, limit)
+    if got is None:
+      yield render.markdown_row((f'{size:g}', f'over {limit:g} s', '', '', ''))
+      break
+    for name, (wall, cpu, peak) in got['steps'].items():
+      cells = f'{size:g}', name, f'{wall:.1f}', f'{cpu:.1f}', f'{peak:.2f}'
+      yield render.markdown_row(cells)
 
 
 def profile_table(methods, users, limit) -> Iterator[str]:
@@ -348,6 +449,12 @@ def main(argv):
     for line in profile_table(methods, flags.FLAGS.users, limit):
       print(line, flush=True)
     print()
+  if 'files' in flags.FLAGS.parts:
+    print(f'From {flags.FLAGS.form} files to a split:\n')
+    pathlib.Path(flags.FLAGS.folder).mkdir(parents=True, exist_ok=True)
+    for line in files_table(map(float, flags.FLAGS.rows), limit):
+      print(line, flush=True)
+    print()
   if 'linear' in flags.FLAGS.parts:
     found = {}
     print('Growth with the interactions, CPU s:\n')
@@ -363,6 +470,10 @@ if __name__ == '__main__':
   flags.DEFINE_list('parts', ['profile', 'linear'], 'Which parts.')
   flags.DEFINE_list('methods', list(METHODS), 'Which methods.')
   flags.DEFINE_list('millions', ['0.2', '1', '5'], 'Interactions a domain.')
+  flags.DEFINE_list('items', ['10000', '20000'], 'Source and target items of linear.')
+  flags.DEFINE_list('rows', ['5'], 'Million rows of both files together.')
+  flags.DEFINE_enum('form', 'csv', ['csv', 'parquet'], 'The form of the files.')
+  flags.DEFINE_string('folder', '/tmp/xdomain-scale', 'Where the files are written.')
   flags.DEFINE_integer('users', 100_000, 'Users of the profile.', lower_bound=100)
   flags.DEFINE_float('limit', 600, 'Seconds that a case may take.')
   flags.DEFINE_string('plot', '', 'The file of the plot, without its ending.')

@@ -82,10 +82,14 @@ def rows(
 def domain(ratings: types.Ratings) -> base.Domain:
   """One domain's interactions, as sparse rows by user and by item."""
   user, item, value = ratings.user, ratings.item, ratings.value
-  users, items = ratings.n_users, ratings.n_items
-  return base.Domain(
-    rows(user, item, value, users, items), rows(item, user, value, items, users)
-  )
+  of_items = rows(item, user, value, ratings.n_items, ratings.n_users)
+  return base.Domain(by_user(ratings), of_items)
+
+
+def by_user(ratings: types.Ratings) -> base.Rows:
+  """One domain's interactions, as sparse rows by user alone."""
+  user, item, value = ratings.user, ratings.item, ratings.value
+  return rows(user, item, value, ratings.n_users, ratings.n_items)
 
 
 def put(pair: types.Pair, border: int = 0) -> base.Arrays:

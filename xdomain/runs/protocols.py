@@ -179,11 +179,11 @@ def _unranked(dataset, model):
 
 
 def _rank(prepared, model, state):
-  known = device.domain(prepared.dataset.pair.target).by_user
+  known = device.by_user(prepared.dataset.pair.target)
   seen = prepared.data if prepared.shown is None else prepared.shown
   places = _answers(prepared, model, state, _unranked(prepared.dataset, model))
   test = prepared.test.target
-  new = device.domain(_without(prepared.dataset.pair.target, test)).by_user
+  new = device.by_user(_without(prepared.dataset.pair.target, test))
   ranks = rankings.ranks(model, state, seen, test, known, places, new)
   history = histories(prepared.split, ranks.user, ranks.item)
   return ranked(prepared.dataset, prepared.split, ranks, history)
@@ -260,7 +260,7 @@ def histories(
 
 def _full_validation(prepared, model, state):
   """NDCG@10 of the validation items in the full catalogue."""
-  known = device.domain(prepared.dataset.pair.target).by_user
+  known = device.by_user(prepared.dataset.pair.target)
   seen = prepared.data if prepared.shown is None else prepared.shown
   ranks = rankings.ranks(model, state, seen, prepared.valid.target, known)
   at = rankings.names().index(HEADLINE)

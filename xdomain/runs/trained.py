@@ -177,7 +177,7 @@ class Trained:
         f'{self.spec.method} reads no interaction of this user; it reads those of'
         f' {"the target alone" if self._model.target_only else "both domains"}'
       )
-    seen = device.domain(new.target if exclude_seen else _without(new.target)).by_user
+    seen = device.by_user(new.target if exclude_seen else _without(new.target))
     lists = self._lists(state, data, seen, np.array([0]), top, say or _warn, ['new'])
     return [Recommendation('new', *each) for each in lists[0]]
 
@@ -253,7 +253,7 @@ class Trained:
 
   @functools.cached_property
   def _known(self) -> base.Rows:
-    return device.domain(self.seen).by_user
+    return device.by_user(self.seen)
 
   @functools.cached_property
   def _readable(self) -> np.ndarray:
@@ -272,7 +272,7 @@ class Trained:
       return []
     known = self._known
     if not exclude_seen:
-      known = device.domain(_without(self.seen)).by_user
+      known = device.by_user(_without(self.seen))
     names = self.ids.users[rows].tolist()
     return self._lists(self._of_users, self._everything, known, rows, top, say, names)
 
