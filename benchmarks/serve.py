@@ -446,8 +446,9 @@ def _again(folder, model, turn):
 
 async def _swaps(port, end, done, export):
   """Exports and swaps each minute."""
-  while time.monotonic() + 60 < end:
-    await asyncio.sleep(60)
+  begin = time.monotonic()
+  while (minute := begin + 60 * (len(done) + 1)) < end:
+    await asyncio.sleep(max(0, minute - time.monotonic()))
     await asyncio.to_thread(export, len(done))
     url = f'http://127.0.0.1:{port}/swap'
     headers = {'content-type': 'application/json'}

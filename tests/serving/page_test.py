@@ -146,18 +146,70 @@ def test_it_can_be_used_by_keyboard_alone(page):
   page.get_by_text('Nothing is chosen yet.').wait_for()
 
 
+def test_the_whole_path_needs_no_pointer_and_is_announced(page):
+  from playwright import sync_api
+
+  press, focused = page.keyboard.press, page.locator(':focus')
+  press('Tab')
+  for words in ('s1', 's2', 's3'):
+    page.keyboard.type(words)
+    page.locator('#options li[aria-selected=true]').filter(has_text=words).wait_for()
+    press('Enter')
+  status = page.get_by_role('status')
+  sync_api.expect(status).to_contain_text('10 recommendations, t')
+  chosen = page.get_by_role('list', name='Chosen items').get_by_role('listitem')
+  sync_api.expect(chosen).to_have_count(3)
+  press('Tab')
+  assert focused.get_attribute('aria-label').startswith('Remove s1')
+  press('Enter')
+  sync_api.expect(chosen).to_have_count(2)
+  sync_api.expect(focused).to_have_attribute('aria-label', re.compile('Remove s2'))
+  press('Tab')
+  press('Tab')
+  assert focused.get_attribute('id') == 'model'
+  press('ArrowDown')
+  sync_api.expect(focused).to_have_value('shared_vae_cold')
+  press('Tab')
+  assert focused.get_attribute('type') == 'range'
+  press('ArrowLeft')
+  sync_api.expect(status).to_contain_text('9 recommendations, t')
+  rows = page.get_by_role('list', name=re.compile('for you')).get_by_role('listitem')
+  sync_api.expect(rows).to_have_count(9)
+
+
+TEXTS = """[...document.querySelectorAll('body *')].flatMap(one => {
+  const own = [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+  const shown = one.getClientRects().length && one.tagName !== 'SCRIPT';
+  if (!shown || !(own || one.placeholder)) return [];
+  let behind = one;
+  const back = () => getComputedStyle(behind).backgroundColor;
+  while (back() === 'rgba(0, 0, 0, 0)') behind = behind.parentElement;
+  const style = getComputedStyle(one, own ? null : '::placeholder');
+  const numbers = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  return [[one.tagName + '#' + one.id, numbers(style.color), numbers(back())]];
+})"""
+
+
 @pytest.mark.parametrize('scheme', ['dark', 'light'])
-def test_text_stands_out_in_both_schemes(browser, address, scheme):
+def test_all_text_stands_out_in_both_schemes(browser, address, scheme):
   page = browser.new_page(color_scheme=scheme)
   page.goto(address)
-  colours = page.evaluate(
-    """['color', 'backgroundColor'].map(name =>
-      getComputedStyle(document.body)[name].match(/\\d+/g).slice(0, 3).map(Number))"""
-  )
+  choose(page, 's1')
+  page.locator('#results li').first.wait_for()
+  texts = page.evaluate(TEXTS)
+  page.get_by_role('combobox', name=re.compile('like')).fill('qwertz')
+  page.get_by_text('No title contains').wait_for()
+  texts += page.evaluate(TEXTS)
+  page.get_by_role('combobox', name=re.compile('like')).fill('s')
+  page.locator('#options li[aria-selected=true]').wait_for()
+  texts += page.evaluate(TEXTS)
   page.close()
-  text, back = (luminance(colour) for colour in colours)
-  assert (max(text, back) + 0.05) / (min(text, back) + 0.05) > 7
-  assert (text > back) == (scheme == 'dark')
+  found = {name for name, *_ in texts}
+  assert found >= {'SMALL#', 'BUTTON#', 'INPUT#search', 'DIV#problem', 'LI#option-0'}
+  for name, *colours in texts:
+    text, back = map(luminance, colours)
+    assert (max(text, back) + 0.05) / (min(text, back) + 0.05) >= 4.5, (name, colours)
+    assert (text > back) == (scheme == 'dark')
 
 
 def luminance(colour):
