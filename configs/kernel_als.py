@@ -12,7 +12,12 @@ from configs import common
 WEIGHTS = dict(blend=(0.0, 0.1, 0.2, 0.3, 0.5, 1.0), popularity=(0.0, 0.1, 0.3))
 # Corners that are tried with the same settings as the blend.
 ALONE = dict(blend=0.0, popularity=0.0)
-FIRST = (ALONE, dict(blend=0.1, popularity=0.0))
+FIRST = (ALONE, ALONE | dict(source_weight=0.0), dict(blend=0.1, popularity=0.0))
+COLD_FIRST = (
+  ALONE,
+  dict(blend=1.0, popularity=0.0, ridge_penalty=100.0),
+  dict(blend=0.5, popularity=0.0, ridge_penalty=100.0),
+)
 SEARCH = dict(
   hyper=dict(
     source_weight=(0.0, 0.1, 0.3, 0.6, 1.0),
@@ -21,7 +26,7 @@ SEARCH = dict(
     **WEIGHTS,
   ),
   model=dict(factors=(32, 64, 128, 256)),
-  first=(*FIRST, ALONE | dict(source_weight=0.0)),
+  first=FIRST,
 )
 COLD_SEARCH = dict(
   hyper=dict(
@@ -30,7 +35,7 @@ COLD_SEARCH = dict(
     **WEIGHTS,
   ),
   model=dict(rank=(5, 10, 20, 40, 80)),
-  first=FIRST,
+  first=COLD_FIRST,
 )
 
 
