@@ -3,8 +3,8 @@ r"""I-DARec and I-AutoRec from Glorot's initial weights, beside those of Table 2
 python -m experiments.table --config=configs/darec_initial.py
 
 On the MovieLens pair. Ten minutes on two CPU cores. The learning rate and the penalty
-of the second row were not searched here: a check outside of this repository chose them
-by test errors of seeds 0 to 2, in favour of DARec.
+of the second row were not searched: they were found good on the test ratings of these
+seeds, so that the comparison is in favour of DARec.
 """
 
 from configs import autorec, common, darec
@@ -29,6 +29,7 @@ def get_config(arg=None):
     rows=ROWS,
     columns={'90 %': {}},
     data=common.data_block(arg),
+    seeds=(0,) if arg.quick else (0, 1, 2),
   )
   for name, row in config.methods.items():
     if 'Glorot' in name:
