@@ -1,6 +1,6 @@
 r"""I-DARec and I-AutoRec from Glorot's initial weights, beside those of Table 2.
 
-python -m experiments.table --config=configs/darec_initial.py
+python -m experiments.table --config=configs/darec_initial_table.py
 
 On the MovieLens pair. Ten minutes on two CPU cores. The learning rate and the penalty
 of the second row were not searched: they were found good on the test ratings of these
@@ -20,7 +20,7 @@ ROWS = {
 def get_config(arg=None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   config = common.table(
-    'darec_initial',
+    'darec_initial_table',
     arg,
     title='DARec and AutoRec from two distributions of initial weights',
     note='The rows Glorot start from the uniform distribution of Glorot and Bengio'
