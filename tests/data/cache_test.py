@@ -44,7 +44,9 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
   assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize('damage', ['cut', 'empty', 'text', 'flipped', 'other'])
+@pytest.mark.parametrize(
+  'damage', ['cut', 'beheaded', 'empty', 'text', 'flipped', 'other']
+)
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path, damage):
   path = tmp_path / 'pair.npz'
   cache.save(toys.aligned(), path)
@@ -55,6 +57,7 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path, damage):
   path.write_bytes(
     {
       'cut': whole[: len(whole) // 2],
+      'beheaded': whole[len(whole) // 2 :],
       'empty': b'',
       'text': b'user,item\n1,2\n',
       'flipped': bytes(flipped),

@@ -46,7 +46,9 @@ def load(path: str | pathlib.Path) -> dict[str, np.ndarray]:
 
 def _array(whole, member) -> np.ndarray:
   at = member.header_offset
-  name, extra = struct.unpack('<HH', whole[at + 26 : at + _HEADER])
+  if not 0 <= at <= len(whole) - _HEADER:  # The file lacks bytes before its directory.
+    raise zipfile.BadZipFile(f'{member.filename} begins outside the file')
+  name, extra = struct.unpack_from('<HH', whole, at + 26)
   begin = at + _HEADER + name + extra
   data = whole[begin : begin + member.file_size]
   if member.compress_type != zipfile.ZIP_STORED or _checksum(data) != member.CRC:
