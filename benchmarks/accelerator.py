@@ -31,6 +31,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import app, flags, logging
 
+from xdomain import programs
+
 PARTS = flags.DEFINE_list(
   'parts',
   [
@@ -495,16 +497,15 @@ def part_darec():
 
   pair = movielens()
   model = darec.model(device.sizes(pair), axis='item')
-  hyper, key, done = darec.Hyper(), jax.random.key(0), ()
+  hyper, key = darec.Hyper(), jax.random.key(0)
   data = device.put(pair)
-  for index in range(len(model.stages)):
+  done, best = (), ()
+  for index in range(len(model.stages) - 1):
     progress = loop.begin(model, key, data, hyper, index, done)
-    if index < len(model.stages) - 1:
-      done = (*done, progress.best_of())
-  before = done
+    done, best = (*done, progress.best), (*best, progress.best_of())
   last = model.stages[-1]
   stage = last._replace(
-    init=lambda key, data, hyper, _: last.init(key, data, hyper, before)
+    init=lambda key, data, hyper, _: last.init(key, data, hyper, best)
   )
   entries = sum(d.by_item.n_entries for d in data[:2])
   cases = [
@@ -607,20 +608,22 @@ def part_shared_vae():
 
 def part_sweep():
   """Sixteen members of DARec's second stage at once, beside one."""
+  import jax
+
   from benchmarks import sweep
   from xdomain.data import device
   from xdomain.models import darec
 
   pair = movielens()
   model, data = darec.model(device.sizes(pair), axis='item'), device.put(pair)
-  hyper = darec.Hyper()
+  hyper = jax.tree.map(lambda value: np.full(1, value), darec.Hyper())
   stage, state = sweep.last_stage(model, data, hyper, 10)
   head('members', 's', 'of one', 'compile s')
   single, compiled = sweep.compiled(stage, 'single', state, data, hyper)
   alone = min(sweep.epoch(single, state) for _ in range(3))
   row(1, f'{alone:.4f}', '1', f'{compiled:.1f}')
   count = 16
-  many = sweep.stacked(state, count), sweep.stacked(hyper, count)
+  many = jax.tree.map(lambda leaf: np.repeat(leaf, count, axis=0), (state, hyper))
   program, compiled = sweep.compiled(stage, 'vmap', many[0], data, many[1])
   took = min(sweep.epoch(program, many[0]) for _ in range(3))
   row(count, f'{took:.4f}', f'{took / alone:.2f}', f'{compiled:.1f}')
@@ -766,10 +769,10 @@ def part_chaos():
 
 
 XLA_CHOICES = (
-  '',
-  '--xla_gpu_autotune_level=0',
+  '--xla_gpu_enable_triton_gemm=true',
+  '--xla_gpu_enable_triton_gemm=true --xla_gpu_autotune_level=0',
   '--xla_gpu_enable_triton_gemm=false',
-  '--xla_gpu_enable_command_buffer=FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,WHILE',
+  '--xla_gpu_enable_triton_gemm=false --xla_gpu_autotune_level=0',
 )
 
 
@@ -792,8 +795,9 @@ def part_one_program():
 
   print(os.environ.get('XLA_FLAGS', ''))
   pair = movielens()
-  data = matrices(device.put(pair))
-  report([autorec_case('movielens', pair, data, 'item', 128)])
+  data = device.put(pair)
+  forms = matrices(data), entries_only(data)
+  report([autorec_case('movielens', pair, form, 'item', 128) for form in forms])
 
 
 def part_compiling():
@@ -908,6 +912,7 @@ def main(argv):
   del argv
   logging.set_verbosity(logging.ERROR)
   if ONLY.value:
+    programs.compile_quickly()
     globals()[f'part_{ONLY.value}']()
     return
   for part in PARTS.value:

@@ -57,6 +57,7 @@ def main(argv):
       for name in names:
         exports.find(name, WORKDIR.value, _say)
   # A service of exports imports no training code, which would double its start.
+  programs.compile_quickly()
   programs.keep()
   try:
     _serve(names, begin)

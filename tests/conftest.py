@@ -6,12 +6,11 @@ pytest's cache directory. An XLA_FLAGS that is set stays: XLA_FLAGS= (empty) com
 the commands do.
 """
 
-import importlib.util
-import mmap
 import os
-import pathlib
 
 import pytest
+
+from xdomain import programs
 
 # Several processes test at once and cannot share a GPU.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
@@ -24,25 +23,13 @@ QUICK_TO_COMPILE = {
 }
 
 
-def known_flags() -> str:
-  """The flags above that this jaxlib has: it aborts on any other."""
-  spec = importlib.util.find_spec('jaxlib')
-  folder = pathlib.Path(spec.origin).parent
-  library = max(folder.glob('*.so'), key=lambda path: path.stat().st_size)
-  with (
-    open(library, 'rb') as file,
-    mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-  ):
-    return ' '.join(
-      f'--{name}={value}'
-      for name, value in QUICK_TO_COMPILE.items()
-      if content.find(name.encode()) >= 0
-    )
-
-
-# jax reads it once, so this file imports jax inside its fixtures.
+# XLA reads it once, when the first program is compiled.
 if 'XLA_FLAGS' not in os.environ:
-  os.environ['XLA_FLAGS'] = known_flags()
+  os.environ['XLA_FLAGS'] = ' '.join(
+    f'--{name}={value}'
+    for name, value in QUICK_TO_COMPILE.items()
+    if programs.knows(name)
+  )
 
 
 # Quick modules that together meet every part of the package.

@@ -4,6 +4,7 @@ import os
 
 import jax
 import numpy as np
+import pytest
 
 from xdomain import programs
 
@@ -36,3 +37,42 @@ def test_a_program_is_counted_once_and_only_while_it_is_watched():
   program(np.ones((4, 3), np.float32))
   assert outer.programs == 2
   assert str(outer).startswith('compiled 2 programs')
+
+
+def test_time_in_which_two_programs_are_compiled_counts_once(monkeypatch):
+  counts = programs.Compiled()
+  for now, seconds in ((3.0, 3.0), (5.0, 4.0), (9.0, 1.0)):  # 0 to 5, and 8 to 9.
+    monkeypatch.setattr(programs.time, 'monotonic', lambda now=now: now)
+    counts.add(seconds)
+  assert (counts.programs, counts.seconds) == (3, 6.0)
+
+
+@pytest.mark.parametrize(
+  'plugins, before, after',
+  [
+    ([], '--xla_a=1', '--xla_a=1'),
+    (['cuda'], '', '--xla_gpu_enable_triton_gemm=false'),
+    (['cuda'], '--xla_a=1', '--xla_a=1 --xla_gpu_enable_triton_gemm=false'),
+    (['cuda'], '--xla_gpu_enable_triton_gemm=true', None),
+  ],
+)
+def test_a_gpu_tries_no_triton_products_unless_asked(
+  monkeypatch, plugins, before, after
+):
+  monkeypatch.setenv('XLA_FLAGS', before)
+  monkeypatch.setattr(
+    programs.importlib.metadata, 'entry_points', lambda group: plugins
+  )
+  programs.compile_quickly()
+  assert os.environ['XLA_FLAGS'] == (before if after is None else after)
+
+
+def test_an_option_that_this_jaxlib_lacks_is_not_set(monkeypatch):
+  assert not programs.knows('--xla_there_is_no_such_option')
+  monkeypatch.setenv('XLA_FLAGS', '')
+  monkeypatch.setattr(
+    programs.importlib.metadata, 'entry_points', lambda group: ['cuda']
+  )
+  monkeypatch.setattr(programs, 'QUICK_ON_GPU', '--xla_there_is_no_such_option=1')
+  programs.compile_quickly()
+  assert os.environ['XLA_FLAGS'] == ''

@@ -163,11 +163,16 @@ def epochs(gradient, p, batches, lr, alpha):
 
 @pytest.fixture(params=[16, 512, 1 << 20, 'products'], autouse=True)
 def form(request, monkeypatch):
-  """Chunks much smaller and larger than a batch, and products of all cells."""
+  """Chunks much smaller and larger than a batch, and products of all cells.
+
+  All in the precision of a run.
+  """
   products = request.param == 'products'
   monkeypatch.setattr(sparse, 'DENSE', 0.0 if products else 2.0)
   if not products:
-    monkeypatch.setattr(sparse, 'CHUNK', {'cpu': request.param})
+    monkeypatch.setattr(sparse, 'CHUNK', {jax.default_backend(): request.param})
+  with jax.default_matmul_precision('highest'):
+    yield
 
 
 @pytest.mark.parametrize('capacity', [900, 1024, 2500])

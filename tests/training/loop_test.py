@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import base, stages
+from xdomain import base, programs, stages
 from xdomain.models import autorec, darec
 from xdomain.training import loop
 
@@ -281,6 +281,20 @@ def test_every_epoch_runs_on_the_device_in_one_program():
   assert 'while' in text and 'callback' not in text
   # The state's buffers are reused.
   assert text.count('tf.aliasing_output') >= len(jax.tree.leaves(state.params))
+
+
+@pytest.mark.parametrize('hyper', [1.0, [1.0, 2.0]])
+def test_programs_are_compiled_side_by_side_and_once(monkeypatch, hyper):
+  def of_two_stages():
+    stages = [ladder([5.0, 3.0, 4.0, 6.0, 7.0]).stages[0] for _ in range(2)]
+    with programs.watch() as compiled:
+      fit(base.Model(tuple(stages), stages[1].predict), hyper)
+    return compiled.programs
+
+  of_two_stages()  # Compiles what all models share.
+  ahead = of_two_stages()
+  monkeypatch.setattr(loop, '_compile', lambda *args: None)
+  assert ahead == of_two_stages() > 0
 
 
 def test_of_equal_values_the_first_epoch_is_kept():

@@ -44,6 +44,7 @@ def opened(
     SpecError: jax has no device for JAX_PLATFORMS, or the processes do not meet.
     Stopped: at a signal to end; what was finished is kept.
   """
+  programs.compile_quickly()
   if keep_programs:
     programs.keep()
   with hosts.joined(among), jax.enable_x64(False), stop.on_signals():

@@ -9,7 +9,9 @@ resumes from a `Progress` ends as the uninterrupted one would have. Values that 
 the course of a run (best values, epochs, failures) are kept on the host.
 """
 
+import concurrent.futures
 import functools
+import os
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -117,6 +119,7 @@ def fit(
   if progress is None:
     progress = begin(model, key, data, hyper, 0, (), axes)
     watch(None, progress)
+  _compile(model, key, data, hyper, valid, shown, measure, axes, progress.stage)
   hyper = plan.per_member(hyper)
   while True:
     stage, limit = model.stages[progress.stage], limits[progress.stage]
@@ -261,6 +264,29 @@ def _select(stage, progress, running, value) -> Progress:
 
 
 # --- Programs ---------------------------------------------------------------
+
+
+def _bare(leaf):
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=leaf.weak_type)
+
+
+def _compile(model, key, data, hyper, valid, shown, measure, axes, first):
+  """Compiles the programs of all stages from the first on, side by side."""
+  plan = placement.plan(key, hyper, data, axes)
+  values = plan.per_member(hyper)
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    compiling = []
+    for index, stage in enumerate(model.stages[first:], first):
+      at = abstract(model, key, data, hyper, index, axes)
+      if plan.mesh() is None:  # Of a single device jax expects no sharding.
+        at = jax.tree.map(_bare, at._replace(stage=None, epoch=None))
+      rest = key, (index, 1), data, values
+      lowered = [run_epoch.lower(plan, stage, at.state, *rest)]
+      if queries := validated(stage, valid):
+        lowered.append(validate.lower(plan, stage, measure, at.best, shown, queries))
+      compiling += [pool.submit(each.compile) for each in lowered]
+    for each in compiling:
+      each.result()
 
 
 @functools.partial(jax.jit, static_argnames='stage', donate_argnames='state')
