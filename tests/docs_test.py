@@ -100,7 +100,10 @@ def programs() -> dict[str, list[Block]]:
 
 # The blocks of docs/howto/serve.md, which `serving/howto_test.py` runs in this order.
 SERVE = tuple(
-  f'serve: {part}' for part in ('train and export', 'start', 'ask', 'swap', 'portable')
+  f'serve: {part}'
+  for part in (
+    *('demo', 'train and export', 'start', 'ask', 'swap', 'portable', 'server'),
+  )
 )
 
 

@@ -129,6 +129,27 @@ def test_it_runs_with_jax_and_numpy_alone(exported):
   assert len(why) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('python', 'version'), [('python3', '==0.10.2'), ('python3.12', '==0.12.*')]
+)
+def test_it_runs_where_only_jax_and_numpy_are_installed(
+  exported, tmp_path, python, version
+):
+  if shutil.which(python) is None:
+    pytest.skip(f'{python} is missing')
+  model, folder = exported
+  subprocess.run([python, '-m', 'venv', tmp_path], check=True)
+  pip = [tmp_path / 'bin/pip', 'install', '-q', f'jax{version}', 'numpy']
+  subprocess.run(pip, check=True)
+  run = subprocess.run(
+    [tmp_path / 'bin/python', '-c', ALONE], cwd=folder, capture_output=True, text=True
+  )
+  assert run.returncode == 0, run.stderr
+  got, _ = json.loads(run.stdout)
+  same(got, model.recommend_for(['s1'], ['t2'], 4, say=lambda line: None))
+
+
 def test_the_loader_imports_nothing_of_the_package():
   text = pathlib.Path(portable.__file__).read_text('utf-8')
   assert 'import xdomain' not in text and 'from xdomain' not in text

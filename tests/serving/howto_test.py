@@ -1,5 +1,6 @@
 """The commands of docs/howto/serve.md, in their order, by a reader with two files."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -27,12 +28,18 @@ def block(part) -> str:
   )
 
 
-def bash(text, folder) -> list[str]:
+HERE = {
+  'PYTHONPATH': str(ROOT),
+  'PATH': f'{pathlib.Path(sys.executable).parent}:{os.environ["PATH"]}',
+}
+
+
+def bash(text, folder, env=HERE) -> list[str]:
   """The lines that commands print; a failing command fails the test."""
   run = subprocess.run(
     ['bash', '-ec', text],
     cwd=folder,
-    env=os.environ | {'PYTHONPATH': str(ROOT)},
+    env=os.environ | env,
     capture_output=True,
     text=True,
   )
@@ -40,20 +47,30 @@ def bash(text, folder) -> list[str]:
   return run.stdout.splitlines()
 
 
+@contextlib.contextmanager
+def serving(command, folder, n_ports=1, env=HERE):
+  """The ports of a service that a command starts, which ends in the end."""
+  process = subprocess.Popen(
+    ['bash', '-c', f'exec {command}'],
+    cwd=folder,
+    env=os.environ | env,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  try:
+    yield [re.search(r':(\d+)', process.stdout.readline())[1] for _ in range(n_ports)]
+  finally:
+    process.terminate()
+    assert process.wait(60) == 0
+    process.stdout.close()
+
+
 def test_two_files_become_a_service_that_takes_a_new_week(tmp_path):
   for name in ('films.csv', 'books.csv'):
     shutil.copy(ROOT / 'docs/examples' / name, tmp_path)
   bash(block('train and export'), tmp_path)
   start = block('start').replace('8000', '0').replace('8001', '0')
-  process = subprocess.Popen(
-    ['bash', '-c', f'exec {start}'],
-    cwd=tmp_path,
-    env=os.environ | {'PYTHONPATH': str(ROOT)},
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-  try:
-    ports = [re.search(r':(\d+)', process.stdout.readline())[1] for _ in range(2)]
+  with serving(start, tmp_path, 2) as ports:
 
     def here(part):
       text = block(part)
@@ -81,7 +98,37 @@ def test_two_files_become_a_service_that_takes_a_new_week(tmp_path):
     (tmp_path / 'alone.py').write_text(block('portable'))
     printed = bash(f'cd exported && {sys.executable} ../alone.py', tmp_path)
     assert len(printed) == 2 and all(line.startswith('[') for line in printed)
-  finally:
-    process.terminate()
-    assert process.wait(60) == 0
-    process.stdout.close()
+
+
+@pytest.mark.slow
+def test_the_demo_trains_two_models_and_serves_them(tmp_path):
+  command = block('demo').strip() + ' --nobrowser --port=0'
+  with serving(command, tmp_path) as (port,):
+    ask = json.dumps({'source': ['Matrix, The (1999)'], 'k': 2, 'explain': True})
+    health, answer = bash(
+      f'curl -s 127.0.0.1:{port}/health; echo; curl -s 127.0.0.1:{port}/recommend'
+      f" --json '{ask}'",
+      tmp_path,
+    )
+  names = [model['name'] for model in json.loads(health)['models']]
+  assert names == ['shared_vae_cold', 'ease']
+  assert [len(row['why']) for row in json.loads(answer)['items']] == [1, 1]
+
+
+@pytest.mark.slow
+def test_a_server_needs_no_training_code(tmp_path):
+  for name in ('films.csv', 'books.csv'):
+    shutil.copy(ROOT / 'docs/examples' / name, tmp_path)
+  bash(block('train and export'), tmp_path)
+  subprocess.run(['git', 'clone', '-q', ROOT, tmp_path / 'clone'], check=True)
+  subprocess.run([sys.executable, '-m', 'venv', tmp_path / 'venv'], check=True)
+  env = {'PATH': f'{tmp_path / "venv/bin"}:{os.environ["PATH"]}', 'PYTHONPATH': ''}
+  bash(block('server'), tmp_path / 'clone', env)
+  start = 'xdomain serve --artefact=exported --port=0'
+  with serving(start, tmp_path, env=env) as (port,):
+    (answer,) = bash(
+      f'curl -s 127.0.0.1:{port}/recommend --json \'{{"user": "ann"}}\'', tmp_path
+    )
+  assert json.loads(answer)['items']
+  packages = os.listdir(next((tmp_path / 'venv/lib').glob('*/site-packages')))
+  assert not {'flax', 'optax', 'polars', 'orbax'} & set(packages)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 LONGEST = 1000  # Characters of an id.
+HIGHEST = 1e6  # The largest rating, and the least one below 0.
 
 
 class Refused(Exception):
@@ -116,7 +117,7 @@ def _rating(value, field):
   if value is None:
     return None
   number = isinstance(value, (int, float)) and not isinstance(value, bool)
-  if not number or not math.isfinite(value) or abs(value) > 1e6:
+  if not number or not math.isfinite(value) or abs(value) > HIGHEST:
     raise Refused(400, f'a rating of {field} is not a number')
   return float(value)
 

@@ -5,11 +5,22 @@ import json
 from typing import Any
 
 import xdomain
+from xdomain.serving import asking, portable
 
+TEXT = {'type': 'string', 'minLength': 1, 'maxLength': asking.LONGEST}
+K = {'type': 'integer', 'minimum': 1, 'default': 10}
 ITEMS = {
   'oneOf': [
-    {'type': 'array', 'items': {'type': 'string'}},
-    {'type': 'object', 'additionalProperties': {'type': ['number', 'null']}},
+    {'type': 'array', 'items': TEXT},
+    {
+      'type': 'object',
+      'propertyNames': TEXT,
+      'additionalProperties': {
+        'type': ['number', 'null'],
+        'minimum': -asking.HIGHEST,
+        'maximum': asking.HIGHEST,
+      },
+    },
   ],
   'description': 'Item ids, or an object of ids and ratings.',
 }
@@ -18,10 +29,10 @@ ASK = {
   'description': 'Either user, or at least one item as source or target.',
   'additionalProperties': False,
   'properties': {
-    'user': {'type': 'string', 'description': 'A user of the data.'},
+    'user': {**TEXT, 'description': 'A user of the data.'},
     'source': ITEMS,
     'target': ITEMS,
-    'k': {'type': 'integer', 'minimum': 1, 'default': 10},
+    'k': K,
     'exclude_seen': {
       'type': 'boolean',
       'default': True,
@@ -32,8 +43,16 @@ ASK = {
       'default': False,
       'description': 'With the items of the history that raised each score most.',
     },
-    'model': {'type': 'string', 'description': 'By default the first one.'},
+    'model': {**TEXT, 'description': 'By default the first one.'},
   },
+}
+PARAMETERS = {
+  'item': TEXT,
+  'domain': {'enum': list(portable.DOMAINS)},
+  'k': K,
+  'q': {'type': 'string'},
+  'limit': {'type': 'integer', 'minimum': 1, 'maximum': 100, 'default': 10},
+  'model': TEXT,
 }
 EXAMPLE = {'source': ['Heat (1995)'], 'k': 3, 'explain': True}
 ANSWER = {
@@ -84,8 +103,14 @@ def description() -> dict[str, Any]:
         )
       },
       '/health': {'get': _operation('The models that answer', {'status': 'ok'})},
-      '/metrics': {'get': {'summary': 'Metrics in the text format of Prometheus'}},
+      '/metrics': {
+        'get': {
+          'summary': 'Metrics in the text format of Prometheus',
+          'responses': {'200': {'description': 'OK', 'content': {'text/plain': {}}}},
+        }
+      },
     },
+    'security': [{}, {'bearer': []}],
     'components': {'securitySchemes': {'bearer': {'type': 'http', 'scheme': 'bearer'}}},
   }
 
@@ -98,7 +123,12 @@ def _operation(summary, answer, parameters=()):
     content = {'application/json': {'example': ERROR}}
     responses[status] = {'description': text, 'content': content}
   given = [
-    {'name': name, 'in': 'query', 'required': name == 'item', 'schema': {}}
+    {
+      'name': name,
+      'in': 'query',
+      'required': name == 'item',
+      'schema': PARAMETERS[name],
+    }
     for name in parameters
   ]
   return {'summary': summary, 'parameters': given, 'responses': responses}
@@ -117,10 +147,9 @@ def page() -> str:
       if 'requestBody' in operation:
         parts += ['<p>Body:</p>', _block(ASK['properties'])]
         parts += ['<p>For example:</p>', _block(EXAMPLE)]
-      answer = operation.get('responses', {}).get('200')
+      answer = operation['responses']['200']['content'].get('application/json')
       if answer:
-        parts.append('<p>Answer:</p>')
-        parts.append(_block(answer['content']['application/json']['example']))
+        parts += ['<p>Answer:</p>', _block(answer['example'])]
   errors = ''.join(f'<li>{code}: {html.escape(text)}' for code, text in ERRORS.items())
   return f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>xdomain: API</title>
