@@ -12,7 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from xdomain import precision
+from xdomain import precision, shards
 from xdomain.base import Array, Rows, Score, Tree
 from xdomain.ops import sparse
 
@@ -218,7 +218,7 @@ def by_length(rows: Rows, function: Callable[..., Tree], width: int) -> Tree:
 
   Rows are grouped in classes of similar length and padded to at most twice their
   length: a few loops over large, regular blocks. How many blocks a class has depends
-  on the data, their shapes do not.
+  on the data, their shapes do not. On a mesh a block divides among its devices.
 
   Args:
     rows: the matrix.
@@ -238,13 +238,14 @@ def by_length(rows: Rows, function: Callable[..., Tree], width: int) -> Tree:
 
   values = jax.tree.map(
     lambda shape: jnp.zeros((rows.n_rows, *shape.shape[1:]), shape.dtype),
-    jax.eval_shape(functools.partial(of, 1), rows.order),
+    jax.eval_shape(functools.partial(of, 1), jnp.zeros(shards.workers(), jnp.int32)),
   )
   begin = 0
   for shortest, longest in classes(rows.longest):
     end = jnp.sum(rows.length >= shortest)
     most = rows.n_entries // max(shortest, 1) + 1  # Rows that can be so long.
     size = max(1, min(slots // max(longest, width), most, rows.n_rows))
+    size += -size % shards.workers()
 
     def block(k, values, begin=begin, end=end, longest=longest, size=size):
       at = begin + k * size + jnp.arange(size)

@@ -11,6 +11,7 @@ shards, because the partitioner lays out `n` rows in the same blocks.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -99,6 +100,62 @@ def split(visits: Tree) -> Tree:
     return _constrained(leaf, PartitionSpec(None, DATA))
 
   return jax.tree.map(over_data, visits)
+
+
+def workers() -> int:
+  """The devices that share the work on one member in the program that is traced."""
+  extent = jax.sharding.get_abstract_mesh().shape
+  return extent.get(DATA, 1) * extent.get(ROWS, 1)
+
+
+def divided(function: Callable, whole: tuple, parts: tuple) -> Tree:
+  """`function(*whole, *parts)`, of which each device computes an equal share.
+
+  Args:
+    function: of arrays whose leading axis is the same in its arguments and values.
+    whole: arguments that every device has.
+    parts: trees of `[B, ...]` arrays, where `B` is a multiple of `workers`.
+  """
+  if workers() == 1:
+    return function(*whole, *parts)
+  mapped = jax.shard_map(
+    lambda whole, parts: function(*whole, *parts),
+    axis_names={DATA, ROWS},
+    in_specs=(PartitionSpec(), PartitionSpec((DATA, ROWS))),
+    out_specs=PartitionSpec((DATA, ROWS)),
+    check_vma=False,
+  )
+  return mapped(whole, parts)
+
+
+def looked_up(table: Array, ids: Array) -> Array:
+  """`table[ids]`, of which each device holds an equal share, as `divided` takes it.
+
+  As in ALX (Mehta et al. 2021), ids are gathered, and each device adds the rows that it
+  holds: only the rows that are looked up cross devices.
+
+  Args:
+    table: `[n, ...]`, in shards or not.
+    ids: `[B, ...]` rows, where `B` is a multiple of `workers`.
+  """
+  if workers() == 1:
+    return table[ids]
+
+  def of(part, ids):
+    every = jax.lax.all_gather(ids, ROWS, tiled=True)
+    place = every - jax.lax.axis_index(ROWS) * part.shape[0]
+    found = part.at[place].get(mode='fill', fill_value=0, wrap_negative_indices=False)
+    return jax.lax.psum_scatter(found, ROWS, scatter_dimension=0, tiled=True)
+
+  among = jax.sharding.get_abstract_mesh().shape[ROWS]
+  mapped = jax.shard_map(
+    of,
+    axis_names={DATA, ROWS},
+    in_specs=(BY_ROWS, PartitionSpec((DATA, ROWS))),
+    out_specs=PartitionSpec((DATA, ROWS)),
+    check_vma=False,
+  )
+  return mapped(jnp.pad(table, padding(table.shape, among)), ids)
 
 
 # --- Between programs -------------------------------------------------------

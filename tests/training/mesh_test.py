@@ -60,11 +60,11 @@ def method(name, **sizes):
   return module.model(pair.sizes, **METHODS[name]), module.Hyper(), pair
 
 
-def fit(name, axes, hyper=None, **options):
+def fit(name, axes, hyper=None, key=None, **options):
   model, default, pair = method(name)
   return loop.fit(
     model,
-    jax.random.key(0),
+    jax.random.key(0) if key is None else key,
     pair.data,
     default if hyper is None else hyper,
     epochs=2,
@@ -175,6 +175,59 @@ def test_members_are_spread_beside_batches_and_tables(name):
     assert table.array.sharding.mesh.shape == {'runs': 2, 'data': 2, 'rows': 2}
     (part, *_) = table.array.addressable_shards
     assert part.data.nbytes * 4 == table.array.nbytes
+
+
+@on_a_mesh
+@pytest.mark.parametrize('name', ['bpr', 'ials', 'pmf'])
+def test_seeds_with_data_of_their_own_are_spread_beside_batches_and_tables(name):
+  model, hyper, pair = method(name)
+  keys = jax.random.split(jax.random.key(3), 2)
+  alone = [
+    *best(fit(name, shards.ONE, key=keys[0])),
+    *best(fit(name, shards.ONE, key=keys[1])),
+  ]
+  own = [
+    jax.tree.map(lambda leaf: np.stack([leaf, leaf]), each)
+    for each in (pair.data, pair.valid)
+  ]
+  spread = loop.fit(
+    model,
+    keys,
+    own[0],
+    hyper,
+    epochs=2,
+    valid=own[1],
+    measure=pair.measure,
+    axes=shards.Axes(2, 2),
+  )
+  chex.assert_trees_all_close(alone, best(spread), atol=1e-5, rtol=1e-4)
+  for table in tables(spread.state):
+    assert table.array.sharding.mesh.shape == {'runs': 2, 'data': 2, 'rows': 2}
+
+
+@on_a_mesh
+@pytest.mark.parametrize('name', ['ials', 'ials cg'])
+def test_each_device_solves_its_share_of_the_systems(name):
+  """The arrays that a block of systems takes are divided among the devices."""
+  model, hyper, pair = method(name, users=700, source_ratings=9000, target_ratings=9000)
+  axes, key = shards.Axes(2, 4), jax.random.key(0)
+  plan = placement.plan(key, hyper, pair.data, axes)
+  key, data = plan.place((key, pair.data))
+  state = loop.abstract(model, key, data, hyper, 0, axes).state
+  program = loop.run_epoch.lower(
+    plan, model.stages[0], state, key, (0, 1), data, plan.per_member(hyper)
+  ).compile()
+  text = program.as_text()
+  moved = list(collectives(text))
+  blocks = [shape for kind, shape in moved if kind == 'reduce-scatter' and shape[2:]]
+  assert blocks
+  for own, length, factors in blocks:
+    # The ids of four devices along the rows come together, and the vectors of its own.
+    assert ('all-gather', (4 * own, length)) in moved
+    solved = (
+      f'f32[{own},{factors},{factors}]' if name == 'ials' else f'f32[{own},{factors}]'
+    )
+    assert solved in text
 
 
 @on_a_mesh

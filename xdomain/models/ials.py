@@ -23,7 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, least_squares, precision, wording
+from xdomain import base, least_squares, precision, shards, wording
 
 STEPS = 3  # Of conjugate gradients, for each row and epoch.
 
@@ -122,10 +122,13 @@ def fit_rows(
   gram, ridge = table.T @ table, penalties(rows, hyper)
 
   def vectors(ids, columns, observed):
-    seen = jnp.where(observed[..., None], table[columns], 0)  # [B, L, H]
+    seen = shards.looked_up(table, columns)
+    seen = jnp.where(observed[..., None], seen, 0)  # [B, L, H]
     right = (1 + hyper.alpha) * jnp.sum(seen, axis=1)
-    start = last.at[ids].get(mode='fill', fill_value=0)
-    x, residual = solve(gram, hyper.alpha, seen, ridge[ids], right, start)
+    start = shards.looked_up(last, jnp.minimum(ids, rows.n_rows - 1))
+    x, residual = shards.divided(
+      solve, (gram, hyper.alpha), (seen, ridge[ids], right, start)
+    )
     positives = jnp.sum(observed, axis=1)
     part = (1 + hyper.alpha) * positives - jnp.sum(x * (right + residual), axis=1)
     return x, part
