@@ -59,8 +59,23 @@ def check_config(argv):
     config = configs.load(given.pop(''))
     for name in given:
       configs.check_field(config, name)
+    _check_words(given)
   elif not any(word.startswith(('--help', '--list')) for word in argv):
     raise ValueError('which config? For example --config=configs/darec.py:item')
+
+
+def _check_words(given):
+  """Raises a ValueError for an unknown method or kind of data, before jax is loaded."""
+  if not {'method', 'data.kind'} & given.keys():
+    return
+  from xdomain.data import sources
+  from xdomain.runs import spec as specs
+
+  folder = pathlib.Path(specs.__file__).parents[1] / 'models'
+  methods = sorted(path.stem for path in folder.glob('[!_]*.py'))
+  for field, known in (('method', methods), ('data.kind', sources.KINDS)):
+    if field in given:
+      specs.check_name(f'config.{field}', given[field].strip('\'"'), known)
 
 
 def ids(flag: str, words: list[str]) -> list[str]:

@@ -221,10 +221,19 @@ def test_a_mistake_is_answered_in_one_line(ask, tmp_path, flags, message):
   assert len(answer.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize('flag', ['--help', '--config=configs/darec.py:itm'])
-def test_help_and_a_wrong_flag_import_nothing_slow(environment, flag):
+@pytest.mark.parametrize(
+  'words',
+  [
+    '--help',
+    '--config=configs/darec.py:itm',
+    '--config=configs/bpr.py --config.hyper.lrr=1',
+    '--config=configs/bpr.py --config.method=bqr',
+    '--config=configs/bpr.py --config.data.kind=tabels',
+  ],
+)
+def test_help_and_a_wrong_flag_import_nothing_slow(environment, words):
   code = (
-    f'import sys, runpy; sys.argv = ["main", "{flag}"]\n'
+    f'import sys, runpy; sys.argv = ["main", *"{words}".split()]\n'
     'try:\n  runpy.run_module("experiments.main", None, "__main__")\n'
     'except SystemExit: pass\n'
     'slow = {"jax", "flax", "polars", "scipy", "orbax"} & set(sys.modules)\n'
