@@ -31,7 +31,7 @@ import numpy as np
 from absl import app, flags
 
 PARTS = flags.DEFINE_list(
-  'parts', ['start', 'movielens', 'million', 'top_k', 'batch'], 'What is run.'
+  'parts', ['start', 'movielens', 'million', 'top_k', 'batch'], 'The parts to run.'
 )
 SECONDS = flags.DEFINE_float('seconds', 10, 'Seconds of load, for each line.')
 CALLERS = flags.DEFINE_list('callers', ['1', '8', '64'], 'Numbers of callers.')
@@ -458,7 +458,7 @@ async def _swaps(port, end, done, export):
 
 
 async def _garbage(port, end, refused):
-  """Sends what is no request, or a wrong one; some of it is cut off."""
+  """Sends malformed, wrong and truncated requests."""
   rng = random.Random(0)
   wrong = (
     request({'source': ['nonsense']}),

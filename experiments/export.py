@@ -17,10 +17,10 @@ RUN = flags.DEFINE_string(
 OUT = flags.DEFINE_string('out', None, 'The folder that is written.', required=True)
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where runs are found by their names.')
 NAME = flags.DEFINE_string(
-  'name', None, 'What a service calls the model; by default the name of the run.'
+  'name', None, 'The name of the model in a service; by default that of the run.'
 )
 TOP = flags.DEFINE_integer(
-  'top', 100, 'The most items that can be asked for.', lower_bound=1
+  'top', 100, 'The largest number of items of a recommendation.', lower_bound=1
 )
 
 

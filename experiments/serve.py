@@ -6,7 +6,7 @@ python -m experiments.serve --demo
 
 `--artefact` takes exports, and artefacts or runs, which are exported first. SIGHUP, or
 `POST /swap` on the admin port, loads them again without losing a request; SIGTERM ends
-the service once all requests are answered.
+the service after the last request.
 """
 
 import logging
@@ -26,7 +26,7 @@ ADMIN_PORT = flags.DEFINE_integer(
   'admin_port', None, 'The loopback port of POST /swap.', 0, 65535
 )
 WINDOW = flags.DEFINE_float(
-  'window', 2, 'Milliseconds that concurrent requests gather for.', 0, 1000
+  'window', 2, 'Milliseconds in which concurrent requests gather.', 0, 1000
 )
 TOKEN_FILE = flags.DEFINE_string(
   'token_file', None, 'A file with the bearer token of requests; or XDOMAIN_TOKEN.'

@@ -1,4 +1,4 @@
-"""The page in a real browser: choose, see, read why, and be told of nonsense.
+"""The page in a real browser: choices, recommendations, explanations and errors.
 
 Needs Playwright and a Chromium: `pip install playwright` and the browser of the system
 (`CHROMIUM`, by default the first of its names on the path) or Playwright's own.

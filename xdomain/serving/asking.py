@@ -1,4 +1,4 @@
-"""The body of a request -> a checked question, or one sentence about what is wrong."""
+"""Checks the body of a request, and names its first error in one sentence."""
 
 import difflib
 import json
@@ -11,7 +11,7 @@ HIGHEST = 1e6  # The largest rating, and the least one below 0.
 
 
 class Refused(Exception):
-  """A request that is refused; `details` go into the answer beside the sentence."""
+  """A request that is refused; `details` stand beside the sentence in the response."""
 
   def __init__(self, status: int, sentence: str, **details: Any):
     self.status, self.sentence, self.details = status, sentence, details
@@ -19,10 +19,10 @@ class Refused(Exception):
 
 
 class Ask(NamedTuple):
-  """A question for recommendations."""
+  """A checked request for recommendations."""
 
-  model: str | None = None  # None is the first of the models
-  user: str | None = None  # None is a user who is not in the data, known by items
+  model: str | None = None  # None: the first of the models
+  user: str | None = None  # None: a new user, given by items
   source: Mapping[str, float | None] = {}
   target: Mapping[str, float | None] = {}
   k: int = 10
@@ -31,7 +31,7 @@ class Ask(NamedTuple):
 
 
 def ask(body: bytes, most_items: int, top: int) -> Ask:
-  """The question of a JSON body.
+  """The request in a JSON body.
 
   Args:
     body: of a request.
@@ -60,7 +60,7 @@ def ask(body: bytes, most_items: int, top: int) -> Ask:
 
 
 def json_object(body: bytes, known: Collection[str]) -> dict[str, Any]:
-  """The object of a JSON body with known fields alone."""
+  """The object in a JSON body, which may have known fields only."""
   try:
     given = json.loads(body, parse_constant=_no_number)
   except (ValueError, RecursionError):
@@ -89,14 +89,14 @@ def _text(given, field):
 
 
 def name(value: Any, field: str) -> str:
-  """A raw id, or the name of a model."""
+  """A value that is a raw id or the name of a model."""
   if not isinstance(value, str) or not 0 < len(value) <= LONGEST:
     raise Refused(400, f'{field} is not a text of 1 to {LONGEST:,} characters')
   return value
 
 
 def _items(given, field, most):
-  """Raw ids, each once, with ratings or None."""
+  """A dict of raw ids and their ratings, None for an item without a rating."""
   value = given.get(field) or {}
   if isinstance(value, list):
     if not all(isinstance(each, (str, int)) for each in value):
@@ -123,7 +123,7 @@ def _rating(value, field):
 
 
 def whole(value: Any, field: str, most: int) -> int:
-  """A number from 1 to `most`, given as a number or, in a query, as its digits."""
+  """An integer from 1 to `most`; a query string gives it as digits."""
   if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
     value = int(value)
   if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:

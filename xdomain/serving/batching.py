@@ -1,4 +1,4 @@
-"""Answers the questions of concurrent callers in batches."""
+"""Runs the queries of concurrent callers in batches."""
 
 import asyncio
 import collections
@@ -10,18 +10,18 @@ import numpy as np
 
 from xdomain.serving import portable
 
-WAITING = 4096  # Questions that wait at most.
+WAITING = 4096  # The most queries that can wait.
 
 
 class Busy(Exception):
-  """More questions wait than are held."""
+  """As many queries wait as can wait."""
 
 
 class Batcher:
-  """Collects questions to one model, and runs its program once for many.
+  """Collects queries to one model, and runs its program once for many of them.
 
-  While a batch runs, questions gather for the next one. After a batch of several the
-  next begins a little later, so that callers who have just been answered can join it;
+  While a batch runs, queries gather for the next one. After a batch of several queries
+  the next one starts a little later, so that callers with a fresh response can join it;
   a lone caller never waits.
   """
 
@@ -32,12 +32,12 @@ class Batcher:
     window: float,
     observe: Callable[[int], None],
   ):
-    """Begins to collect.
+    """Prepares an empty batch.
 
     Args:
-      model: answers.
-      pool: in whose threads programs run.
-      window: seconds that questions gather for.
+      model: whose program runs.
+      pool: the threads of programs.
+      window: seconds in which queries gather.
       observe: called with the size of each batch.
     """
     self._model, self._pool, self._window = model, pool, window
@@ -52,10 +52,10 @@ class Batcher:
     return sum(map(len, self._waiting.values()))
 
   async def best(self, query: portable.Query) -> tuple[np.ndarray, np.ndarray]:
-    """Places of items and scores, both `[top]`, as of `Portable.best`.
+    """Places of the best items and their scores, both `[top]`, see `Portable.best`.
 
     Raises:
-      Busy: too many wait.
+      Busy: `WAITING` queries wait already.
     """
     if len(self) >= WAITING:
       raise Busy
@@ -71,7 +71,7 @@ class Batcher:
     while len(self):
       if size > 1 and self._window:
         await asyncio.sleep(self._window)
-      # Programs differ by the length of rows; the oldest question has its turn.
+      # Programs differ by the length of rows; that of the oldest query is next.
       _, length = min((queue[0][0], n) for n, queue in self._waiting.items() if queue)
       queue = self._waiting[length]
       batch = [queue.popleft() for _ in range(min(len(queue), portable.BATCHES[-1]))]
@@ -86,5 +86,5 @@ class Batcher:
             answer.set_exception(error)
         continue
       for (*_, answer), items, scores in zip(batch, *rows):
-        if not answer.done():  # The caller may have gone.
+        if not answer.done():  # The caller may have disconnected.
           answer.set_result((items, scores))

@@ -54,10 +54,10 @@ def save(
   """Writes an export; one that the folder holds is replaced.
 
   Args:
-    folder: is written beside and renamed, so that it is whole or not there.
+    folder: written beside its place and renamed, so it is never incomplete.
     model: the trained method.
-    top: the most items that can be asked for.
-    name: what a service calls it; by default that of the run.
+    top: the largest number of items of a recommendation.
+    name: of the model in a service; by default the name of the run.
     lengths: the slots of a user's rows, of a program each; a longer one is added
       where users of the data have more interactions.
 

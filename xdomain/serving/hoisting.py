@@ -1,4 +1,4 @@
-"""Splits a function of parameters and a user into what users share, and the rest."""
+"""Splits a function of parameters and a user into a part without users and the rest."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -46,7 +46,7 @@ class Hoisted(NamedTuple):
 def hoist(
   function: Callable[..., base.Array], parameters: dict[str, Any], *user: Any
 ) -> Hoisted:
-  """Computes all that does not depend on the user, and keeps only what is read.
+  """Computes everything that does not depend on the user, and keeps the values in use.
 
   An exported program then holds one user's work alone: ALS's Gramian, an item
   encoder or a neighbourhood is a value beside it, and arrays that nothing reads are
@@ -151,7 +151,7 @@ def _run(steps, known: dict, wanted: Sequence):
       isinstance(slot, core.Literal) or slot.value is not None or id(slot) in values
       for slot in step.reads
     )
-    if not there:  # It rests on a user, and what is wanted here does not.
+    if not there:  # The step depends on a user, and the wanted values do not.
       continue
     results = _evaluate(step.equation, map(of, step.reads))
     values |= {id(slot): result for slot, result in zip(step.writes, results)}

@@ -48,7 +48,7 @@ DTYPES = {
 
 
 class ExportError(ValueError):
-  """A folder that holds no export that this version reads, or a wrong query."""
+  """A folder without an export that this version reads, or a wrong query."""
 
 
 class Query(NamedTuple):
@@ -294,7 +294,7 @@ class Portable:
     target: Mapping[int, float | None],
     exclude_seen: bool = True,
   ) -> Query:
-    """The query of a user who is not in the data.
+    """The query of a new user, who is not in the data.
 
     Args:
       source: places of source items, with ratings or None.
@@ -516,7 +516,7 @@ class Portable:
 def columns(
   kind: str, length: int, top: int, folds_in: bool
 ) -> list[jax.ShapeDtypeStruct]:
-  """Shapes of what a program takes beside its arrays, for any number `b` of users."""
+  """Shapes of a program's inputs beside its arrays, for any number `b` of users."""
   (b,) = jax.export.symbolic_shape('b')
   items = jax.ShapeDtypeStruct((b, length), np.int32)
   values = jax.ShapeDtypeStruct((b, length), np.float32)

@@ -11,7 +11,7 @@ import uvicorn
 
 from xdomain.serving import service as service_lib
 
-PATIENCE = 30  # Seconds that requests have to end in at a shutdown.
+PATIENCE = 30  # Seconds in which requests have to end at a shutdown.
 ON_THEIR_WAY = 0.2  # Seconds in which requests of open connections are still read.
 
 
@@ -59,10 +59,10 @@ def run(
 
   Args:
     service: the models.
-    host: of the endpoints for everyone.
+    host: of the public endpoints.
     port: 0 is any free one.
-    admin_port: of `POST /swap`, on the loopback device; None is no such port.
-    ready: called with the addresses of both once requests are answered.
+    admin_port: of `POST /swap`, on the loopback device; None opens no such port.
+    ready: called with the addresses of both ports once they accept requests.
 
   Raises:
     OSError: a port is taken.

@@ -1,4 +1,4 @@
-"""The HTTP service: exported methods answer, and are swapped while they do.
+"""The HTTP service of exported methods, which can be swapped while it runs.
 
 Starlette and uvicorn rather than FastAPI: there are five endpoints, whose checks list
 unknown ids and name the nearest field, and a framework of types would add its own
@@ -27,7 +27,7 @@ from xdomain.serving.asking import Refused
 LOG = logging.getLogger(__name__)
 LARGEST = 1 << 18  # Bytes of a body.
 PATIENCE = 10  # Seconds in which a body has to arrive.
-WINDOW = 0.002  # Seconds that questions gather for while there are several callers.
+WINDOW = 0.002  # Seconds in which queries gather while there are several callers.
 HEADERS = {
   'content-security-policy': "default-src 'none'; style-src 'unsafe-inline';"
   " script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none';"
@@ -38,7 +38,7 @@ HEADERS = {
 
 
 class Served(NamedTuple):
-  """One version of a model, with the questions that wait for it."""
+  """One version of a model, and the queries that wait for it."""
 
   folder: str | pathlib.Path  # as it was given
   model: portable.Portable
@@ -46,7 +46,7 @@ class Served(NamedTuple):
 
 
 class Service:
-  """Models by name, and what the endpoints share."""
+  """The served models by name, and the state that all endpoints share."""
 
   def __init__(
     self,
@@ -59,10 +59,10 @@ class Service:
     """Loads exports and compiles their programs.
 
     Args:
-      folders: of exports; the first answers where a request names no model.
-      find: the folder of an export -> the export that it stands for at present.
-      window: seconds that concurrent questions gather for.
-      token: that every request but those to `/` and `/health` has to bear.
+      folders: of exports; the first is the default model of a request.
+      find: maps each of `folders` to the folder of an export, at each load.
+      window: seconds in which concurrent queries gather.
+      token: the bearer token of all requests but those to the open pages.
 
     Raises:
       ExportError: a folder holds no export, or two exports have the same name.
@@ -70,12 +70,14 @@ class Service:
     self.token, self._window, self._find = token, window, find
     self._pool = futures.ThreadPoolExecutor(2, 'answer')
     self._swapping = asyncio.Lock()
-    self.requests = metrics.Counter('xdomain_requests_total', 'Requests answered.')
+    self.requests = metrics.Counter(
+      'xdomain_requests_total', 'Requests by path and status.'
+    )
     self.seconds = metrics.Histogram(
-      'xdomain_request_seconds', 'Seconds until an answer.', metrics.SECONDS
+      'xdomain_request_seconds', 'Seconds until a response.', metrics.SECONDS
     )
     self.batches = metrics.Histogram(
-      'xdomain_batch_size', 'Questions of a batch.', metrics.SIZES
+      'xdomain_batch_size', 'Queries in a batch.', metrics.SIZES
     )
     self.swaps = metrics.Counter('xdomain_swaps_total', 'Models loaded while serving.')
     self.served: dict[str, Served] = {}
@@ -86,7 +88,7 @@ class Service:
       self.served[one.model.name] = one
 
   def _load(self, folder) -> Served:
-    """The export of a folder, ready to answer at once."""
+    """The export in a folder, with its programs compiled."""
     model = portable.load(self._find(folder))
     model.warm()
     observe = functools.partial(self.batches.add, model=model.name)
@@ -94,17 +96,17 @@ class Service:
     return Served(folder, model, batcher)
 
   async def swap(self, name: str, folder: str | None = None) -> Served:
-    """Loads a model again, from its folder or another, while the old one answers.
+    """Loads a model again, from its folder or another, while the old one serves.
 
-    Questions that the old version holds are answered by it, later ones by the new one.
-    Swaps take turns.
+    Queries that wait for the old version stay with it; later ones go to the new one.
+    Only one swap runs at a time.
 
     Args:
-      name: of the model that is replaced.
-      folder: of the new export; by default that of the old one.
+      name: the model to replace.
+      folder: of the new export; by default the folder of the old one.
 
     Raises:
-      ExportError: there is no whole export of that name; the old one stays.
+      ExportError: the folder has no intact export of that name; the old one stays.
     """
     async with self._swapping:
       old = self.served[name]
@@ -128,7 +130,7 @@ class Service:
       return one
 
   async def swap_all(self) -> None:
-    """Loads all models again; one that cannot be loaded stays as it is."""
+    """Loads all models again; a model that cannot be loaded stays as it is."""
     for name in list(self.served):
       try:
         await self.swap(name)
@@ -146,7 +148,7 @@ class Service:
   # Endpoints
 
   async def recommend(self, request: requests.Request) -> responses.Response:
-    """`POST /recommend`: the best items of a user, or of some items' user."""
+    """`POST /recommend`: the best items for a user, or for a new user by items."""
     body = await read(request)
     largest = max(one.model.lengths[-1] for one in self.served.values())
     top = max(one.model.top for one in self.served.values())
@@ -157,7 +159,7 @@ class Service:
     return await self._answer(one, query, ask.k, ask.explain)
 
   async def similar(self, request: requests.Request) -> responses.Response:
-    """`GET /similar`: target items for a user whose one interaction is an item."""
+    """`GET /similar`: target items for a new user with one item."""
     given = _parameters(request, ('item', 'domain', 'k', 'model'))
     one = self.of(given.get('model'))
     k = asking.whole(given.get('k', '10'), 'k', one.model.top)
@@ -197,7 +199,7 @@ class Service:
       raise Refused(400, str(error)) from None
 
   async def items(self, request: requests.Request) -> responses.Response:
-    """`GET /items`: items whose ids contain some words, the popular ones first."""
+    """`GET /items`: items whose ids contain a text, the popular ones first."""
     given = _parameters(request, ('q', 'domain', 'limit', 'model'))
     one = self.of(given.get('model'))
     limit = asking.whole(given.get('limit', '10'), 'limit', 100)
@@ -209,7 +211,7 @@ class Service:
     return _json({'items': [names[at] for at in found]})
 
   async def health(self, request: requests.Request) -> responses.Response:
-    """`GET /health`: the models that answer."""
+    """`GET /health`: the models that are served."""
     del request
     models = [_about(one.model) for one in self.served.values()]
     return _json({'status': 'ok', 'models': models})
@@ -229,7 +231,7 @@ class Service:
 
   async def admin_swap(self, request: requests.Request) -> responses.Response:
     """`POST /swap` of the admin port: loads a model again, from a folder if given."""
-    # No page of another site can send this type without asking first.
+    # A browser sends this type to another site only after a preflight request.
     kind = request.headers.get('content-type', '').partition(';')[0]
     if kind != 'application/json':
       raise Refused(415, 'the content type is not application/json')
@@ -308,7 +310,7 @@ def _domain(value):
 
 
 async def read(request: requests.Request) -> bytes:
-  """The body of a request, which is refused where it is too large or too slow."""
+  """The body of a request; `Refused` where it is too large or too slow."""
   body = b''
   try:
     async with asyncio.timeout(PATIENCE):
@@ -332,7 +334,7 @@ def _json(content, status=200):
 
 
 def application(service: Service) -> applications.Starlette:
-  """The endpoints for everyone, and the page."""
+  """The public endpoints and the page."""
   page = (importlib.resources.files('xdomain.serving') / 'page.html').read_bytes()
 
   async def show_page(request):
@@ -391,7 +393,7 @@ def _application(service, routes, open_to_all):
 
 
 def _endpoint(service, path, function, is_open):
-  """An endpoint that is counted, whose errors are one sentence."""
+  """An endpoint that is measured, and whose errors are one sentence."""
 
   async def answered(request):
     begin = time.perf_counter()
