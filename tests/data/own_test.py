@@ -105,6 +105,23 @@ def test_positives_are_three_quarters_up_the_scale_of_each_domain():
     sources.dataset('tables_implicit', len, **options, positive=4.0)
 
 
+@pytest.mark.parametrize(
+  ('option', 'value', 'says'),
+  [
+    ('scale', 3, 'scale=3 is not the lowest and the highest'),
+    ('scale', (), r'scale=\(\) is not the lowest and the highest'),
+    ('scale', tuple('(nan,1)'), r"scale='\(nan,1\)' is not the lowest"),
+    ('header', 'maybe', "header='maybe' is not known; it takes False, True"),
+    ('at_least', -3, 'at_least=-3 is negative'),
+  ],
+)
+def test_a_malformed_option_is_refused_as_it_was_written(option, value, says):
+  write('films.csv', rows('s'))
+  write('books.csv', rows('t'))
+  with pytest.raises(types.DataError, match=says):
+    load('films.csv', 'books.csv', **{option: value})
+
+
 def test_ratings_of_0_and_1_are_a_scale():
   write('films.csv', rows('s', stars=lambda n: n % 2))
   write('books.csv', rows('t', stars=lambda n: n % 2))

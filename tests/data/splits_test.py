@@ -302,6 +302,8 @@ def test_a_bad_seed_or_number_of_negatives_is_an_error(split):
     split(MANY, -1)
   with pytest.raises(ValueError, match='negatives=0 is below 1'):
     split(MANY, 0, negatives=0)
+  with pytest.raises(ValueError, match=r'negatives=10000000 is above the .* items'):
+    split(MANY, 0, negatives=10_000_000)
 
 
 @ranked

@@ -241,6 +241,7 @@ def test_a_record_holds_what_is_needed_to_repeat_it(tmp_path):
     (dict(width=-1), 'width is -1; it must be at least 0'),
     (dict(model=dict(heads=(4, 'a'))), "model.heads is (4, 'a'); it"),
     (dict(sweep=dict(seed=(0, 1.5))), 'sweep.seed is 1.5; it must be'),
+    (dict(seed=2**32), 'seed is 4294967296; it must be a whole number from 0 to'),
     (dict(sweep=dict(members=(3,))), 'sweep.members is (3,)'),
     (
       dict(sweep=dict(members=(dict(nu=1.0),))),

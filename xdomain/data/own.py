@@ -140,6 +140,12 @@ class Tables(types.Options):
         raise types.DataError(
           f'{name}={value!r} is not known{wording.instead(str(value), known)}'
         )
+    headers = self.header if isinstance(self.header, list | tuple) else (self.header,)
+    for header in headers:
+      if header not in (None, False, True):
+        raise types.DataError(f'header={header!r} is not known; it takes False, True')
+    if self.at_least < 0:
+      raise types.DataError(f'at_least={self.at_least} is negative; 0 keeps all users')
     for name in ('user', 'item'):
       if getattr(self, name) in ('', None):
         raise types.DataError(f"{name}='' names no column; name that of the {name}s")
@@ -148,13 +154,17 @@ class Tables(types.Options):
     """The scale of each file, as far as it is given."""
     if self.scale is None:
       return [None] * n
-    scale = tuple(self.scale)
-    each = scale if scale and isinstance(scale[0], list | tuple) else (scale,) * n
+    scale = self.scale
+    listed = isinstance(scale, list | tuple)
+    several = listed and any(isinstance(each, list | tuple) for each in scale)
+    each = scale if several else (scale,) * n
     for pair in each:
-      numbers = all(isinstance(end, int | float) for end in pair)
-      if len(pair) != 2 or not numbers or not pair[0] < pair[1]:
+      if not _is_scale(pair):
+        # A flag that is no Python literal arrives as the tuple of its characters.
+        typed = isinstance(pair, tuple) and pair and {*map(type, pair)} == {str}
+        shown = ''.join(pair) if typed else scale
         raise types.DataError(
-          f'scale={scale!r} is not the lowest and the highest rating, as in'
+          f'scale={shown!r} is not the lowest and the highest rating, as in'
           ' scale=(1.0, 5.0)'
         )
     return _each_file('scale', tuple(map(tuple, each)), n)
@@ -278,6 +288,12 @@ def load_pair(
   read = Tables(str(source), str(target), **options).read(say)
   read = filters.with_side(read, *side_vectors.read(side)) if side else read
   return filters.sample(read, most_users)
+
+
+def _is_scale(value) -> bool:
+  if not isinstance(value, list | tuple) or len(value) != 2:
+    return False
+  return all(isinstance(end, int | float) for end in value) and value[0] < value[1]
 
 
 def _each_file(name, value, n) -> list:

@@ -22,6 +22,7 @@ from xdomain.data.types import (
 # take longer than training. Those of two cores take half a minute.
 RANKED = 1 << 31
 FEWEST = 10_000  # held-out interactions that are ranked in any case
+MOST_NEGATIVES = 1000  # of a target with fewer items
 QUERIES = 1 << 14  # held-out interactions whose negatives are drawn at a time
 
 
@@ -363,6 +364,10 @@ def to_rank(
   for name, number in (('negatives', n), ('evaluated', evaluated)):
     if number is not None and number < 1:
       raise ValueError(f'{name}={number} is below 1')
+  if n > max(MOST_NEGATIVES, ratings.n_items):
+    raise ValueError(
+      f'negatives={n} is above the {ratings.n_items:,} items of the target'
+    )
   if evaluated is None:
     evaluated = max(FEWEST, RANKED // ratings.n_items)
   order = by_user(ratings)

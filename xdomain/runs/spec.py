@@ -273,8 +273,10 @@ def check_numbers(spec: Spec) -> None:
       f' ({spec.patience}) and epochs ({spec.epochs})'
     )
   seeds = spec.sweep.seed
-  for seed in seeds:
-    check('sweep.seed', seed, isinstance(seed, int), 'of whole numbers')
+  for field, seed in [('seed', spec.seed), *(('sweep.seed', each) for each in seeds)]:
+    # A key of jax has 32 bits of it.
+    fine = isinstance(seed, int) and 0 <= seed < 2**32
+    check(field, seed, fine, 'a whole number from 0 to 2**32 - 1')
   check('sweep.seed', seeds, len(set(seeds)) == len(seeds), 'of different numbers')
   for name, value in spec.model.items():
     _check_setting(f'model.{name}', value)

@@ -47,7 +47,8 @@ def check_is_file(path: pathlib.Path) -> None:
   """Raises a DataError unless `path` is a file with something in it."""
   try:
     if not path.is_file():
-      what = 'is a folder' if path.exists() else 'there is no such file'
+      what = 'is not a regular file' if path.exists() else 'there is no such file'
+      what = 'is a folder' if path.is_dir() else what
       raise DataError(
         f'{path}: {what}; paths are relative to the working directory,'
         f' {pathlib.Path.cwd()}'
