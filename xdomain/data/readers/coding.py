@@ -1,6 +1,6 @@
 """Raw ids, which come in blocks of rows -> a code for each row, and each id once.
 
-A row is held as a 64-bit hash, so files may be larger as text than the memory is.
+A row is held as the 64-bit hash of its id; text is held once for each id.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
