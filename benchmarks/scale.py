@@ -229,6 +229,7 @@ def files(size: float) -> dict:
     made = function()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     steps[name] = time.perf_counter() - wall, time.process_time() - cpu, peak
+    print(json.dumps({'users': 0, 'steps': steps}), flush=True)  # If it takes too long.
     return made
 
   for k in DOMAINS:
@@ -321,14 +322,18 @@ def _write(file, user, item, value):
 
 
 def cell(part: str, method: str, size: float, limit: float) -> dict | None:
-  """A case, in a process of its own; None where it takes longer than the limit."""
+  """A case, in a process of its own; None where it takes longer than the limit.
+
+  A case that prints what it has so far ends with that.
+  """
   command = [sys.executable, '-m', 'benchmarks.scale', f'--cell={part},{method},{size}']
   command += [f'--items={",".join(flags.FLAGS.items)}', f'--form={flags.FLAGS.form}']
   command += [f'--folder={flags.FLAGS.folder}']
   try:
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
-  except subprocess.TimeoutExpired:
-    return None
+  except subprocess.TimeoutExpired as error:
+    lines = (error.stdout or b'').splitlines()
+    return json.loads(lines[-1]) if lines else None
   if done.returncode:
     raise RuntimeError(f'{part} of {method}, {size:g}:\n{done.stderr[-2000:]}')
   return json.loads(done.stdout.splitlines()[-1])
@@ -394,6 +399,8 @@ def files_table(sizes, limit) -> Iterator[str]:
     for name, (wall, cpu, peak) in got['steps'].items():
       cells = f'{size:g}', name, f'{wall:.1f}', f'{cpu:.1f}', f'{peak:.2f}'
       yield render.markdown_row(cells)
+    if not got['users']:
+      yield render.markdown_row((f'{size:g}', f'over {limit:g} s', '', '', ''))
 
 
 def profile_table(methods, users, limit) -> Iterator[str]:
