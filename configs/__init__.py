@@ -46,6 +46,8 @@ def load(text):
     known = map(str, sorted(path.parent.glob('*.py')))
     known = [name for name in known if not name.endswith('__init__.py')]
     raise ValueError(f'{path} does not exist{wording.instead(str(path), known)}')
+  if path.suffix != '.py':
+    raise ValueError(f'{path} is no config: a config is a Python file')
   spec = importlib.util.spec_from_file_location('config', path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)

@@ -34,7 +34,8 @@ def _parse(argv, has_config):
       )
     return rest
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-    print(f'error: {error}', file=sys.stderr)
+    # Several flags that are missing are several lines.
+    print(f'error: {"; ".join(str(error).splitlines())}', file=sys.stderr)
     sys.exit(2)
 
 
@@ -99,10 +100,18 @@ def ids(flag: str, words: list[str]) -> list[str]:
 
 
 def options(words: list[str]) -> dict[str, Any]:
-  """The values of words such as `rating=stars` or `scale=(1, 10)`, by name."""
+  """The values of words such as `rating=stars` or `scale=(1, 10)`, by name.
+
+  Raises:
+    SpecError: a word has no `=`.
+  """
+  from xdomain.runs import spec as specs
+
   values = {}
   for word in words:
-    name, _, text = word.partition('=')
+    name, equals, text = word.partition('=')
+    if not equals:
+      raise specs.SpecError(f'{word!r} has no value; give one, as in {name}=...')
     try:
       values[name] = ast.literal_eval(text)
     except (SyntaxError, ValueError):

@@ -1,7 +1,9 @@
-"""Kills commands, fills disks and damages files: nothing may be lost or unexplained.
+r"""Kills commands, fills disks and damages files: nothing may be lost or unexplained.
 
 python -m benchmarks.faults
 python -m benchmarks.faults --parts=inputs --inputs=500 --seed=7 --out=''
+mount -t tmpfs -o size=64m tmpfs /mnt/small && \
+  python -m benchmarks.faults --parts=rooms --disk=/mnt/small
 
 Parts:
 

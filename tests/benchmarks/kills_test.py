@@ -1,7 +1,9 @@
 """The campaign of killed commands tells whole outcomes from others."""
 
+import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 
@@ -83,3 +85,39 @@ def test_a_forked_command_ends_with_its_status_and_its_text(tmp_path):
   command = [sys.executable, '-c', code, str(tmp_path / 'log')]
   root = pathlib.Path(kills.__file__).parents[2]
   subprocess.run(command, check=True, cwd=root, timeout=60)
+
+
+def run_python(code, folder):
+  """Runs code in a process of its own, in a folder."""
+  root = str(pathlib.Path(kills.__file__).parents[2])
+  code = f'import os, sys; sys.path.insert(0, {root!r})\n' + code
+  return subprocess.run([sys.executable, '-c', code], cwd=folder, timeout=60)
+
+
+def test_a_process_is_killed_before_a_change_of_files(tmp_path):
+  code = (
+    'from benchmarks.faults import processes\n'
+    'processes._count_changes(1)\n'
+    "for name in 'ab':\n  open(name, 'w')"
+  )
+  assert run_python(code, tmp_path).returncode == -signal.SIGKILL
+  assert [path.name for path in tmp_path.iterdir()] == ['a']
+
+
+def test_root_too_cannot_write_to_a_folder_that_is_read_only(tmp_path):
+  kills._set_writable(tmp_path, False)
+  code = (
+    'from benchmarks.faults import processes\n'
+    'if not os.geteuid():\n  processes._drop_override()\n'
+    "try:\n  open('a', 'w')\nexcept PermissionError:\n  sys.exit(3)"
+  )
+  assert run_python(code, tmp_path).returncode == 3
+  kills._set_writable(tmp_path, True)
+
+
+def test_a_small_disk_is_filled_but_for_some_bytes(tmp_path, monkeypatch):
+  free = os.statvfs_result((1024, 1024, 9, 9, 5, 0, 0, 0, 0, 255))
+  monkeypatch.setattr(os, 'statvfs', lambda path: free)
+  with kills._filled(tmp_path, 1024):
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [4 * 1024]
+  assert not list(tmp_path.iterdir())

@@ -103,6 +103,9 @@ def test_positives_are_three_quarters_up_the_scale_of_each_domain():
   assert cache.digest(pair) == cache.digest(liked)
   with pytest.raises(types.DataError, match=r'positive=\(7.75, 4.0\)'):
     sources.dataset('tables_implicit', len, **options, positive=4.0)
+  for wrong in ('high', float('nan'), (8, 'a')):
+    with pytest.raises(types.DataError, match='is not a rating, nor one of each'):
+      sources.dataset('tables_implicit', len, **options, positive=wrong)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,8 @@ def test_positives_are_three_quarters_up_the_scale_of_each_domain():
     ('scale', (), r'scale=\(\) is not the lowest and the highest'),
     ('scale', tuple('(nan,1)'), r"scale='\(nan,1\)' is not the lowest"),
     ('header', 'maybe', "header='maybe' is not known; it takes False, True"),
-    ('at_least', -3, 'at_least=-3 is negative'),
+    ('at_least', -3, 'at_least=-3 is not a number of ratings'),
+    ('at_least', '', "at_least='' is not a number of ratings"),
   ],
 )
 def test_a_malformed_option_is_refused_as_it_was_written(option, value, says):

@@ -11,11 +11,13 @@ import time
 
 import jax
 import pytest
+from absl import flags
 
 from experiments import arguments, program
 from tests import helpers
 from xdomain import files
 from xdomain.runs import beside
+from xdomain.runs import spec as specs
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 QUICK = '--config=configs/autorec.py:item,quick,synthetic'
@@ -204,6 +206,7 @@ def _wait_for_lines(workdir, n, process):
     ([QUICK, 'config.seed=3'], "unexpected word 'config.seed=3'"),
     ([QUICK, '--config.data.kind=amazon'], "no option of 'amazon' data"),
     (['--config=configs'], 'configs is a folder'),
+    (['--config=setup.cfg'], 'setup.cfg is no config: a config is a Python file'),
     ([QUICK, '--config.hyper.lr=1e30'], 'not finite in epoch 1, step'),
     ([QUICK, '--config.sweep.model.embed=(8, 0)'], 'config.model.embed is 0'),
     (
@@ -317,3 +320,22 @@ def test_a_search_is_kept_and_its_choice_tested_on_seeds_at_once(ask, tmp_path):
   answer = ours('--seeds=2', '--config.width=2')
   assert answer.returncode == 1
   assert 'autorec_item diverged with seed 0, 1' in answer.stderr
+
+
+def test_an_option_without_a_value_is_refused():
+  assert arguments.options(['scale=(1, 10)', 'user=ann']) == dict(
+    scale=(1, 10), user='ann'
+  )
+  with pytest.raises(specs.SpecError, match=r"'at_least' has no value; .* at_least="):
+    arguments.options(['at_least'])
+
+
+def test_several_flags_that_are_missing_are_one_line(monkeypatch, capsys):
+  def missing(argv):
+    del argv
+    raise flags.Error('flag --run=None\nflag --out=None')
+
+  monkeypatch.setattr(flags, 'FLAGS', missing)
+  with pytest.raises(SystemExit):
+    arguments.parse_plain(['export'])
+  assert capsys.readouterr().err == 'error: flag --run=None; flag --out=None\n'

@@ -7,6 +7,7 @@ import pytest
 from tests.helpers import ranking_record, rating_record
 from xdomain import files
 from xdomain.reporting import records, tables
+from xdomain.runs import store
 
 
 def test_the_task_is_decided_by_the_field_of_the_validation_value():
@@ -185,6 +186,8 @@ def test_a_damaged_file_of_test_queries_is_named(tmp_path):
   (tmp_path / 'test.npz').write_bytes(b'no archive')
   with pytest.raises(records.RecordError, match=r'test\.npz is damaged'):
     records.with_user_sums({'failed': False}, tmp_path, 0, ['rmse'])
+  with pytest.raises(records.RecordError, match=r'test\.npz is damaged'):
+    store.test_of(tmp_path)
 
 
 def test_a_test_that_proves_nothing_is_announced():

@@ -144,8 +144,10 @@ class Tables(types.Options):
     for header in headers:
       if header not in (None, False, True):
         raise types.DataError(f'header={header!r} is not known; it takes False, True')
-    if self.at_least < 0:
-      raise types.DataError(f'at_least={self.at_least} is negative; 0 keeps all users')
+    if not isinstance(self.at_least, int) or self.at_least < 0:
+      raise types.DataError(
+        f'at_least={self.at_least!r} is not a number of ratings; 0 keeps all users'
+      )
     for name in ('user', 'item'):
       if getattr(self, name) in ('', None):
         raise types.DataError(f"{name}='' names no column; name that of the {name}s")
@@ -223,17 +225,24 @@ class TablesImplicit(Tables):
   def _thresholds(self, scale) -> types.PerDomain:
     if self.positive is None:
       return types.PerDomain(*map(threshold, scale))
-    if isinstance(self.positive, list | tuple):
-      return types.PerDomain(*_each_file('positive', tuple(self.positive), 2))
+    positive = self.positive
+    for each in positive if isinstance(positive, list | tuple) else (positive,):
+      if not isinstance(each, int | float) or each != each:
+        raise types.DataError(
+          f'positive={positive!r} is not a rating, nor one of each domain, as in'
+          ' positive=(8.0, 4.0)'
+        )
+    if isinstance(positive, list | tuple):
+      return types.PerDomain(*_each_file('positive', tuple(positive), 2))
     if scale.source != scale.target:
       lows = tuple(round(threshold(each), 4) for each in scale)
       raise types.DataError(
-        f'positive={self.positive!r} is one threshold for ratings of'
+        f'positive={positive!r} is one threshold for ratings of'
         f' {scale.source[0]:g} to {scale.source[1]:g} in the source and'
         f' {scale.target[0]:g} to {scale.target[1]:g} in the target; give a pair, as in'
         f' positive={lows}'
       )
-    return types.PerDomain(self.positive, self.positive)
+    return types.PerDomain(positive, positive)
 
   def _side(self):
     header = self.header if isinstance(self.header, bool) else None

@@ -278,13 +278,29 @@ def with_user_sums(
   if folder is None or record['failed'] or set(measures) <= kept.keys():
     wanted = {name: kept[name] for name in ('n', *measures) if name in kept}
     return record | ({'by_user': wanted} if wanted else {})
-  path = folder / 'test.npz'
+  test = read_test(folder, member)
   try:
-    with np.load(path) as arrays:
-      test = {name: x[member] if x.ndim > 1 else x for name, x in arrays.items()}
     return record | {'by_user': user_sums(test, measures)}
   except DAMAGE:
-    raise RecordError(f'{path} is damaged; delete the folder to run it again') from None
+    raise _damaged_test(folder) from None
+
+
+def read_test(folder: pathlib.Path, member: int = 0) -> dict[str, np.ndarray]:
+  """The arrays of a run's test, `[Q]` of its queries and the answers of a member.
+
+  Raises:
+    RecordError: their file is damaged or missing.
+  """
+  try:
+    with np.load(folder / 'test.npz') as arrays:
+      return {name: x[member] if x.ndim > 1 else x for name, x in arrays.items()}
+  except DAMAGE:
+    raise _damaged_test(folder) from None
+
+
+def _damaged_test(folder) -> RecordError:
+  path = folder / 'test.npz'
+  return RecordError(f'{path} is damaged; delete the folder to run it again')
 
 
 def user_sums(test: dict[str, np.ndarray], measures: Iterable[str]) -> dict[str, list]:

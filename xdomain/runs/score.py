@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xdomain.data import align, types
+from xdomain.data.readers import contents, parquet
 from xdomain.evaluation import lists, rankings, ratings
 from xdomain.runs import prepare, protocols
 from xdomain.runs import spec as specs
@@ -47,14 +48,13 @@ def read(path: str | pathlib.Path, dataset: types.Dataset) -> tuple[Scored, int]
   import polars as pl
 
   path = pathlib.Path(path)
-  try:
+  contents.check_is_file(path)
+  with parquet.polars_errors(f'{path} cannot be read'):
     if path.suffix == '.parquet':
       frame = pl.read_parquet(path)
     else:
       separator = '\t' if path.suffix in ('.tsv', '.inter') else ','
       frame = pl.read_csv(path, separator=separator, infer_schema=False)
-  except (OSError, pl.exceptions.PolarsError) as error:
-    raise types.DataError(f'{path}: {str(error).splitlines()[0]}') from None
   given = {name.split(':')[0].strip(): name for name in frame.columns}
   found = {
     ours: next((given[name] for name in names if name in given), None)

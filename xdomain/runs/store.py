@@ -333,12 +333,12 @@ def test_of(folder, member: int = 0) -> dict[str, np.ndarray]:
 
   Raises:
     SpecError: the folder holds no finished run.
+    RecordError: its test is damaged.
   """
-  path = pathlib.Path(folder) / 'test.npz'
-  if not path.exists():
+  folder = pathlib.Path(folder)
+  if not (folder / 'test.npz').exists():
     raise specs.SpecError(f'{folder} holds no finished run')
-  with np.load(path) as test:
-    return {name: x[member] if x.ndim > 1 else x for name, x in test.items()}
+  return records_lib.read_test(folder, member)
 
 
 # --- Origin -----------------------------------------------------------------
