@@ -240,6 +240,18 @@ def test_the_home_folder_is_found(folder, monkeypatch):
     load('~/books.csv', 'books.csv')
 
 
+def test_ratings_that_positives_were_chosen_from_are_not_read_again(monkeypatch):
+  write('films.csv', rows('s'))
+  write('books.csv', rows('t'))
+  options = dict(source='films.csv', target='books.csv', at_least=1)
+  sources.dataset('tables_implicit', len, **options)
+  expected = own.TablesImplicit(**options)._rated(len)[0]
+  monkeypatch.delattr(tables, 'read')
+  found = sources.rated('tables_implicit', positive=3.0, **options)
+  assert cache.digest(found) == cache.digest(expected)
+  np.testing.assert_array_equal(found.ids.users, expected.ids.users)
+
+
 def test_a_ranking_split_of_ratings_is_that_of_their_positives():
   write('films.csv', rows('s'))
   write('books.csv', rows('t'))

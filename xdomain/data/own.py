@@ -210,17 +210,30 @@ class TablesImplicit(Tables):
   side: str = ''  # a file of users' auxiliary vectors: user ids, then numbers
 
   def read(self, say: Say) -> types.Dataset:
+    digests = self._digests()
+
     def build():
       rated, scale = self._rated(say)
+      self._kept(say, lambda: rated, digests)
       liked = filters.positives(rated, self._thresholds(scale), self.users)
       liked = filters.at_least(liked, self.at_least, self.at_least, self.users)
       return filters.with_side(liked, *self._side()) if self.side else liked
 
-    return cache.cached(say, build, 'tables_implicit', self, self._digests())
+    return cache.cached(say, build, 'tables_implicit', self, digests)
 
   def rated(self) -> types.Dataset:
     """The ratings that positives are chosen from."""
-    return self._rated(lambda line: None)[0]
+
+    def ignore(line):
+      del line
+
+    return self._kept(ignore, lambda: self._rated(ignore)[0], self._digests())
+
+  def _kept(self, say, build, digests) -> types.Dataset:
+    """The ratings in the cache, which spares a run to read its files twice."""
+    any_positives = dict(positive=None, side='', at_least=0, most_users=0)
+    options = dataclasses.replace(self, **any_positives)
+    return cache.cached(say, build, 'tables_rated', options, digests)
 
   def _thresholds(self, scale) -> types.PerDomain:
     if self.positive is None:
