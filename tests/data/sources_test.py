@@ -126,7 +126,7 @@ def test_a_file_that_is_not_named_is_asked_for(tmp_path):
     (dict(user=''), "user='' names no column"),
     (dict(scale=(5.0, 1.0)), 'scale=(5.0, 1.0) is not'),
     (dict(scale=(5.0,)), 'scale=(5.0,) is not'),
-    (dict(scale=('a', 'b')), "scale=('a', 'b') is not"),
+    (dict(scale=('a', 'b')), "scale='ab' is not"),
     (dict(users='all'), 'it takes both, source, either'),
   ],
 )
