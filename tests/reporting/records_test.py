@@ -117,6 +117,17 @@ def test_records_of_several_configs_are_not_averaged():
     records.by_method([rating_record(), rating_record(seed=1, epochs=6)])
 
 
+def test_seeds_whose_searches_chose_differently_are_averaged():
+  one, two = (
+    rating_record(hyper=dict(lr=1.0)),
+    rating_record(seed=1, hyper=dict(lr=2.0)),
+  )
+  with pytest.raises(records.RecordError, match=r'different configs \(hyper\)'):
+    records.by_method([one, two])
+  searched = [record | {'search': {}} for record in (one, two)]
+  assert list(records.by_method(searched).values()) == [searched]
+
+
 def test_a_seed_counts_once():
   twice = [rating_record(), rating_record() | {'time': 'later'}]
   with pytest.raises(records.RecordError, match='a seed twice'):

@@ -93,6 +93,7 @@ def test_a_method_without_anything_to_tune_says_so(tmp_path):
   'space, fault',
   [
     (dict(trials=0), 'trials is 0; it must be at'),
+    (dict(minutes=float('nan')), 'minutes is nan; it must be above 0'),
     (dict(hyper=dict(alpa=(1.0,))), r'search\.hyper\.alpa'),
     (dict(first=(dict(alpha=1.0),)), r'search\.first\.alpha'),
     (dict(hyper=dict(lr=('log', 0.0, 1.0))), r'hyper\.lr is .* low above 0'),

@@ -415,12 +415,15 @@ def _best_members(records):
 
 
 def _check_group(name: str, group: Sequence[dict]) -> None:
-  first = group[0]['config']
+  first, free = group[0]['config'], {'seed', 'sweep'}
+  if all('search' in record for record in group):  # Each seed has its own choice.
+    free |= {'hyper', 'model'}
   for record in group[1:]:
+    config = record['config']
     differs = [
       field
       for field in first
-      if field not in ('seed', 'sweep') and record['config'].get(field) != first[field]
+      if field not in free and config.get(field) != first[field]
     ]
     if differs:
       raise RecordError(

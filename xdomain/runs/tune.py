@@ -320,6 +320,8 @@ def _check_space(config):
     raise specs.SpecError(
       f'search.trials is {config.search.trials}; it must be at least 1'
     )
+  minutes = config.search.minutes
+  specs.check('search.minutes', minutes, minutes > 0, 'above 0')
   for name, values in _space(config).items():
     if is_range(values):
       kind, *ends = values
