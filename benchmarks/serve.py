@@ -503,9 +503,10 @@ def _section(name, begin):
   with tempfile.TemporaryDirectory() as folder:
     text = function(pathlib.Path(folder))
   memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+  nice = f', niceness {os.nice(0)}' if os.nice(0) else ''
   about = (
     f'`python -m benchmarks.serve --parts={name} --seconds={SECONDS.value:g}`:'
-    f' {os.cpu_count()} cores, load average {load:.1f} before and'
+    f' {os.cpu_count()} cores{nice}, load average {load:.1f} before and'
     f' {os.getloadavg()[0]:.1f} after; {time.monotonic() - begin:.0f} s in all,'
     f' {memory:,.0f} MB at most in the process that measures.'
   )
