@@ -43,15 +43,22 @@ def show_recommendations(rows) -> None:
   with reader_may_stop():
     for user, item, score, popular in rows:
       line = f'{user}\t{item}\t{score:.4g}' + '\tpopular' * popular
-      encoding = sys.stdout.encoding or 'utf-8'
+      encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'  # None: it is closed.
       print(line.encode(encoding, 'backslashreplace').decode(encoding))
 
 
 @contextlib.contextmanager
 def reader_may_stop() -> Iterator[None]:
-  """Ends the output quietly where its reader has seen enough, as `head` has."""
+  """Ends the output quietly where its reader has seen enough, as `head` has.
+
+  Output that cannot be written ends the program with one line.
+  """
   try:
     yield
-    sys.stdout.flush()
-  except BrokenPipeError:
+    if sys.stdout:
+      sys.stdout.flush()
+  except OSError as error:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+      print(f'error: the output cannot be written: {error.strerror}', file=sys.stderr)
+      sys.exit(1)

@@ -322,3 +322,15 @@ def test_a_console_that_cannot_show_an_id_gets_an_escape(monkeypatch):
   monkeypatch.setattr(sys, 'stdout', console)
   output.show_recommendations([api.Recommendation('büb', 'i', 1.0, True)])
   assert raw.getvalue() == b'b\\xfcb\ti\t1\tpopular\n'
+
+
+def test_output_that_cannot_be_written_is_one_line(monkeypatch, capsys):
+  rows = [api.Recommendation('u1', 't1', 1.0, False)] * 1000
+  with open('/dev/full', 'w') as full, monkeypatch.context() as patch:
+    patch.setattr(sys, 'stdout', full)
+    with pytest.raises(SystemExit):
+      output.show_recommendations(rows)
+  assert capsys.readouterr().err.startswith('error: the output cannot be written: No')
+  with monkeypatch.context() as patch:
+    patch.setattr(sys, 'stdout', None)
+    output.show_recommendations(rows)
