@@ -51,5 +51,5 @@ def get_config(arg=None):
   for name, row in config.methods.items():
     row.search.hyper = type(config)()  # Nothing is searched.
     if name in SOURCE_WEIGHTS:
-      row.hyper.source_weight = SOURCE_WEIGHTS[name]
+      row.hyper.update(source_weight=SOURCE_WEIGHTS[name], penalty=1.0)
   return config
