@@ -47,14 +47,6 @@ RATING = (
   ),
   Claim(
     DAREC,
-    'Figure 3',
-    "I-DARec is better than I-AutoRec, if both start from Glorot's weights",
-    INITIAL,
-    'rmse',
-    (over('I-DARec, Glorot', 'I-AutoRec, Glorot', MOST),),
-  ),
-  Claim(
-    DAREC,
     'Figure 2',
     'U-DARec gains more over U-AutoRec than I-DARec over I-AutoRec',
     TABLE2,

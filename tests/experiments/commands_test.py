@@ -72,8 +72,7 @@ def test_a_table_is_made_and_listed_by_its_command(ask, tmp_path):
 
 
 NEVER_RUN = {
-  f'configs/{name}_table.py'
-  for name in ('darec_initial', 'genre', 'ratings')
+  f'configs/{name}_table.py' for name in ('darec_initial', 'genre', 'ratings')
 }
 
 
