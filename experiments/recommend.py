@@ -20,10 +20,13 @@ RUN = flags.DEFINE_string(
 )
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where runs are found by their names.')
 USERS = flags.DEFINE_list(
-  'users', [], 'Raw user ids, or @ and a file with an id a line; all users by default.'
+  'users',
+  [],
+  'Raw user ids, one with a comma in double quotes; or @ and a file with an id a line;'
+  ' all users by default.',
 )
 SOURCE = flags.DEFINE_list(
-  'source', [], 'Source items of a user who is not in the data; or @ and a file.'
+  'source', [], 'Source items of a user who is not in the data, given as users are.'
 )
 TARGET = flags.DEFINE_list('target', [], 'The same for target items.')
 TOP = flags.DEFINE_integer('top', 10, 'Items for each user.', lower_bound=1)

@@ -153,6 +153,7 @@ def test_everything_is_trained_on_for_the_epochs_that_validation_chose(pair, eas
     xd.fit('ease', pair)
 
 
+@pytest.mark.matrix
 def test_stages_keep_an_epoch_each(pair):
   split = xd.by_ratio(pair, seed=1)
   small = dict(embed=4, extractor=4, heads=(4, 4), classifier=4)

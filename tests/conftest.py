@@ -44,12 +44,22 @@ SMOKE = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # Before tests are chosen by their markers.
 def pytest_collection_modifyitems(items):
+  cases = {}
   for item in items:
     path = item.path.as_posix()
     if path.endswith(SMOKE):
       item.add_marker('smoke')
     if '/tests/benchmarks/' in path:  # No part of the library.
+      item.add_marker('matrix')
+    if path.endswith('/models/contract_test.py'):  # Each case is another model.
+      continue
+    if '/tests/models/' in path or '/tests/ops/' in path:
+      cases.setdefault(item.nodeid.partition('[')[0], []).append(item)
+  # A case compiles programs of its own. The first and the last differ in all values.
+  for several in cases.values():
+    for item in several[1:-1]:
       item.add_marker('matrix')
 
 

@@ -107,7 +107,13 @@ SERVE = tuple(
 )
 
 
-@pytest.mark.parametrize('page', programs())
+@pytest.mark.parametrize(
+  'page',
+  [
+    pytest.param(page, marks=() if page == 'README.md' else pytest.mark.matrix)
+    for page in programs()
+  ],
+)
 def test_the_python_of_a_page_runs(page, examples, capsys):
   program = '\n'.join(block.text for block in programs()[page])
   exec(compile(program, page, 'exec'), {'__name__': page})
@@ -144,6 +150,7 @@ def test_the_config_of_the_how_to_page_fits_its_model():
   assert np.prod([len(values) for values in made.search.hyper.values()]) >= 8
 
 
+@pytest.mark.matrix
 def test_the_notebook_runs_and_was_committed_with_outputs(tmp_path, monkeypatch):
   for folder in ('examples', 'notebooks'):
     shutil.copytree(ROOT / 'docs' / folder, tmp_path / folder)
@@ -222,6 +229,29 @@ def test_a_command_is_one_that_there_is(page, line, monkeypatch):
     else:
       known = 'pip', 'ruff', 'mkdocs', 'git', 'cd', '.ci/run', 'curl', 'cat'
       assert words[0] in known, line
+
+
+OWN_FILES = (
+  'README.md',
+  'docs/howto/own_files.md',
+  'docs/howto/cold_start.md',
+  'docs/howto/recommend.md',
+)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize('page', OWN_FILES)
+def test_the_commands_of_a_page_run_on_the_example_files(page, examples, capsys):
+  (examples / 'users.txt').write_text('ann\nbob\n')
+  lines = [line for where, line in commands() if where == page]
+  lines = [line for line in lines if line.startswith('xdomain ')]
+  assert lines
+  if '--final' not in ' '.join(lines):  # Its Python saves what commands read.
+    test_the_python_of_a_page_runs(page, examples, capsys)
+  for line in lines:
+    _, command, *words = shlex.split(line)
+    ended = helpers.run_command(command, *words)
+    assert not ended.returncode, f'{line}\n{ended.stderr}'
 
 
 # --- Method pages -----------------------------------------------------------

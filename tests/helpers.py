@@ -53,9 +53,20 @@ def small(seed=0, split=0, **sizes) -> Small:
   )
 
 
-def jitted(function):
-  """The function as one program, traced anew; op by op it would be hundreds."""
-  return jax.jit(lambda *arguments: function(*arguments))
+def jitted(function, **options):
+  """The function as one program that returns NumPy arrays.
+
+  Op by op, it and the arithmetic on its results would be hundreds of programs. It is
+  traced anew, as a test may have patched a name that the function reads.
+  """
+  program = jax.jit(lambda *arguments: function(*arguments), **options)
+  return lambda *arguments: jax.device_get(program(*arguments))
+
+
+def scorer(predict):
+  """The predictor whose scores are one program, as `jitted` makes it."""
+  scores = jitted(lambda state, data, *queries: predict(state, data)(*queries))
+  return lambda state, data: functools.partial(scores, state, data)
 
 
 @functools.cache
@@ -209,9 +220,12 @@ def golden_pair_arrays() -> base.Arrays:
 
 def put_double(pair: types.Pair) -> base.Arrays:
   """A pair on the device, in double precision where jax has it on."""
-  return jax.tree.map(
-    lambda x: x.astype(float) if x.dtype == np.float32 else x, device.put(pair)
-  )
+  double = jnp.asarray(0.0).dtype
+
+  def put(leaf):
+    return jnp.asarray(np.asarray(leaf, double)) if leaf.dtype == np.float32 else leaf
+
+  return jax.tree.map(put, device.put(pair))
 
 
 def fm_golden_params() -> fm_cdcf.Params:

@@ -3,8 +3,8 @@
     python -m tests.planted > results/benchmarks/planted.md
 
 Each mistake is planted in a scratch copy, where the tests beside it run until the
-first one fails. A mistake that no test notices is printed as missed, and the exit
-status is 1.
+first one fails: those of the default suite, then those of the matrix. A mistake that no
+test notices is printed as missed, and the exit status is 1.
 """
 
 import os
@@ -222,14 +222,18 @@ MISTAKES = (
 )
 
 
-def first_failure(copy: pathlib.Path, tests: str) -> str | None:
-  """The first test that fails in a copy; None if all pass."""
+SUITES = {'default': [], 'matrix': ['-m', 'matrix and not slow']}
+NO_TESTS = 5  # pytest's exit status.
+
+
+def first_failure(copy: pathlib.Path, tests: str, suite: str) -> str | None:
+  """The first test of a suite that fails in a copy; None if all pass."""
   files, *options = tests.split(' -k ')
-  words = [f'tests/{file}' for file in files.split()]
+  words = [*SUITES[suite], *(f'tests/{file}' for file in files.split())]
   words += ['-k', *options] if options else []
   command = [sys.executable, '-m', 'pytest', '-q', '-x', '-n', '0', *words]
   run = subprocess.run(command, cwd=copy, capture_output=True, text=True)
-  if run.returncode == 0:
+  if run.returncode in (0, NO_TESTS):
     return None
   failed = re.search(r'^(?:FAILED|ERROR) (\S+?)(?:\[.*)?(?: - .*)?$', run.stdout, re.M)
   if not failed:
@@ -240,7 +244,7 @@ def first_failure(copy: pathlib.Path, tests: str) -> str | None:
 def main() -> int:
   """Prints the table; returns 1 if a mistake is missed, 0 otherwise."""
   missed = 0
-  print('| mistake | in | noticed by | seconds |\n|---|---|---|---|')
+  print('| mistake | in | suite | noticed by | seconds |\n|---|---|---|---|---|')
   with tempfile.TemporaryDirectory() as folder:
     copy = pathlib.Path(folder) / 'copy'
     subprocess.run(['git', 'clone', '-q', ROOT, copy], check=True)
@@ -252,13 +256,18 @@ def main() -> int:
         raise LookupError(f'{mistake.path} has no {mistake.right!r} to break')
       path.write_text(text.replace(mistake.right, mistake.wrong))
       began = time.monotonic()
-      test = first_failure(copy, mistake.tests)
+      found = (
+        (suite, test)
+        for suite in SUITES
+        if (test := first_failure(copy, mistake.tests, suite))
+      )
+      suite, test = next(found, ('none', '**missed**'))
       path.write_text(text)
-      missed += test is None
-      noticed = f'`{test}`' if test else '**missed**'
+      missed += suite == 'none'
       seconds = time.monotonic() - began
       print(
-        f'| {mistake.kind} | `{mistake.path}` | {noticed} | {seconds:.0f} |', flush=True
+        f'| {mistake.kind} | `{mistake.path}` | {suite} | `{test}` | {seconds:.0f} |',
+        flush=True,
       )
   return 1 if missed else 0
 

@@ -34,19 +34,21 @@ def test_an_empty_domain_is_possible():
   rows = device.domain(helpers.ratings_of([], 3, 2)).by_user
   assert rows.n_entries == 0
   assert rows.mean() == 0
-  entries = rows.entries(rows.batches(jax.random.key(0), 2)[0])
+  batch = helpers.jitted(rows.batches, static_argnums=1)(jax.random.key(0), 2)[0]
+  entries = helpers.jitted(rows.entries)(batch)
   assert np.all(entries.weight == 0)
 
 
 def test_every_entry_is_visited_once_an_epoch():
   for rows in helpers.small().data.target:
-    visits = rows.batches(jax.random.key(0), 7)
+    visits = helpers.jitted(rows.batches, static_argnums=1)(jax.random.key(0), 7)
+    entries_of = helpers.jitted(rows.entries)
     total = np.zeros((rows.n_rows + 1, rows.n_columns))
     for visit in visits:
-      entries = rows.entries(visit)
+      entries = entries_of(visit)
       np.add.at(
         total,
-        (np.asarray(visit)[entries.segment], entries.column),
+        (visit[entries.segment], entries.column),
         entries.value * entries.weight,
       )
     np.testing.assert_array_equal(total[:-1], dense(rows))
@@ -54,8 +56,8 @@ def test_every_entry_is_visited_once_an_epoch():
 
 def test_shuffled_events_are_all_entries_each_once():
   rows = helpers.small().data.target.by_user
-  visits = rows.shuffled(jax.random.key(0), 64)
-  events = rows.events(visits.reshape(-1))
+  visits = helpers.jitted(rows.shuffled, static_argnums=1)(jax.random.key(0), 64)
+  events = helpers.jitted(rows.events)(visits.reshape(-1))
   seen = np.zeros((rows.n_rows, rows.n_columns))
   np.add.at(seen, (events.row, events.column), events.value)
   np.testing.assert_array_equal(seen, dense(rows))
@@ -88,8 +90,10 @@ def test_people_are_visited_together_and_no_entry_is_lost(batch):
   data = helpers.small().data
   people = base.Together(data.source.by_user, data.target.by_user)
   seen = [np.zeros_like(dense(rows)) for rows in people.rows]
-  for ids in people.batches(jax.random.key(0), batch):
-    for matrix, entries in zip(seen, people.entries(ids)):
+  batches = helpers.jitted(people.batches, static_argnums=1)
+  entries_of = helpers.jitted(people.entries)
+  for ids in batches(jax.random.key(0), batch):
+    for matrix, entries in zip(seen, entries_of(ids)):
       assert np.all(np.isfinite(entries.value))
       user = np.append(ids, 0)[entries.segment]
       user = np.minimum(user, matrix.shape[0] - 1)

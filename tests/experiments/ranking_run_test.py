@@ -102,7 +102,13 @@ def test_a_user_is_recommended_what_they_do_not_know(folders):
   assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.parametrize('variant', ['cold', 'generic', 'cold_aux'])
+@pytest.mark.parametrize(
+  'variant',
+  [
+    'cold',
+    *(pytest.param(v, marks=pytest.mark.matrix) for v in ('generic', 'cold_aux')),
+  ],
+)
 def test_new_people_are_asked_about_and_never_trained_on(variant, tmp_path):
   prepared = prepare.prepare(config(variant), say=lambda line: None)
   asked = np.unique(prepared.split.test.target.user)
@@ -113,6 +119,7 @@ def test_new_people_are_asked_about_and_never_trained_on(variant, tmp_path):
   assert test['sampled_macro']['hr@10'] != test['sampled']['hr@10']
 
 
+@pytest.mark.matrix
 def test_several_sources_are_seen_apart_by_a_method_that_takes_them(tmp_path):
   made = synthetic.implicit(0)
   paths = []

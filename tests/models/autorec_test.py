@@ -56,15 +56,19 @@ def one_step(axis, padding=0):
   stage = autorec.model(sizes, axis=axis, embed=3, batch=8 + padding).stages[0]
   rows = data.target.along(axis)
   hyper = autorec.Hyper(alpha=0.01 / rows.n_entries, offset=0.0)
-  state = stage.init(jax.random.key(0), data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
   params = golden_params(axis)
-  moments = jax.tree.map(jnp.zeros_like, params)
+  moments = jax.tree.map(np.zeros_like, params)
   moments = state.moments._replace(mu=moments, nu=moments)
   state = state._replace(params=params, moments=moments)
-  (visit,) = stage.epoch(jax.random.key(0), data)
-  state, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+  (visit,) = helpers.jitted(stage.epoch)(jax.random.key(0), data)
+  state, metrics = helpers.jitted(stage.step)(
+    state, visit, data, jax.random.key(0), hyper
+  )
   # Adam's first moment is a tenth of the first gradient.
-  gradients = jax.tree.map(lambda m: rows.n_entries * m / 0.1, state.moments.mu)
+  gradients = jax.tree.map(
+    lambda m: rows.n_entries * m / 0.1, jax.device_get(state.moments.mu)
+  )
   penalty = hyper.alpha * squares(params)
   return rows.n_entries * (metrics['loss'] + penalty), gradients
 
@@ -92,7 +96,7 @@ def test_predictions_are_those_of_another_implementation(axis):
     sizes, data, queries = helpers.golden_arrays()
     model = autorec.model(sizes, axis=axis, embed=3)
     state = stages.GradientState(golden_params(axis), 0.0, ())
-    score = model.predict(state, data)
+    score = helpers.scorer(model.predict)(state, data)
     raw = score(queries.user, queries.item)[:, 0]
     np.testing.assert_allclose(raw, expected['pred_test_raw'], rtol=1e-9)
     hidden = autorec.encode_all(state.params, data.target.along(axis))
@@ -136,21 +140,23 @@ def test_an_epoch_equals_the_dense_form_with_adam(axis, dense, monkeypatch):
   model = autorec.model(small.sizes, axis=axis, embed=8, batch=16)
   (stage,) = model.stages
   hyper = autorec.Hyper(lr=0.01, alpha=1e-3)
-  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), small.data, hyper, ())
   params, level = state.params, state.frozen
   tx = optax.adam(hyper.lr)
-  moments = tx.init(params)
+  moments, update = helpers.jitted(tx.init)(params), helpers.jitted(tx.update)
   value = np.zeros((rows.n_rows + 1, rows.n_columns), np.float32)
   value[rows.row, rows.column] = rows.value
-  visits = stage.epoch(jax.random.key(1), small.data)
+  visits = helpers.jitted(stage.epoch)(jax.random.key(1), small.data)
+  slope = helpers.jitted(jax.grad(dense_loss))
   for visit in visits:
     batch, real = value[visit], np.sum(visit < rows.n_rows)
     count = rows.n_entries * real / rows.n_rows
-    gradient = jax.grad(dense_loss)(params, level, batch, batch > 0, count, hyper)
-    updates, moments = tx.update(gradient, moments)
-    params = optax.apply_updates(params, updates)
+    gradient = slope(params, level, batch, batch > 0, count, hyper)
+    updates, moments = update(gradient, moments)
+    params = jax.tree.map(np.add, *jax.device_get((params, updates)))
+  step = helpers.jitted(stage.step)
   for visit in visits:
-    state, _ = stage.step(state, visit, small.data, jax.random.key(0), hyper)
+    state, _ = step(state, visit, small.data, jax.random.key(0), hyper)
   chex.assert_trees_all_close(state.params, params, atol=2e-5)
 
 
@@ -159,10 +165,12 @@ def test_biases_are_penalised_when_asked(penalise):
   small = helpers.small()
   (stage,) = autorec.model(small.sizes, axis='user', embed=8).stages
   hyper = autorec.Hyper(alpha=100.0, penalise_bias=penalise)
-  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), small.data, hyper, ())
   state.params['decoder']['bias'] = jnp.full(small.sizes.target, 0.5)
-  (visit,) = stage.epoch(jax.random.key(0), small.data)[:1]
-  after, _ = stage.step(state, visit, small.data, jax.random.key(0), hyper)
+  (visit,) = helpers.jitted(stage.epoch)(jax.random.key(0), small.data)[:1]
+  after, _ = helpers.jitted(stage.step)(
+    state, visit, small.data, jax.random.key(0), hyper
+  )
   # A tenth of the gradient of 100 b^2 at .5, beside data terms of order .1.
   pull = float(jnp.mean(after.moments.mu['decoder']['bias']))
   assert abs(pull - penalise * 10) < 0.1
@@ -188,7 +196,7 @@ def test_parameters_are_counted_as_in_the_paper(axis):
   small = helpers.small()
   columns = {'user': small.sizes.target, 'item': small.sizes.users}[axis]
   (stage,) = autorec.model(small.sizes, axis=axis, embed=8).stages
-  state = stage.init(jax.random.key(0), small.data, autorec.Hyper(), ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), small.data, autorec.Hyper(), ())
   assert helpers.count(state.params) == 2 * columns * 8 + 8 + columns
   chex.assert_shape(state.params['encoder']['table'], (columns, 8))
 
@@ -205,7 +213,7 @@ def test_training_costs_entries_and_not_users_times_items():
   model = autorec.model(small.sizes, axis='user', embed=4, batch=1000)
   hyper = autorec.Hyper()
   (stage,) = model.stages
-  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), small.data, hyper, ())
   compiled = loop.epoch.lower(
     stage, state, jax.random.key(0), small.data, hyper
   ).compile()
@@ -214,6 +222,7 @@ def test_training_costs_entries_and_not_users_times_items():
   assert memory < batch_of_users_times_items / 4
 
 
+@pytest.mark.matrix
 @AXES
 def test_a_planted_taste_is_found(axis):
   small, floor = helpers.planted()
@@ -245,7 +254,7 @@ def test_a_resident_matrix_trains_as_the_entries_do(axis, monkeypatch):
   key, hyper = jax.random.key(0), autorec.Hyper()
 
   def epoch(data):
-    state = stage.init(key, data, hyper, ())
+    state = helpers.jitted(stage.init)(key, data, hyper, ())
     return loop.epoch(stage, state, key, data, hyper)
 
   (entries, metrics, _), (cells, same, _) = epoch(small.data), epoch(matrix)

@@ -53,6 +53,19 @@ def loss_by_hand(params, level, rows, hyper):
   return total / rows.value.size
 
 
+def mse_and_slope_by_hand(params, level, data, hyper):
+  """The loss without penalties, and the gradient of the loss with them."""
+  rows, level = jax.device_get((data.target.by_user, level))
+
+  def loss(params, hyper):
+    return loss_by_hand(params, level, rows, hyper)
+
+  unpenalised = biased_mf.Hyper(penalty=0.0, penalty_bias=0.0)
+  return jax.jit(loss)(params, unpenalised), helpers.jitted(jax.grad(loss))(
+    params, hyper
+  )
+
+
 @FEEDBACK
 @pytest.mark.parametrize('dense', [0.0, 2.0])
 def test_a_step_follows_the_gradient_of_the_loss_by_hand(feedback, dense, monkeypatch):
@@ -62,21 +75,20 @@ def test_a_step_follows_the_gradient_of_the_loss_by_hand(feedback, dense, monkey
     sizes, data, _ = helpers.golden_arrays()
     model = biased_mf.model(sizes, feedback=feedback, factors=3, batch=7)
     (stage,) = model.stages
-    state = stage.init(jax.random.key(0), data, hyper, ())
+    state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
     params = waves(sizes, feedback)
-    moments = jax.tree.map(jnp.zeros_like, params)
+    moments = jax.tree.map(np.zeros_like, params)
     moments = state.moments._replace(mu=moments, nu=moments)
     state = state._replace(params=params, moments=moments)
-    (visit,) = stage.epoch(jax.random.key(0), data)
-    after, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
-    rows = data.target.by_user
-    expected = jax.grad(loss_by_hand)(params, state.frozen, rows, hyper)
-    unpenalised = biased_mf.Hyper(penalty=0.0, penalty_bias=0.0)
-    mse = loss_by_hand(params, state.frozen, rows, unpenalised)
+    (visit,) = helpers.jitted(stage.epoch)(jax.random.key(0), data)
+    after, metrics = helpers.jitted(stage.step)(
+      state, visit, data, jax.random.key(0), hyper
+    )
+    mse, expected = mse_and_slope_by_hand(params, state.frozen, data, hyper)
     # Adam's first moment is a tenth of the first gradient.
-    gradients = jax.tree.map(lambda m: m / 0.1, after.moments.mu)
+    gradients = jax.tree.map(lambda m: m / 0.1, jax.device_get(after.moments.mu))
   np.testing.assert_allclose(metrics['loss'], mse, rtol=1e-7)
-  assert float(metrics['ratings']) == rows.n_entries
+  assert float(metrics['ratings']) == data.target.by_user.n_entries
   for ours, theirs in zip(
     jax.tree.leaves(gradients), jax.tree.leaves(expected), strict=True
   ):
@@ -87,18 +99,17 @@ def test_a_step_of_sgd_follows_the_summed_loss_by_hand():
   hyper = biased_mf.Hyper(lr=0.1, penalty=0.3, penalty_bias=0.7)
   with jax.enable_x64(True):
     sizes, data, _ = helpers.golden_arrays()
-    rows = data.target.by_user
     (stage,) = biased_mf.model(sizes, factors=3, batch=64, solver='sgd').stages
-    state = stage.init(jax.random.key(0), data, hyper, ())
+    state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
     params = waves(sizes, 'explicit')
-    (visit,) = stage.epoch(jax.random.key(0), data)
+    (visit,) = helpers.jitted(stage.epoch)(jax.random.key(0), data)
     state = state._replace(params=params)
-    after, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
-    slope = jax.grad(loss_by_hand)(params, state.frozen, rows, hyper)
-    unpenalised = biased_mf.Hyper(penalty=0.0, penalty_bias=0.0)
-    mse = loss_by_hand(params, state.frozen, rows, unpenalised)
-    rate = 0.1 * rows.n_entries / 2
-    expected = jax.tree.map(lambda p, g: p - rate * g, params, slope)
+    after, metrics = helpers.jitted(stage.step)(
+      state, visit, data, jax.random.key(0), hyper
+    )
+    mse, slope = mse_and_slope_by_hand(params, state.frozen, data, hyper)
+    rate = 0.1 * data.target.by_user.n_entries / 2
+    expected = jax.tree.map(lambda p, g: p - rate * g, *jax.device_get((params, slope)))
   np.testing.assert_allclose(metrics['loss'], mse, rtol=1e-6)
   for ours, theirs in zip(
     jax.tree.leaves(after.params), jax.tree.leaves(expected), strict=True
@@ -118,10 +129,10 @@ def test_a_solver_that_does_not_fit_is_an_error():
 def test_scores_are_those_of_the_equation(feedback):
   sizes, data, _ = helpers.golden_arrays()
   model = biased_mf.model(sizes, feedback=feedback, factors=3, batch=2)
-  params, rows = waves(sizes, feedback), data.target.by_user
+  params, rows = jax.device_get((waves(sizes, feedback), data.target.by_user))
   state = stages.GradientState(params, 3.5, ())
   items = jnp.tile(jnp.arange(sizes.target), (sizes.users, 1))
-  scores = model.predict(state, data)(jnp.arange(sizes.users), items)
+  scores = helpers.scorer(model.predict)(state, data)(jnp.arange(sizes.users), items)
   for (user, item), score in np.ndenumerate(scores):
     expected = rate_by_hand(params, 3.5, rows, user, item)
     np.testing.assert_allclose(score, expected, rtol=1e-5)
@@ -137,18 +148,20 @@ def test_batches_of_users_add_up_to_all_ratings(feedback):
   totals = []
   for model in (whole, parts):
     (stage,) = model.stages
-    state = stage.init(jax.random.key(0), small.data, biased_mf.Hyper(), ())
+    state = helpers.jitted(stage.init)(
+      jax.random.key(0), small.data, biased_mf.Hyper(), ()
+    )
     state = state._replace(params=waves(small.sizes, feedback))
     total = 0.0
-    for visit in stage.epoch(jax.random.key(0), small.data):
-      _, metrics = stage.step(
-        state, visit, small.data, jax.random.key(0), biased_mf.Hyper()
-      )
+    step = helpers.jitted(stage.step)
+    for visit in helpers.jitted(stage.epoch)(jax.random.key(0), small.data):
+      _, metrics = step(state, visit, small.data, jax.random.key(0), biased_mf.Hyper())
       total += metrics['mse'] * metrics['ratings']
     totals.append(total)
   np.testing.assert_allclose(*totals, rtol=1e-5)
 
 
+@pytest.mark.matrix
 @FEEDBACK
 def test_who_is_not_known_is_rated_by_the_other_bias(feedback):
   small = helpers.small()
@@ -166,6 +179,7 @@ def test_who_is_not_known_is_rated_by_the_other_bias(feedback):
   assert np.all(model.trained(data, users[:, None], items))
 
 
+@pytest.mark.matrix
 def test_without_vectors_it_ends_at_the_bias_model():
   small = helpers.small()
   rows = small.data.target.by_user
@@ -207,7 +221,7 @@ def test_an_epoch_costs_ratings_and_not_users_times_items(feedback):
   model = biased_mf.model(small.sizes, feedback=feedback, factors=4, batch=1000)
   (stage,) = model.stages
   hyper = biased_mf.Hyper()
-  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), small.data, hyper, ())
   compiled = loop.epoch.lower(
     stage, state, jax.random.key(0), small.data, hyper
   ).compile()

@@ -29,7 +29,7 @@ def golden_triples(n):
 def one_step(params, triples, lr=1.0):
   user, item, negative = GOLDEN['reg']
   hyper = bpr.Hyper(lr, user, item, negative, 0.0)
-  return bpr.step(params, triples, None, None, hyper)
+  return helpers.jitted(bpr.step)(params, triples, None, None, hyper)
 
 
 def toy(held):
@@ -68,7 +68,9 @@ def test_one_step_of_descent_is_that_of_another_implementation():
 def test_biases_pay_for_being_used():
   params, triples = golden_params(), golden_triples(1)
   free, paying = (
-    bpr.step(params, triples, None, None, bpr.Hyper(lr=1.0, penalty_bias=b))[0]
+    helpers.jitted(bpr.step)(
+      params, triples, None, None, bpr.Hyper(lr=1.0, penalty_bias=b)
+    )[0]
     for b in (0.0, 0.5)
   )
   used = np.isin(np.arange(4), GOLDEN['triples'][0][1:])
@@ -87,7 +89,7 @@ def test_a_batch_equals_its_triples_one_by_one_where_they_share_no_row():
   params, hyper = random_params(), bpr.Hyper(lr=0.3, penalty_bias=0.1)
   ids = jnp.arange(20)
   batch = bpr.Triples(ids, ids, ids + 25, jnp.ones(20))
-  at_once, _ = bpr.step(params, batch, None, None, hyper)
+  at_once, _ = helpers.jitted(bpr.step)(params, batch, None, None, hyper)
   one_by_one, _ = jax.lax.scan(
     lambda state, triple: bpr.step(state, triple, None, None, hyper),
     params,
@@ -103,21 +105,24 @@ def test_triples_that_share_rows_add_up():
     bpr.Triples(*(jnp.full(n, i) for i in (3, 4, 5)), jnp.ones(n)) for n in (1, 3)
   )
   moved, moved_more = (
-    jax.tree.map(jnp.subtract, bpr.step(params, t, None, None, hyper)[0], params)
+    jax.tree.map(
+      jnp.subtract, helpers.jitted(bpr.step)(params, t, None, None, hyper)[0], params
+    )
     for t in (once, thrice)
   )
   for one, two in zip(jax.tree.leaves(moved), jax.tree.leaves(moved_more)):
     np.testing.assert_allclose(3 * one, two, atol=1e-5)
 
 
+@pytest.mark.matrix
 def test_a_step_touches_the_rows_of_its_batch_alone():
   small = helpers.implicit()
   (stage,) = bpr.model(small.sizes, factors=8, batch=16).stages
   hyper = bpr.Hyper(*[0.5] * 5)
-  before = stage.init(jax.random.key(0), small.data, hyper, ())
-  visits = stage.epoch(jax.random.key(1), small.data)
+  before = helpers.jitted(stage.init)(jax.random.key(0), small.data, hyper, ())
+  visits = helpers.jitted(stage.epoch)(jax.random.key(1), small.data)
   visit = jax.tree.map(lambda x: x[0], visits)
-  after, _ = stage.step(before, visit, small.data, None, hyper)
+  after, _ = helpers.jitted(stage.step)(before, visit, small.data, None, hyper)
   items = np.union1d(visit.positive, visit.negative)
   for old, new, rows in (
     (before.user, after.user, np.unique(visit.user)),
@@ -130,7 +135,9 @@ def test_a_step_touches_the_rows_of_its_batch_alone():
 
 def triples(rows, batch, negatives_from='union'):
   like = bpr.negatives_like(negatives_from)
-  return bpr.triples(jax.random.key(0), rows, batch, like)
+  return helpers.jitted(bpr.triples, static_argnums=(2, 3))(
+    jax.random.key(0), rows, batch, like
+  )
 
 
 def test_positives_are_positives_and_negatives_never():
@@ -182,6 +189,7 @@ def test_an_epoch_has_as_many_triples_as_there_are_positives():
   assert 0 <= drawn.user.size - rows.n_entries < 64
 
 
+@pytest.mark.matrix
 def test_somebody_who_likes_everything_teaches_nothing():
   rows = toy([[*range(12)], [1]])
   drawn = triples(rows, 500)
@@ -190,18 +198,20 @@ def test_somebody_who_likes_everything_teaches_nothing():
   all_of_them = jax.tree.map(lambda x: x[0], drawn)
   only = jax.tree.map(lambda x: x[0][drawn.user[0] == 1], drawn)
   hyper = bpr.Hyper(*[0.01] * 5)
-  after, metrics = bpr.step(params, all_of_them, None, None, hyper)
-  expected, same = bpr.step(params, only, None, None, hyper)
+  after, metrics = helpers.jitted(bpr.step)(params, all_of_them, None, None, hyper)
+  expected, same = helpers.jitted(bpr.step)(params, only, None, None, hyper)
   np.testing.assert_array_equal(after.user[0], params.user[0])
   np.testing.assert_allclose(after.item.vector, expected.item.vector, rtol=1e-4)
   assert metrics['loss'] == pytest.approx(float(same['loss']), rel=1e-4)
 
 
 def test_people_without_positives_are_ranked_by_the_items_biases():
-  params = bpr.init_params(jax.random.key(0), toy([[0, 3], []]), 4, 'item')
+  params = helpers.jitted(bpr.init_params, static_argnums=(2, 3))(
+    jax.random.key(0), toy([[0, 3], []]), 4, 'item'
+  )
   bias = jnp.arange(12.0)
   params = params._replace(item=params.item._replace(bias=bias))
-  scores = bpr.predict_all(params, None)(jnp.arange(2))
+  scores = helpers.scorer(bpr.predict_all)(params, None)(jnp.arange(2))
   np.testing.assert_array_equal(scores[1], bias)
   assert np.any(scores[0] != bias)
 
@@ -217,8 +227,8 @@ def test_all_scores_are_the_scores_of_all_items(bias):
   users = jnp.arange(small.sizes.users)
   items = jnp.tile(jnp.arange(small.sizes.target), (users.size, 1))
   np.testing.assert_allclose(
-    model.predict(params, small.data)(users, items),
-    model.predict_all(params, small.data)(users),
+    helpers.scorer(model.predict)(params, small.data)(users, items),
+    helpers.scorer(model.predict_all)(params, small.data)(users),
     atol=1e-5,
   )
 
@@ -255,7 +265,7 @@ def test_an_epoch_costs_positives_and_not_users_times_items():
   )
   (stage,) = bpr.model(small.sizes, factors=4).stages
   hyper = jax.tree.map(jnp.asarray, bpr.Hyper())
-  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), small.data, hyper, ())
   compiled = loop.epoch.lower(
     stage, state, jax.random.key(0), small.data, hyper
   ).compile()

@@ -16,13 +16,15 @@ from xdomain.training import loop
 def started(data, sizes, hyper, a, c, **settings):
   """The stage, and its state before the first iteration."""
   (stage,) = cdtf.model(sizes, **settings).stages
-  state = stage.init(jax.random.key(0), data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
   return stage, state._replace(a=jnp.asarray(a), c=jnp.asarray(c))
 
 
 def iterate(stage, state, data, hyper, times):
   """States and values of J after each iteration."""
-  step = jax.jit(lambda state: stage.step(state, None, data, None, hyper))
+  step = jax.jit(
+    lambda state: helpers.jitted(stage.step)(state, None, data, None, hyper)
+  )
   states, values = [], []
   for _ in range(times):
     state, metrics = step(state)
@@ -141,6 +143,7 @@ def test_the_items_of_a_domain_are_turned_to_fit_best():
     assert np.linalg.norm(full - b @ p.T) < np.linalg.norm(full - b @ other.T)
 
 
+@pytest.mark.matrix
 def test_a_planted_taste_is_found_with_the_help_of_the_source():
   small = helpers.small(
     users=400,
@@ -220,7 +223,7 @@ def test_an_iteration_costs_ratings_and_not_users_times_items():
   )
   hyper = cdtf.Hyper()
   model = cdtf.model(small.sizes, factors=4)
-  state = model.stages[0].init(jax.random.key(0), small.data, hyper, ())
+  state = helpers.jitted(model.stages[0].init)(jax.random.key(0), small.data, hyper, ())
   compiled = loop.epoch.lower(
     model.stages[0], state, jax.random.key(0), small.data, hyper
   ).compile()
@@ -229,6 +232,7 @@ def test_an_iteration_costs_ratings_and_not_users_times_items():
   assert memory < users_times_items / 4
 
 
+@pytest.mark.matrix
 def test_a_slab_of_nearly_rank_one_is_fitted():
   same = [[u, i, 3] for u in range(300) for i in range(4)]
   ratings = helpers.ratings_of(same, 300, 40)

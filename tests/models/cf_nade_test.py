@@ -1,6 +1,7 @@
 """CF-NADE against the golden numbers, and its orders by enumeration."""
 
 import dataclasses
+import functools
 import itertools
 import math
 
@@ -55,6 +56,7 @@ def first_user(padding=0):
   )
 
 
+@functools.partial(jax.jit, static_argnames=('kind', 'd', 'order', 'padding'))
 def golden_loss(params, kind, d, order=COLUMNS, padding=0):
   """The cost of user 0 where the first `d` columns of an order are given."""
   entries = first_user(padding)
@@ -110,7 +112,7 @@ def test_predictions_are_those_of_another_implementation():
     sizes, data, queries = helpers.golden_arrays()
     model = cf_nade.model(sizes, axis='user', hidden=3)
     state = cf_nade.Averaged(golden_params(), ())
-    raw = model.predict(state, data)(queries.user, queries.item)[:, 0]
+    raw = helpers.scorer(model.predict)(state, data)(queries.user, queries.item)[:, 0]
   np.testing.assert_allclose(raw, golden()['pred_test'], rtol=1e-9)
 
 
@@ -138,22 +140,19 @@ def test_the_ordinal_cost_is_that_of_two_chains_of_choices():
 
 
 def test_costs_of_extreme_scores_are_finite():
-  scores = jnp.array([[1e4, -1e4, 0.0, 0.0, -1e4]])
-  for level in range(5):
-    for cost in (cf_nade.regular, cf_nade.ordinal):
-      value, slope = jax.value_and_grad(
-        lambda s, cost=cost, at=level: cost(s, jnp.array([at]))[0]
-      )(scores)
-      assert np.isfinite(value)
-      assert np.all(np.isfinite(slope))
+  scores = jnp.array([[1e4, -1e4, 0.0, 0.0, -1e4]] * 5)
+  for cost in (cf_nade.regular, cf_nade.ordinal):
+    total = jax.jit(lambda scores, cost=cost: jnp.sum(cost(scores, jnp.arange(5))))
+    chex.assert_tree_all_finite(jax.value_and_grad(total)(scores))
 
 
 def test_every_number_of_given_columns_and_every_choice_is_as_likely():
   entries = first_user(padding=4)
   keys = jax.random.split(jax.random.key(0), 9000)
-  given, asked = jax.vmap(lambda key: cf_nade.draw(key, entries, 1))(keys)
+  draw = jax.jit(jax.vmap(lambda key: cf_nade.draw(key, entries, 1)))
+  given, asked = jax.device_get(draw(keys))
   assert not np.any(given[:, 3:]) and not np.any(asked[:, 3:])
-  codes = np.asarray(given[:, :3] @ jnp.array([1.0, 2.0, 4.0])).astype(int)
+  codes = (given[:, :3] @ np.array([1.0, 2.0, 4.0])).astype(int)
   counts = np.bincount(codes, minlength=8) / len(codes)
   # Nothing is given in a third of all visits, each one or two in a ninth.
   expected = np.array([3, 1, 1, 1, 1, 1, 1, 0]) / 9
@@ -162,6 +161,7 @@ def test_every_number_of_given_columns_and_every_choice_is_as_likely():
   np.testing.assert_allclose(asked[:, :3], (1 - given[:, :3]) * 3 / (3 - d), rtol=1e-6)
 
 
+@pytest.mark.matrix
 @AXES
 def test_the_rows_of_a_batch_are_drawn_for_each_on_its_own(axis):
   rows = helpers.small().data.target.along(axis)
@@ -179,33 +179,36 @@ def test_the_rows_of_a_batch_are_drawn_for_each_on_its_own(axis):
 
 
 def begun(model, small, hyper):
-  return model.stages[0].init(jax.random.key(0), small.data, hyper, ())
+  return helpers.jitted(model.stages[0].init)(jax.random.key(0), small.data, hyper, ())
 
 
 def steps(model, small, hyper, count=3):
   """The states of the first steps."""
   (stage,) = model.stages
   state = begun(model, small, hyper)
-  visits = stage.epoch(jax.random.key(0), small.data)
+  visits = helpers.jitted(stage.epoch)(jax.random.key(0), small.data)
+  step = helpers.jitted(stage.step)
   for number in range(count):
     key = jax.random.key(number)
-    state, _ = stage.step(state, visits[number], small.data, key, hyper)
+    state, _ = step(state, visits[number], small.data, key, hyper)
     yield state
 
 
+@pytest.mark.matrix
 def test_the_average_predicts_and_not_the_latest():
   small = helpers.small()
   model = cf_nade.model(small.sizes, hidden=4, batch=8)
   hyper = cf_nade.Hyper(lr=0.1, polyak=0.75)
-  average = begun(model, small, hyper).params['decoder']['table']
+  average = np.asarray(begun(model, small, hyper).params['decoder']['table'])
   for state in steps(model, small, hyper):
-    average = 0.75 * average + 0.25 * state.latest.params['decoder']['table']
+    latest = np.asarray(state.latest.params['decoder']['table'])
+    average = 0.75 * average + 0.25 * latest
     np.testing.assert_allclose(state.params['decoder']['table'], average, atol=1e-6)
   kept = model.stages[0].keep(state)
   users, items = jnp.arange(3), jnp.tile(jnp.arange(5), (3, 1))
   np.testing.assert_array_equal(
-    model.predict(kept, small.data)(users, items),
-    model.predict(state, small.data)(users, items),
+    helpers.scorer(model.predict)(kept, small.data)(users, items),
+    helpers.scorer(model.predict)(state, small.data)(users, items),
   )
   tables = [each['decoder']['table'] for each in (state.params, state.latest.params)]
   assert np.any(tables[0] != tables[1])
@@ -224,6 +227,7 @@ def test_decay_pulls_the_weights_and_not_the_biases():
     assert not np.any(layer['bias'])
 
 
+@pytest.mark.matrix
 def test_item_cf_nade_is_user_cf_nade_of_the_transpose():
   small = helpers.small()
   turned = base.Domain(small.data.target.by_item, small.data.target.by_user)
@@ -246,6 +250,7 @@ def test_parameters_are_counted_as_in_the_paper():
   assert helpers.count(params) == small.sizes.target * 5 * (2 * 7 + 1) + 7
 
 
+@pytest.mark.matrix
 def test_ratings_on_another_scale_train_the_same_model():
   small = helpers.small()
 
@@ -275,6 +280,7 @@ def test_a_column_without_ratings_predicts_the_level_of_all():
   chex.assert_shape(params['decoder']['bias'], (rows.n_columns, 5))
 
 
+@pytest.mark.matrix
 def test_training_costs_entries_and_not_users_times_items():
   small = helpers.small(
     0,
@@ -296,6 +302,7 @@ def test_training_costs_entries_and_not_users_times_items():
   assert memory < batch_of_users_times_items / 4
 
 
+@pytest.mark.matrix
 @AXES
 def test_a_planted_taste_is_found(axis):
   small, floor = helpers.planted()

@@ -36,7 +36,7 @@ def dense_objective(params, pair, hyper):
 def test_the_loss_and_its_gradient_are_those_of_another_implementation():
   with jax.enable_x64(True):
     data = helpers.golden_pair_arrays()
-    value, gradients = jax.value_and_grad(cmf_implicit.objective)(
+    value, gradients = helpers.jitted(jax.value_and_grad(cmf_implicit.objective))(
       golden_params(), data, HYPER
     )
   np.testing.assert_allclose(value, GOLDEN['loss'], rtol=1e-10)
@@ -62,6 +62,7 @@ def some_params(pair):
   return cmf_implicit.Params(*(jnp.asarray(rng.normal(size=(n, 4))) for n in sizes))
 
 
+@pytest.mark.matrix
 def test_each_block_is_where_the_dense_objective_is_flat():
   pair = somebody_is_new()
   fit = jax.jit(cmf_implicit.fit_block, static_argnums=0)
@@ -106,6 +107,7 @@ def test_new_people_are_folded_in_by_their_source():
   np.testing.assert_allclose(user[:2], expected, rtol=1e-7)
 
 
+@pytest.mark.matrix
 def test_an_epoch_is_a_sweep_and_the_objective_never_rises():
   small = helpers.implicit()
   reports = []
@@ -127,7 +129,7 @@ def test_an_epoch_is_a_sweep_and_the_objective_never_rises():
   users = jnp.arange(3)
   items = jnp.tile(jnp.arange(small.sizes.source), (3, 1))
   np.testing.assert_allclose(
-    model.predict_source(end, small.data)(users, items),
+    helpers.scorer(model.predict_source)(end, small.data)(users, items),
     end.user[:3] @ end.source.T,
     atol=1e-5,
   )

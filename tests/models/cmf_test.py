@@ -52,18 +52,22 @@ def test_loss_and_every_gradient_are_those_of_another_implementation(
   with jax.enable_x64(True):
     _, data, _ = helpers.golden_arrays()
     (stage,) = cmf.model(SIZES, factors=2, batch=5 + padding).stages
-    state = stage.init(jax.random.key(0), data, HYPER, ())
+    state = helpers.jitted(stage.init)(jax.random.key(0), data, HYPER, ())
     params = golden_params()
-    moments = jax.tree.map(jnp.zeros_like, params)
+    moments = jax.tree.map(np.zeros_like, params)
     moments = state.moments._replace(mu=moments, nu=moments)
     state = state._replace(params=params, moments=moments)
-    visits = stage.epoch(jax.random.key(0), data)
+    visits = helpers.jitted(stage.epoch)(jax.random.key(0), data)
     visit = jax.tree.map(lambda ids: ids[0], visits)
-    state, metrics = stage.step(state, visit, data, jax.random.key(0), HYPER)
+    state, metrics = helpers.jitted(stage.step)(
+      state, visit, data, jax.random.key(0), HYPER
+    )
     penalty = HYPER.penalty * sum(jnp.sum(x**2) for x in params)
     loss = (RATINGS * metrics['loss'] + penalty) / 2
     # Adam's first moment is a tenth of the first gradient.
-    gradients = jax.tree.map(lambda m: RATINGS / 2 * m / 0.1, state.moments.mu)
+    gradients = jax.tree.map(
+      lambda m: RATINGS / 2 * m / 0.1, jax.device_get(state.moments.mu)
+    )
   np.testing.assert_allclose(loss, golden()['loss'], rtol=1e-7)
   for name, theirs in (('user', 'P'), ('source', 'QS'), ('target', 'QT')):
     np.testing.assert_allclose(
@@ -79,7 +83,9 @@ def test_a_sweep_of_newton_steps_is_that_of_another_implementation(dense, monkey
     params = golden_params()
     losses = [published_loss(params, data)]
     for block in ('user', 'source', 'target'):
-      params = cmf.newton_step(block, params, LEVELS, data, HYPER)
+      params = helpers.jitted(cmf.newton_step, static_argnums=0)(
+        block, params, LEVELS, data, HYPER
+      )
       losses.append(published_loss(params, data))
   np.testing.assert_allclose(params.user[0], golden()['newton_user0'])
   np.testing.assert_allclose(
@@ -96,28 +102,35 @@ def test_a_short_newton_step_goes_a_part_of_the_way():
     _, data, _ = helpers.golden_arrays()
     start = golden_params()
     full, part = (
-      cmf.newton_step('user', start, LEVELS, data, HYPER._replace(lr=lr))
+      helpers.jitted(cmf.newton_step, static_argnums=0)(
+        'user', start, LEVELS, data, HYPER._replace(lr=lr)
+      )
       for lr in (1.0, 0.6)
     )
     expected = 0.4 * start.user + 0.6 * full.user
   np.testing.assert_allclose(part.user, expected, rtol=1e-9)
 
 
+@pytest.mark.matrix
 def test_an_epoch_of_als_is_a_sweep_around_the_means():
   with jax.enable_x64(True):
     _, data, _ = helpers.golden_arrays()
     (stage,) = cmf.model(SIZES, solver='als', factors=2).stages
     hyper = HYPER._replace(offset=1.0)
-    state = stage.init(jax.random.key(0), data, hyper, ())
+    state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
     params = state.params
     assert state.frozen == (data.source.by_user.mean(), 31 / 9)
     for block in cmf.Params._fields:
-      params = cmf.newton_step(block, params, state.frozen, data, hyper)
-    visits = stage.epoch(jax.random.key(0), data)
+      params = helpers.jitted(cmf.newton_step, static_argnums=0)(
+        block, params, state.frozen, data, hyper
+      )
+    visits = helpers.jitted(stage.epoch)(jax.random.key(0), data)
     visit = jax.tree.map(lambda ids: ids[0], visits)
-    state, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+    state, metrics = helpers.jitted(stage.step)(
+      state, visit, data, jax.random.key(0), hyper
+    )
     rows = data.target.by_user
-    score = stage.predict(state, data)
+    score = helpers.scorer(stage.predict)(state, data)
     rated = score(rows.row, rows.column[:, None])[:, 0]
     mse = jnp.mean((rated - rows.value) ** 2)
   for ours, theirs in zip(state.params, params):
@@ -125,6 +138,7 @@ def test_an_epoch_of_als_is_a_sweep_around_the_means():
   np.testing.assert_allclose(metrics['mse'], mse, rtol=1e-7)
 
 
+@pytest.mark.matrix
 def test_both_solvers_end_at_a_point_where_the_gradient_is_zero():
   small = helpers.small()
   losses = []
@@ -139,7 +153,7 @@ def test_both_solvers_end_at_a_point_where_the_gradient_is_zero():
     )
     params, levels = end.best_of().params, end.best_of().frozen
     (stage,) = model.stages
-    visits = stage.epoch(jax.random.key(0), small.data)
+    visits = helpers.jitted(stage.epoch)(jax.random.key(0), small.data)
     everyone = jax.tree.map(lambda ids: ids.reshape(-1), visits)
     value, _ = cmf.data_term(params, levels, everyone, small.data, cmf.Hyper())
     n = sum(d.by_user.n_entries for d in small.data[:2])
@@ -155,6 +169,7 @@ def test_a_user_is_known_from_either_domain():
   np.testing.assert_array_equal(known[:, 0], [True, True, False, True, True])
 
 
+@pytest.mark.matrix
 @SOLVERS
 def test_the_source_helps_who_has_few_target_ratings(solver):
   small = helpers.small(
@@ -182,6 +197,7 @@ def test_the_source_helps_who_has_few_target_ratings(solver):
   assert values[0] < 0.95 * values[1]
 
 
+@pytest.mark.matrix
 @SOLVERS
 def test_the_loss_counts_ratings_and_not_users_times_items(solver):
   small = helpers.small(
@@ -193,7 +209,7 @@ def test_the_loss_counts_ratings_and_not_users_times_items(solver):
     target_ratings=6000,
   )
   (stage,) = cmf.model(small.sizes, solver=solver, factors=4).stages
-  state = stage.init(jax.random.key(0), small.data, cmf.Hyper(), ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), small.data, cmf.Hyper(), ())
   compiled = loop.epoch.lower(
     stage, state, jax.random.key(0), small.data, cmf.Hyper()
   ).compile()
@@ -206,6 +222,7 @@ def test_an_unknown_solver_is_answered_with_the_known_ones():
     cmf.model(SIZES, solver='asl')
 
 
+@pytest.mark.matrix
 @SOLVERS
 def test_without_source_ratings_it_factorises_the_target(solver):
   small = helpers.small()

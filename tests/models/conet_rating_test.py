@@ -83,7 +83,7 @@ def one_step(sizes, data, params, visit, hyper, **settings):
     state, visit, data, jax.random.key(0), hyper
   )
   # Adam's first moment is a tenth of the first gradient.
-  return metrics, jax.tree.map(lambda m: m / 0.1, state.moments.mu)
+  return metrics, jax.tree.map(lambda m: m / 0.1, jax.device_get(state.moments.mu))
 
 
 def by_golden_name(params):
@@ -186,7 +186,9 @@ def lonely(keep_source=lambda user: user % 3 > 0):
 def test_a_target_rating_is_joined_by_a_source_rating_of_the_same_user():
   _, data = lonely()
   source, target = data.source.by_user, data.target.by_user
-  ids = conet.same_user(jax.random.key(0), source, target, 100)
+  ids = helpers.jitted(conet.same_user, static_argnums=3)(
+    jax.random.key(0), source, target, 100
+  )
   np.testing.assert_array_equal(
     np.sort(np.ravel(ids.target))[: target.n_entries],
     np.arange(target.n_entries),
@@ -197,11 +199,14 @@ def test_a_target_rating_is_joined_by_a_source_rating_of_the_same_user():
   np.testing.assert_array_equal(beside.row, has * events.row)
 
 
+@pytest.mark.matrix
 def test_the_source_rating_is_drawn_uniformly_and_anew():
   _, data = lonely()
   source, target = data.source.by_user, data.target.by_user
   keys = jax.random.split(jax.random.key(0), 400)
-  ids = jax.vmap(lambda key: conet.same_user(key, source, target, 100))(keys)
+  ids = helpers.jitted(jax.vmap(lambda key: conet.same_user(key, source, target, 100)))(
+    keys
+  )
   drawn = np.bincount(np.ravel(ids.source), minlength=source.n_entries + 1)
   # Each of a user's entries, in his target ratings' share of the draws.
   share = target.length[source.row] / source.length[source.row]
@@ -214,7 +219,9 @@ def test_the_source_rating_is_drawn_uniformly_and_anew():
 def test_pairs_at_random_see_each_rating_once_and_the_surplus_first():
   _, data = lonely()
   source, target = data.source.by_user, data.target.by_user
-  ids = conet.independent(jax.random.key(0), source, target, 100)
+  ids = helpers.jitted(conet.independent, static_argnums=3)(
+    jax.random.key(0), source, target, 100
+  )
   for x, rows in zip(ids, (source, target)):
     seen = np.bincount(np.ravel(x), minlength=rows.n_entries + 1)
     np.testing.assert_array_equal(seen[:-1], 1)
@@ -226,10 +233,13 @@ def test_pairs_at_random_see_each_rating_once_and_the_surplus_first():
 
 
 def gradients_of_a_step(data, sizes, hyper, visit):
-  params = conet.start(NETWORK.clone(sizes=sizes), jax.random.key(1))
+  params = helpers.jitted(conet.start, static_argnums=0)(
+    NETWORK.clone(sizes=sizes), jax.random.key(1)
+  )
   return one_step(sizes, data, params, visit, hyper, **SETTINGS)[1]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('alone', ['source', 'target'])
 def test_a_surplus_batch_trains_one_tower_and_leaves_the_other(alone):
   small = helpers.small()
@@ -246,11 +256,14 @@ def test_a_surplus_batch_trains_one_tower_and_leaves_the_other(alone):
     np.testing.assert_array_equal(leaf, 0)
 
 
+@pytest.mark.matrix
 def test_the_towers_of_a_user_without_source_ratings_are_not_connected():
   sizes, data = lonely(lambda user: user < 0)
   assert data.source.by_user.n_entries == 0
   rows = data.target.by_user
-  ids = conet.same_user(jax.random.key(0), data.source.by_user, rows, 50)
+  ids = helpers.jitted(conet.same_user, static_argnums=3)(
+    jax.random.key(0), data.source.by_user, rows, 50
+  )
   visit = jax.tree.map(lambda x: x[0], ids)
   hyper = conet_rating.Hyper(l1=0.0, l2=0.0, drop_cross=0.0)
   gradients = gradients_of_a_step(data, sizes, hyper, visit)
@@ -279,6 +292,7 @@ def test_the_lasso_pulls_every_entry_of_a_cross_matrix_alike():
   np.testing.assert_allclose(np.abs(pull), 0.3, rtol=1e-5)
 
 
+@pytest.mark.matrix
 def test_joint_inference_shows_the_source_tower_the_users_mean_item():
   sizes, data = toy()
   model = conet_rating.model(sizes, pairing='random', inference='joint', **SETTINGS)
@@ -301,7 +315,9 @@ def test_joint_inference_shows_the_source_tower_the_users_mean_item():
 
 def test_joint_inference_of_a_user_without_source_ratings_is_the_towers():
   sizes, data = lonely()
-  params = conet.start(NETWORK.clone(sizes=sizes), jax.random.key(0))
+  params = helpers.jitted(conet.start, static_argnums=0)(
+    NETWORK.clone(sizes=sizes), jax.random.key(0)
+  )
   params = jax.tree.map(lambda x: 30 * x, params)
   state = stages.GradientState(params, types.PerDomain(3.0, 3.0), ())
   users = jnp.arange(6)
@@ -316,6 +332,7 @@ def test_joint_inference_of_a_user_without_source_ratings_is_the_towers():
   assert np.all(np.any(tower != joint, axis=1)[np.array([1, 2, 4, 5])])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('pairing', ['user', 'random'])
 def test_a_planted_taste_is_found(pairing):
   small, floor = helpers.planted(source_ratings=6000)

@@ -66,7 +66,9 @@ def golden_loss(params, l1=0.0):
 
 def test_logits_of_both_towers_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    outputs = conet.outputs(NETWORK, golden_params(), golden_examples())
+    outputs = helpers.jitted(conet.outputs, static_argnums=0)(
+      NETWORK, golden_params(), golden_examples()
+    )
   for ours, name in zip(outputs, ('logits_S', 'logits_T')):
     np.testing.assert_allclose(ours[:, 0], GOLDEN[name], rtol=1e-9)
 
@@ -76,7 +78,7 @@ def test_logits_of_both_towers_are_those_of_another_implementation():
 )
 def test_losses_are_those_of_another_implementation(l1, name):
   with jax.enable_x64(True):
-    loss = float(golden_loss(golden_params(), l1))
+    loss = float(helpers.jitted(golden_loss)(golden_params(), l1))
   assert loss == pytest.approx(GOLDEN[name], rel=1e-9)
 
 
@@ -88,7 +90,9 @@ def test_towers_alone_are_those_of_another_implementation():
       for domain in types.PerDomain._fields
     ]
     examples = jnp.asarray(shown.target.user), jnp.asarray(shown.target.item)
-    ours = conet.logits_alone(NETWORK, 'target', params, *examples)[:, 0]
+    ours = helpers.jitted(conet.logits_alone, static_argnums=(0, 1))(
+      NETWORK, 'target', params, *examples
+    )[:, 0]
   loss = float(each[0]) + float(each[1])
   assert loss == pytest.approx(GOLDEN['base_path_loss_mean'], rel=1e-9)
   theirs = np.array(GOLDEN['base_path_logits_T'])
@@ -97,7 +101,7 @@ def test_towers_alone_are_those_of_another_implementation():
 
 def test_gradients_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    gradient = jax.grad(golden_loss)(golden_params())
+    gradient = helpers.jitted(jax.grad(golden_loss))(golden_params())
   for ours, name in ((gradient['cross_0']['kernel'], 'H1'), (gradient['user'], 'U')):
     np.testing.assert_allclose(ours, GOLDEN[f'grad_{name}'], rtol=1e-9, atol=1e-12)
 
@@ -127,12 +131,13 @@ def swapped(small):
   )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('exchanged', [False, True])
 def test_an_epoch_is_the_surplus_of_the_larger_domain_then_joint(exchanged):
   small = helpers.implicit()
   small = swapped(small) if exchanged else small
   stage, _ = started(small)
-  visits = stage.epoch(jax.random.key(0), small.data)
+  visits = helpers.jitted(stage.epoch)(jax.random.key(0), small.data)
   joint, batches = [], []
   for ids, domain in zip(visits, (small.data.source, small.data.target)):
     n = domain.by_user.n_entries
@@ -146,6 +151,7 @@ def test_an_epoch_is_the_surplus_of_the_larger_domain_then_joint(exchanged):
   )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('exchanged', [False, True])
 def test_a_surplus_batch_trains_one_tower_as_if_there_were_no_other(exchanged):
   small = helpers.implicit()
@@ -156,7 +162,9 @@ def test_a_surplus_batch_trains_one_tower_as_if_there_were_no_other(exchanged):
   )[0]
   hyper = conet.Hyper(l1=0.3)
   stage, state = started(small, hyper)
-  visit = jax.tree.map(lambda x: x[0], stage.epoch(jax.random.key(0), small.data))
+  visit = jax.tree.map(
+    lambda x: x[0], helpers.jitted(stage.epoch)(jax.random.key(0), small.data)
+  )
   key = jax.random.key(1)
   after, metrics = helpers.jitted(stage.step)(state, visit, small.data, key, hyper)
   gradient = moments(after)
@@ -172,7 +180,9 @@ def test_a_joint_batch_pays_for_both_domains_and_for_its_cross_matrices(l1):
   small = helpers.implicit()
   hyper = conet.Hyper(source=0.5, l1=l1)
   stage, state = started(small, hyper)
-  visit = jax.tree.map(lambda x: x[-1], stage.epoch(jax.random.key(0), small.data))
+  visit = jax.tree.map(
+    lambda x: x[-1], helpers.jitted(stage.epoch)(jax.random.key(0), small.data)
+  )
   after, metrics = helpers.jitted(stage.step)(
     state, visit, small.data, jax.random.key(1), hyper
   )
@@ -186,7 +196,7 @@ def test_a_joint_batch_pays_for_both_domains_and_for_its_cross_matrices(l1):
 def test_somebody_who_has_everything_is_not_shown():
   full = [[0, i, 1] for i in range(5)] + [[1, 2, 1]]
   rows = device.domain(helpers.ratings_of(full, 2, 5)).by_user
-  shown = conet.examples(jax.random.key(0), rows, jnp.arange(6))
+  shown = helpers.jitted(conet.examples)(jax.random.key(0), rows, jnp.arange(6))
   assert shown.weight.tolist() == [0] * 5 + [1]
 
 
@@ -195,7 +205,9 @@ def test_one_negative_is_shown_with_each_positive_in_either_order():
   rows = small.data.target.by_user
   known = np.zeros((small.sizes.users, small.sizes.target), bool)
   known[rows.row, rows.column] = True
-  shown = conet.examples(jax.random.key(0), rows, jnp.arange(rows.n_entries + 3))
+  shown = helpers.jitted(conet.examples)(
+    jax.random.key(0), rows, jnp.arange(rows.n_entries + 3)
+  )
   real = np.arange(rows.n_entries)
   user, item, label = (np.asarray(x)[real] for x in shown[:3])
   np.testing.assert_array_equal(np.sum(label, axis=1), 1)
@@ -218,7 +230,7 @@ def without(small, source=(), target=()):
 def test_same_user_pairing_shows_one_person_in_both_domains():
   small = without(helpers.implicit(), source=[3, 5])
   stage, _ = started(small, pairing='same_user')
-  visits = stage.epoch(jax.random.key(0), small.data)
+  visits = helpers.jitted(stage.epoch)(jax.random.key(0), small.data)
   source = small.data.source.by_user.events(jnp.ravel(visits.source))
   target = small.data.target.by_user.events(jnp.ravel(visits.target))
   lonely = np.isin(target.row, [3, 5])
@@ -235,9 +247,9 @@ def test_a_row_without_a_source_example_is_not_connected():
   weight = jnp.array([1.0, 0.0, 1.0])
   half = shown._replace(source=shown.source._replace(weight=weight))
   params = jax.tree.map(jnp.float32, golden_params())
-  _, connected = conet.outputs(NETWORK, params, shown)
-  _, partly = conet.outputs(NETWORK, params, half)
-  alone = conet.logits_alone(
+  _, connected = helpers.jitted(conet.outputs, static_argnums=0)(NETWORK, params, shown)
+  _, partly = helpers.jitted(conet.outputs, static_argnums=0)(NETWORK, params, half)
+  alone = helpers.jitted(conet.logits_alone, static_argnums=(0, 1))(
     NETWORK, 'target', params, shown.target.user, shown.target.item
   )
   same = np.array([True, False, True])
@@ -248,7 +260,7 @@ def test_a_row_without_a_source_example_is_not_connected():
 def test_long_gradients_are_cut_to_a_length_and_short_ones_left():
   cut = conet.clipped(5.0)
   gradient = {'long': jnp.array([[6.0, 0.0], [0.0, 8.0]]), 'short': jnp.ones(3)}
-  ours, _ = cut.update(gradient, cut.init(gradient))
+  ours, _ = cut.update(gradient, helpers.jitted(cut.init)(gradient))
   np.testing.assert_allclose(ours['long'], gradient['long'] / 2, rtol=1e-6)
   np.testing.assert_array_equal(ours['short'], gradient['short'])
 
@@ -257,7 +269,9 @@ def test_the_gradient_of_a_batchs_sum_is_cut_at_ten():
   small = helpers.implicit()
   hyper = conet.Hyper(l1=100.0)
   stage, state = started(small, hyper)
-  visit = jax.tree.map(lambda x: x[-1], stage.epoch(jax.random.key(0), small.data))
+  visit = jax.tree.map(
+    lambda x: x[-1], helpers.jitted(stage.epoch)(jax.random.key(0), small.data)
+  )
   after, _ = helpers.jitted(stage.step)(
     state, visit, small.data, jax.random.key(1), hyper
   )
@@ -268,7 +282,7 @@ def test_the_gradient_of_a_batchs_sum_is_cut_at_ten():
 
 def fresh():
   network = conet.CoNet(base.Sizes(400, 500, 600), 32, (32, 16, 8), 2)
-  return conet.start(network, jax.random.key(0))
+  return helpers.jitted(conet.start, static_argnums=0)(network, jax.random.key(0))
 
 
 def test_fresh_towers_have_two_outputs_and_live_units():
@@ -296,12 +310,12 @@ def test_a_score_does_not_depend_on_the_source_tower():
   model = conet.model(small.sizes, **SHAPE)
   _, state = started(small)
   users = jnp.arange(10)
-  before = model.predict_all(state, small.data)(users)
+  before = helpers.scorer(model.predict_all)(state, small.data)(users)
   params = state.params
   silent = jax.tree.map(jnp.zeros_like, [params['source'], params['cross_0']])
   params = params | dict(zip(('source', 'cross_0'), silent))
   other = state._replace(params=params)
-  after = model.predict_all(other, small.data)(users)
+  after = helpers.scorer(model.predict_all)(other, small.data)(users)
   np.testing.assert_array_equal(before, after)
 
 
@@ -310,9 +324,9 @@ def test_all_scores_are_the_scores_of_all_items():
   model = conet.model(small.sizes, **SHAPE)
   _, state = started(small)
   users = jnp.array([3, 0, 59, 3, 17])
-  everything = model.predict_all(state, small.data)(users)
+  everything = helpers.scorer(model.predict_all)(state, small.data)(users)
   items = jnp.broadcast_to(jnp.arange(small.sizes.target), everything.shape)
-  score = model.predict(state, small.data)
+  score = helpers.scorer(model.predict)(state, small.data)
   np.testing.assert_allclose(score(users, items), everything, atol=1e-5)
 
 
@@ -323,11 +337,12 @@ def test_people_new_to_the_target_are_told_apart_if_they_are_visited(pairing, ap
   small = without(helpers.implicit(), target=range(5))
   model = conet.model(small.sizes, **SHAPE | dict(pairing=pairing))
   _, state = started(small)
-  new = model.predict_all(state, small.data)(jnp.arange(5))
+  new = helpers.scorer(model.predict_all)(state, small.data)(jnp.arange(5))
   gap = np.max(np.ptp(new, axis=0)) / np.max(np.abs(new))
   assert (gap > 1e-3) == apart
 
 
+@pytest.mark.matrix
 def test_a_planted_taste_is_found():
   small, floor = helpers.planted_implicit()
   model = conet.model(small.sizes, embed=16, layers=(16, 8), batch=64)

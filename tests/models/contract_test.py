@@ -30,6 +30,11 @@ NAMES = [module.name for module in pkgutil.iter_modules(models.__path__)]
 EPOCHS = 2
 MEMBERS = 3
 DTYPES = ('float32', 'int32', 'uint32', 'bool', 'key<fry>')
+# Of models whose sizes by default take long.
+SETTINGS = {
+  'kernel_als': dict(factors=4, sweeps=2, rank=4),
+  'fm_cdcf_mcmc': dict(factors=2, samples=3),
+}
 # Elements that a function may hold as a constant, such as the pairs of a batch.
 CONSTANT = 4096
 
@@ -45,7 +50,7 @@ def load(name):
 
 
 def build(name) -> base.Model:
-  return load(name).model(helpers.gaps().sizes)
+  return load(name).model(helpers.gaps().sizes, **SETTINGS.get(name, {}))
 
 
 def test_there_are_models():
@@ -233,8 +238,10 @@ def test_functions_can_be_mapped_over_members(name):
     return jax.tree.map(lambda leaf: leaf.update(shape=(MEMBERS, *leaf.shape)), tree)
 
   for traced in all_traces(name):
-    mapped = jax.eval_shape(jax.vmap(traced.function), *of_members(traced.arguments))
-    chex.assert_trees_all_equal_shapes_and_dtypes(mapped, of_members(traced.output))
+    arguments, output = map(jax.tree.leaves, (traced.arguments, traced.output))
+    function = jax.vmap(core.jaxpr_as_fun(traced.program))
+    mapped = jax.eval_shape(function, *of_members(arguments))
+    chex.assert_trees_all_equal_shapes_and_dtypes(mapped, of_members(output))
 
 
 def test_every_hyper_parameter_reaches_the_state(name):

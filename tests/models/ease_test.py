@@ -27,7 +27,7 @@ def fit(pair, build=ease.model):
     watch=lambda report, at: report and metrics.append(report.metrics),
   ).best_of()
   users = jnp.arange(data.target.by_user.n_rows)
-  return end, model.predict_all(end, data)(users), metrics[0]
+  return end, helpers.scorer(model.predict_all)(end, data)(users), metrics[0]
 
 
 def test_weights_and_scores_follow_the_paper():

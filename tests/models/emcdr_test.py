@@ -123,15 +123,16 @@ def test_the_factors_of_each_domain_are_bprs(domain):
   hypers = emcdr.Hyper(0.3, 0.1, 0.2, 0.4), bpr.Hyper(0.3, 0.1, 0.2, 0.4)
   ends = []
   for stage, hyper in zip((ours, theirs), hypers):
-    state = stage.init(jax.random.key(0), data, hyper, ())
-    visits = stage.epoch(jax.random.key(1), data)
+    state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
+    visits = helpers.jitted(stage.epoch)(jax.random.key(1), data)
     visit = jax.tree.map(lambda x: x[0], visits)
-    ends.append(stage.step(state, visit, data, None, hyper)[0])
+    ends.append(helpers.jitted(stage.step)(state, visit, data, None, hyper)[0])
   assert ours.domain == domain
   for one, two in zip(*map(jax.tree.leaves, ends)):
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.matrix
 def test_the_mapping_leaves_factors_as_they_were():
   _, progress = fit(helpers.implicit().data)
   (source, target), frozen = progress.done, progress.best_of().frozen
@@ -140,6 +141,7 @@ def test_the_mapping_leaves_factors_as_they_were():
   np.testing.assert_array_equal(frozen.item, target.item.vector[0])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('mapped', emcdr.MAPPED)
 def test_scores_of_somebody_new_come_from_the_source_alone(mapped):
   data = without('target', [3])
@@ -163,6 +165,7 @@ def test_who_is_mapped_has_a_vector_to_be_mapped(mapped):
   np.testing.assert_array_equal(progress.best_of().frozen.mapped, expected)
 
 
+@pytest.mark.matrix
 def test_what_is_planted_in_the_source_ranks_for_new_people():
   small = helpers.implicit()
   new = np.arange(0, small.sizes.users, 5)
@@ -215,5 +218,5 @@ def test_the_mapping_has_as_many_parameters_as_in_the_paper():
   factors = jnp.zeros((sizes.users, 20))
   bprs = [bpr.Params(factors, bpr.Items(factors, None))] * 2
   data = helpers.implicit().data
-  state = mapping.init(jax.random.key(0), data, emcdr.Hyper(), bprs)
+  state = helpers.jitted(mapping.init)(jax.random.key(0), data, emcdr.Hyper(), bprs)
   assert helpers.count(state.params) == 20 * 40 + 40 + 40 * 20 + 20

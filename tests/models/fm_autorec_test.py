@@ -29,6 +29,7 @@ def ratings(predict, state, small):
   return predict(state, small.data)(users, items)
 
 
+@pytest.mark.matrix
 def test_a_rating_is_the_weighted_sum_of_the_ratings_of_the_parts(untrained):
   small, model, state = untrained
   machine = fm_cdcf_mcmc.model(small.sizes, factors=2, samples=2)

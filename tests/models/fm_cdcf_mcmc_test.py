@@ -57,12 +57,13 @@ def without_noise(params):
   return Features(prior, prior, prior), noise
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('chunk', [7, 128])
 def test_weights_are_drawn_around_their_conditional_means(chunk, monkeypatch):
   monkeypatch.setattr(fm_cdcf_mcmc, 'CHUNK', chunk)
   small = helpers.small()
   params, (x, y) = start(small), dense(small)
-  error, _ = fm_cdcf_mcmc.errors(params, small.data, CENTRE)
+  error, _ = helpers.jitted(fm_cdcf_mcmc.errors)(params, small.data, CENTRE)
   weight, after = fm_cdcf_mcmc.linear_sweep(
     *without_noise(params),
     params.weight,
@@ -83,7 +84,7 @@ def test_a_factor_is_drawn_around_its_conditional_means(chunk, monkeypatch):
   monkeypatch.setattr(fm_cdcf_mcmc, 'CHUNK', chunk)
   small = helpers.small()
   params, (x, y) = start(small), dense(small)
-  error, totals = fm_cdcf_mcmc.errors(params, small.data, CENTRE)
+  error, totals = helpers.jitted(fm_cdcf_mcmc.errors)(params, small.data, CENTRE)
   factor, after = fm_cdcf_mcmc.factor_sweep(
     *without_noise(params),
     Features(*(f[:, 1] for f in params.factor)),
@@ -105,7 +106,7 @@ def test_a_factor_is_drawn_around_its_conditional_means(chunk, monkeypatch):
 def test_one_coordinate_is_that_of_another_implementation():
   _, data, _ = helpers.golden_arrays()
   params = helpers.fm_golden_params()
-  error, totals = fm_cdcf_mcmc.errors(params, data, 0.0)
+  error, totals = helpers.jitted(fm_cdcf_mcmc.errors)(params, data, 0.0)
   ratings = data.target.by_user
   v, u = params.factor.target[ratings.column, 0], ratings.row
   facts = [params.factor.user[:, 0] + totals[:, 0]] + [
@@ -129,9 +130,12 @@ def test_one_coordinate_is_that_of_another_implementation():
   np.testing.assert_allclose(value, expected[name], rtol=1e-4)
 
 
+@pytest.mark.matrix
 def test_the_errors_of_a_sweep_are_those_of_what_it_drew():
   small = helpers.small()
-  params, sse = fm_cdcf_mcmc.sweep(jax.random.key(0), start(small), small.data, CENTRE)
+  params, sse = helpers.jitted(fm_cdcf_mcmc.sweep)(
+    jax.random.key(0), start(small), small.data, CENTRE
+  )
   x, y = dense(small)
   np.testing.assert_allclose(sse, np.sum((rated(params, x) - y) ** 2), rtol=1e-4)
 
@@ -151,22 +155,27 @@ def test_priors_are_drawn_from_their_posterior():
   )
 
 
+@pytest.mark.matrix
 def test_the_prediction_is_the_mean_of_the_last_samples():
   small = helpers.small()
   model = fm_cdcf_mcmc.model(small.sizes, factors=2, samples=3)
   (stage,) = model.stages
   hyper = fm_cdcf_mcmc.Hyper(centre=CENTRE)
-  chain = stage.init(jax.random.key(0), small.data, hyper, ())
+  chain = helpers.jitted(stage.init)(jax.random.key(0), small.data, hyper, ())
   x, _ = dense(small)
   rows = small.data.target.by_user
   made = []
+  step = helpers.jitted(stage.step)
   for key in jax.random.split(jax.random.key(1), 5):
-    chain, _ = stage.step(chain, (), small.data, key, hyper)
+    chain, _ = step(chain, (), small.data, key, hyper)
     made.append(rated(jax.device_get(chain.params), x))
-    score = model.predict(chain, small.data)(rows.row, rows.column[:, None])
+    score = helpers.scorer(model.predict)(chain, small.data)(
+      rows.row, rows.column[:, None]
+    )
     np.testing.assert_allclose(score[:, 0], np.mean(made[-3:], axis=0), atol=2e-3)
 
 
+@pytest.mark.matrix
 def test_the_mean_of_samples_predicts_better_than_one():
   small = helpers.small(users=200, target_ratings=3000, noise=0.5)
 

@@ -25,12 +25,14 @@ def golden_step(padding=0, params=None):
   n = data.target.by_user.n_entries
   hyper = fm_cdcf.Hyper(0.0, lambda_w=0.05 / n, lambda_v=0.1 / n)
   params = helpers.fm_golden_params() if params is None else params
-  moments = optax.scale_by_adam().init(params)
+  moments = helpers.jitted(optax.scale_by_adam().init)(params)
   state = stages.GradientState(params, hyper.centre, moments)
-  (visit,) = stage.epoch(jax.random.key(0), data)
-  state, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+  (visit,) = helpers.jitted(stage.epoch)(jax.random.key(0), data)
+  state, metrics = helpers.jitted(stage.step)(
+    state, visit, data, jax.random.key(0), hyper
+  )
   # Adam's first moment is a tenth of the first gradient.
-  gradient = jax.tree.map(lambda m: n / 2 * m / 0.1, state.moments.mu)
+  gradient = jax.tree.map(lambda m: n / 2 * m / 0.1, jax.device_get(state.moments.mu))
   penalty = hyper.lambda_w * squares(params.weight)
   penalty += hyper.lambda_v * squares(params.factor)
   return n / 2 * (metrics['loss'] + penalty), gradient
@@ -100,6 +102,7 @@ def test_it_is_the_factorisation_machine_of_all_pairs_of_features(centre):
   np.testing.assert_allclose(score(users, items), expected, atol=1e-4)
 
 
+@pytest.mark.matrix
 def test_the_users_with_the_most_source_ratings_fit_into_one_batch():
   small = helpers.small()
   rows = small.data.source.by_user
@@ -129,6 +132,7 @@ def test_what_was_never_rated_stays_zero():
   assert np.all(params.weight.target[:5] != 0)
 
 
+@pytest.mark.matrix
 def test_what_a_user_did_elsewhere_is_used():
   small = helpers.small(
     users=400,

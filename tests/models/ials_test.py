@@ -35,15 +35,16 @@ def objective(x, user, item, hyper):
   return value
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('frequency', [0.0, 0.5])
 def test_a_sweep_solves_users_and_then_items(frequency):
   small, hyper = helpers.implicit(), HYPER._replace(frequency=frequency)
   x = helpers.dense(small.split.train.target)
   (stage,) = ials.model(small.sizes, factors=5).stages
   key = jax.random.key(0)
-  start = stage.init(key, small.data, hyper, ())
-  visit = stage.epoch(key, small.data)[0]
-  end, metrics = stage.step(start, visit, small.data, key, hyper)
+  start = helpers.jitted(stage.init)(key, small.data, hyper, ())
+  visit = helpers.jitted(stage.epoch)(key, small.data)[0]
+  end, metrics = helpers.jitted(stage.step)(start, visit, small.data, key, hyper)
   user = solutions(x, np.asarray(start.item, np.float64), hyper)
   item = solutions(x.T, user, hyper)
   np.testing.assert_allclose(end.user, user, atol=2e-4)
@@ -56,8 +57,8 @@ def test_the_loss_of_conjugate_gradients_is_the_objective():
   small = helpers.implicit()
   (stage,) = ials.model(small.sizes, factors=5, solver='cg').stages
   key = jax.random.key(0)
-  start = stage.init(key, small.data, HYPER, ())
-  end, metrics = stage.step(start, None, small.data, key, HYPER)
+  start = helpers.jitted(stage.init)(key, small.data, HYPER, ())
+  end, metrics = helpers.jitted(stage.step)(start, None, small.data, key, HYPER)
   x = helpers.dense(small.split.train.target)
   expected = objective(x, end.user, end.item, HYPER) / x.sum()
   np.testing.assert_allclose(metrics['loss'], expected, rtol=1e-4)
@@ -83,7 +84,7 @@ def test_of_both_domains_the_source_speaks_for_new_people():
   merged = views.joint(pair._replace(target=known))
   model, data = ials.model(device.sizes(merged), factors=5), device.put(merged)
   end = loop.fit(model, jax.random.key(0), data, HYPER, epochs=3).best_of()
-  scores = model.predict_all(end, data)(jnp.arange(2))
+  scores = helpers.scorer(model.predict_all)(end, data)(jnp.arange(2))
   assert np.max(np.abs(scores[0] - scores[1])) > 0.05
 
 

@@ -51,6 +51,7 @@ def prediction(rest, similar, user, item, neighbours):
   return np.average(rest[user, near], weights=similar[item, near])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
   ('seed', 'batch', 'dense'), [(1, 7, 0.0), (2, 7, 2.0), (3, 64, 0.0)]
 )
@@ -77,7 +78,9 @@ def test_predictions_follow_the_definition(seed, batch, dense, monkeypatch):
   items = jnp.tile(jnp.arange(small.sizes.target), (users.size, 1))
   floor = bias.model(small.sizes).predict(state.biases, small.data)
   model = item_knn_rating.model(small.sizes, neighbours=3, batch=batch)
-  ours = model.predict(state, small.data)(users, items) - floor(users, items)
+  ours = helpers.scorer(model.predict)(state, small.data)(users, items) - floor(
+    users, items
+  )
   np.testing.assert_allclose(ours, expected, atol=1e-4)
   assert np.std(expected) > 0.1
 
@@ -92,10 +95,11 @@ def toy(events, users, items):
 
 def rate(small, state, user, item):
   model = item_knn_rating.model(small.sizes)
-  score = model.predict(state, small.data)
+  score = helpers.scorer(model.predict)(state, small.data)
   return float(score(jnp.array([user]), jnp.array([[item]]))[0, 0])
 
 
+@pytest.mark.matrix
 def test_the_twin_of_an_item_says_how_it_is_liked():
   events = [[0, 0, 5], [0, 1, 5], [1, 0, 1], [1, 1, 1], [2, 0, 4]]
   small = toy(events, 3, 2)
@@ -142,7 +146,9 @@ def test_no_matrix_of_all_pairs_is_built():
   hyper = item_knn_rating.Hyper()
   model = item_knn_rating.model(small.sizes, kept=10, batch=32)
   done = (model.stages[0].init(jax.random.key(0), small.data, hyper, ()),)
-  state = model.stages[1].init(jax.random.key(0), small.data, hyper, done)
+  state = helpers.jitted(model.stages[1].init)(
+    jax.random.key(0), small.data, hyper, done
+  )
   compiled = loop.epoch.lower(
     model.stages[1], state, jax.random.key(0), small.data, hyper
   ).compile()

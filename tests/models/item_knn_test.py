@@ -18,7 +18,7 @@ def fit(pair, shrink, **settings):
     model, jax.random.key(0), data, item_knn.Hyper(shrink), epochs=1
   ).best_of()
   users = jnp.arange(data.target.by_user.n_rows)
-  return end, model.predict_all(end, data)(users)
+  return end, helpers.scorer(model.predict_all)(end, data)(users)
 
 
 def cosines(x, shrink):
@@ -71,7 +71,7 @@ def test_no_matrix_of_all_pairs_is_built():
   hyper = item_knn.Hyper()
   model = item_knn.model(small.sizes, neighbours=10, batch=32)
   (stage,) = model.stages
-  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), small.data, hyper, ())
   compiled = loop.epoch.lower(
     stage, state, jax.random.key(0), small.data, hyper
   ).compile()
@@ -85,7 +85,7 @@ def test_users_score_alike_one_by_one_and_together(monkeypatch):
   model, hyper = item_knn.model(small.sizes, neighbours=5), item_knn.Hyper()
   end = loop.fit(model, jax.random.key(0), small.data, hyper, epochs=1).best_of()
   users = jnp.array([3, 0, 17, 3])
-  one_by_one = model.predict_all(end, small.data)(users)
+  one_by_one = helpers.scorer(model.predict_all)(end, small.data)(users)
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  together = model.predict_all(end, small.data)(users)
+  together = helpers.scorer(model.predict_all)(end, small.data)(users)
   np.testing.assert_allclose(one_by_one, together, atol=1e-5)

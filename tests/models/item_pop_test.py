@@ -15,9 +15,9 @@ def test_a_score_is_the_number_of_training_users():
   end = loop.fit(model, jax.random.key(0), data, item_pop.Hyper(), epochs=1).best_of()
   users = jnp.array([0, 2])  # The second is new.
   np.testing.assert_array_equal(
-    model.predict_all(end, data)(users), [[2, 0, 1], [2, 0, 1]]
+    helpers.scorer(model.predict_all)(end, data)(users), [[2, 0, 1], [2, 0, 1]]
   )
-  ours = model.predict(end, data)(users, jnp.array([[2, 0], [1, 0]]))
+  ours = helpers.scorer(model.predict)(end, data)(users, jnp.array([[2, 0], [1, 0]]))
   np.testing.assert_array_equal(ours, [[1, 2], [0, 2]])
 
 

@@ -37,6 +37,7 @@ def fit(module, pair, hyper, **settings):
   return score(jnp.arange(pair.target.n_users)), metrics[0]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('source_weight', [1.0, 0.4])
 @pytest.mark.parametrize('dropout', [0.0, 0.5])
 def test_edlae_over_users_equals_the_inverse_over_items(source_weight, dropout):
@@ -78,6 +79,7 @@ def tangent_kernel(left, right):
   return 2 * product * (np.pi - angle) / (2 * np.pi) + process
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('target_weight', [1.0, 0.0])
 def test_ntk_ridge_is_the_regression_on_users_with_a_target(target_weight):
   pair = pair_with_cold_users()
@@ -142,6 +144,7 @@ def alternating(start, source, target, hyper, sweeps):
   return solve(item, confidence, wanted, positive @ domain) @ item[: target.shape[1]].T
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('source_weight', [0.6, 0.0])
 def test_kernel_als_blends_its_parts_and_switches_by_history(source_weight):
   pair, sweeps = pair_with_cold_users(), 3
@@ -165,6 +168,7 @@ def test_kernel_als_blends_its_parts_and_switches_by_history(source_weight):
   chex.assert_trees_all_close(np.asarray(scores), expected, atol=5e-3)
 
 
+@pytest.mark.matrix
 def test_kernel_als_of_source_weight_0_does_not_read_the_source_of_warm_users():
   pair = pair_with_cold_users()
   nothing = pair._replace(source=views.take(pair.source, pair.source.user < 0))

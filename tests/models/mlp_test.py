@@ -57,14 +57,14 @@ def golden_loss(params):
 
 def test_logits_and_loss_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    loss, ours = golden_loss(golden_params())
+    loss, ours = helpers.jitted(golden_loss)(golden_params())
   np.testing.assert_allclose(ours, GOLDEN['logits'], rtol=1e-9)
   assert float(loss) == pytest.approx(GOLDEN['loss_mean'], rel=1e-9)
 
 
 def test_gradients_are_those_of_another_implementation():
   with jax.enable_x64(True):
-    gradient, _ = jax.grad(golden_loss, has_aux=True)(golden_params())
+    gradient, _ = helpers.jitted(jax.grad(golden_loss, has_aux=True))(golden_params())
   kernel = gradient['tower']['hidden_0']['kernel']
   for ours, name in ((gradient['user'], 'U'), (kernel, 'w1')):
     np.testing.assert_allclose(ours, GOLDEN[f'grad_{name}'], rtol=1e-9, atol=1e-12)
@@ -84,22 +84,25 @@ def tables(params):
   return {'user': params['user'], 'item': params['tower']['item']}
 
 
+@pytest.mark.matrix
 def test_a_step_follows_the_loss_of_its_positives_and_their_negatives():
   small = helpers.implicit()
   rows = small.data.target.by_user
   hyper = mlp.Hyper(l2=0.05)
   stage, state = started(small.data, small.sizes, hyper, negatives=2)
-  visit = stage.epoch(jax.random.key(1), small.data)[0]
+  visit = helpers.jitted(stage.epoch)(jax.random.key(1), small.data)[0]
   key = jax.random.key(2)
   events = rows.events(visit)
-  items, _ = mlp.candidates(key, rows, events, 2, LIKE)
+  items, _ = helpers.jitted(mlp.candidates, static_argnums=(3, 4))(
+    key, rows, events, 2, LIKE
+  )
 
   def loss(params):
     label = jnp.array([1.0, 0.0, 0.0])
     ours = logits(params, events.row, items)
     return mlp.cross_entropy(ours, label, events.weight[:, None])
 
-  expected, gradient = jax.value_and_grad(loss)(state.params)
+  expected, gradient = helpers.jitted(jax.value_and_grad(loss))(state.params)
   after, metrics = helpers.jitted(stage.step)(state, visit, small.data, key, hyper)
   assert float(metrics['loss']) == pytest.approx(float(expected), rel=1e-6)
   assert metrics['ratings'] == np.sum(events.weight)
@@ -120,7 +123,9 @@ def test_negatives_can_be_of_the_domain_of_the_positive():
   rows = dataclasses.replace(target, border=target.n_columns // 2)
   events = rows.events(jnp.arange(64))
   like = bpr.negatives_like('same_domain')
-  items, _ = mlp.candidates(jax.random.key(0), rows, events, 4, like)
+  items, _ = helpers.jitted(mlp.candidates, static_argnums=(3, 4))(
+    jax.random.key(0), rows, events, 4, like
+  )
   first = np.asarray(items) < rows.border
   np.testing.assert_array_equal(first, first[:, :1] & np.ones((1, 5), bool))
   assert 0 < first.mean() < 1
@@ -146,11 +151,14 @@ def test_somebody_who_has_everything_has_no_negatives():
   full = [[0, i, 1] for i in range(5)] + [[1, 2, 1]]
   rows = device.domain(helpers.ratings_of(full, 2, 5)).by_user
   events = rows.events(jnp.arange(6))
-  _, there = mlp.candidates(jax.random.key(0), rows, events, 3, LIKE)
+  _, there = helpers.jitted(mlp.candidates, static_argnums=(3, 4))(
+    jax.random.key(0), rows, events, 3, LIKE
+  )
   assert np.all(there[:, 0])
   assert np.asarray(there[:, 1:]).any(axis=1).tolist() == [False] * 5 + [True]
 
 
+@pytest.mark.matrix
 def test_padding_changes_nothing():
   small = helpers.implicit()
   rows = small.data.target.by_user
@@ -217,12 +225,13 @@ def test_all_scores_are_the_scores_of_all_items():
   users = jnp.array([3, 0, 59, 3, 17])
   everything = jax.jit(model.predict_all(state, small.data))(users)
   items = jnp.broadcast_to(jnp.arange(small.sizes.target), everything.shape)
-  score = model.predict(state, small.data)
+  score = helpers.scorer(model.predict)(state, small.data)
   np.testing.assert_allclose(score(users, items), everything, atol=1e-5)
   ours = logits(state.params, users, items)
   np.testing.assert_allclose(ours, everything, atol=1e-5)
 
 
+@pytest.mark.matrix
 def test_a_planted_taste_is_found():
   small, floor = helpers.planted_implicit()
   model = mlp.model(small.sizes, embed=16, layers=(16, 8), batch=128)
@@ -241,6 +250,7 @@ def test_a_planted_taste_is_found():
   assert 1 - np.mean(values) > 1.1 * (1 - floor)
 
 
+@pytest.mark.matrix
 def test_merged_it_tells_people_apart_who_are_new_to_the_target():
   pair = helpers.implicit().split.train
   keep = pair.target.user >= 5
@@ -248,11 +258,13 @@ def test_merged_it_tells_people_apart_who_are_new_to_the_target():
   sizes, data = device.sizes(merged), device.put(merged)
   model = mlp.model(sizes, embed=16, layers=(32, 16), batch=64)
   hyper = mlp.Hyper(lr=1e-2)
-  fresh = model.stages[0].init(jax.random.key(0), data, hyper, ())
+  fresh = helpers.jitted(model.stages[0].init)(jax.random.key(0), data, hyper, ())
   trained = loop.fit(model, jax.random.key(0), data, hyper, epochs=20).best_of()
   spreads = []
   for state in (fresh, trained):
-    new = model.predict_all(state, data)(jnp.arange(5))[:, : pair.target.n_items]
+    new = helpers.scorer(model.predict_all)(state, data)(jnp.arange(5))[
+      :, : pair.target.n_items
+    ]
     taste = new - np.mean(new, axis=1, keepdims=True)
     spreads.append(np.mean(np.std(taste, axis=0)))
   assert spreads[1] > max(0.1, 20 * spreads[0])

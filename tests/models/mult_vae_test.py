@@ -18,7 +18,7 @@ STILL = mult_vae.Hyper(dropout=0.0, anneal=0.0)
 def fresh(small, hyper=STILL, batch=64):
   """A stage, its first state, and a batch of all users."""
   (stage,) = mult_vae.model(small.sizes, batch=batch, **SHAPE).stages
-  state = stage.init(jax.random.key(1), small.data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(1), small.data, hyper, ())
   return stage, state, jnp.arange(small.sizes.users)
 
 
@@ -47,7 +47,9 @@ def test_the_loss_is_that_of_the_paper(padding, dense, monkeypatch):
   stage, state, everybody = fresh(small)
   x = helpers.dense(small.split.train.target)
   visit = jnp.pad(everybody, (0, padding), constant_values=small.sizes.users)
-  _, metrics = jax.jit(stage.step)(state, visit, small.data, jax.random.key(0), STILL)
+  _, metrics = helpers.jitted(stage.step)(
+    state, visit, small.data, jax.random.key(0), STILL
+  )
   mean, logvar = encoded(state.params['encoder'], x)
   logit = decoded(state.params['decoder'], mean)
   chance = jax.nn.log_softmax(logit, axis=1)
@@ -63,8 +65,12 @@ def test_the_weight_of_the_divergence_rises_and_stays():
   small = helpers.implicit()
   hyper = mult_vae.Hyper(kl=0.2, anneal=2.0)
   stage, state, _ = fresh(small, hyper, batch=30)  # Two steps an epoch.
-  visit, weights = stage.epoch(jax.random.key(0), small.data)[0], []
-  step = jax.jit(lambda state, key: stage.step(state, visit, small.data, key, hyper)[0])
+  visit, weights = helpers.jitted(stage.epoch)(jax.random.key(0), small.data)[0], []
+  step = jax.jit(
+    lambda state, key: helpers.jitted(stage.step)(state, visit, small.data, key, hyper)[
+      0
+    ]
+  )
   for k in range(6):
     state = step(state, jax.random.key(k))
     weights.append(float(state.frozen))
@@ -85,7 +91,7 @@ def test_scores_are_those_of_posterior_means():
   x = helpers.dense(small.split.train.target)
   mean, _ = encoded(state.params['encoder'], x)
   np.testing.assert_allclose(
-    model.predict_all(state, small.data)(everybody),
+    helpers.scorer(model.predict_all)(state, small.data)(everybody),
     decoded(state.params['decoder'], mean),
     atol=1e-5,
   )
@@ -95,7 +101,8 @@ def test_there_are_as_many_parameters_as_in_the_paper():
   # I -> 600 -> 200 -> 600 -> I, with two heads, on I = 20,108 items (ML-20M).
   model = mult_vae.model(base.Sizes(3, 1, 20_108))
   state = jax.eval_shape(
-    lambda key: model.stages[0].init(key, None, STILL, ()), jax.random.key(0)
+    lambda key: helpers.jitted(model.stages[0].init)(key, None, STILL, ()),
+    jax.random.key(0),
   )
   count = helpers.count(state.params)
   assert count == 2 * 20_108 * 600 + 600 + 2 * 600 * 200 + 400 + (
@@ -103,6 +110,7 @@ def test_there_are_as_many_parameters_as_in_the_paper():
   )
 
 
+@pytest.mark.matrix
 def test_the_planted_taste_is_found():
   small = helpers.implicit()
   model = mult_vae.model(small.sizes, batch=16, **SHAPE)
@@ -116,6 +124,6 @@ def test_the_planted_taste_is_found():
     measure=small.measure,
   )
   _, state, _ = fresh(small)
-  score = model.predict(state, small.data)
+  score = helpers.scorer(model.predict)(state, small.data)
   untrained, _ = small.measure(score, small.data, small.valid.target)
   assert end.best_value < untrained - 0.05

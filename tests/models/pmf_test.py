@@ -29,15 +29,17 @@ def one_step(params, data, power, batch=16):
   sizes = base.Sizes(5, 3, 6)
   (stage,) = pmf.model(sizes, factors=2, batch=batch).stages
   hyper = pmf.Hyper(penalty=0.02, power=power, offset=0.0)
-  state = stage.init(jax.random.key(0), data, hyper, ())
-  moments = jax.tree.map(jnp.zeros_like, params)
+  state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
+  moments = jax.tree.map(np.zeros_like, params)
   moments = state.moments._replace(mu=moments, nu=moments)
   state = state._replace(params=params, moments=moments)
-  (visit,) = stage.epoch(jax.random.key(0), data)
-  state, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+  (visit,) = helpers.jitted(stage.epoch)(jax.random.key(0), data)
+  state, metrics = helpers.jitted(stage.step)(
+    state, visit, data, jax.random.key(0), hyper
+  )
   half = data.target.by_user.n_entries / 2
   # Adam's first moment is a tenth of the first gradient.
-  gradients = jax.tree.map(lambda m: half * m / 0.1, state.moments.mu)
+  gradients = jax.tree.map(lambda m: half * m / 0.1, jax.device_get(state.moments.mu))
   return half * metrics['loss'], gradients
 
 
@@ -97,12 +99,13 @@ def test_sgd_of_one_rating_a_step_is_surprise():
       helpers.ratings_of([], users, source), helpers.ratings_of(events, users, target)
     )
   )
-  state = stage.init(jax.random.key(0), data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
   state = state._replace(params=golden_params())
   rows = data.target.by_user
+  step = helpers.jitted(stage.step)
   for user, item, _ in events:
     (at,) = np.flatnonzero((rows.row == user) & (rows.column == item))
-    state, _ = stage.step(state, jnp.array([at]), data, jax.random.key(0), hyper)
+    state, _ = step(state, jnp.array([at]), data, jax.random.key(0), hyper)
   for ours, theirs in zip(state.params, ('P', 'Q')):
     np.testing.assert_allclose(
       ours, golden['PMF'][f'after_one_sgd_epoch/{theirs}'], atol=1e-6
@@ -116,13 +119,15 @@ def test_a_step_of_sgd_follows_the_published_sum(power, form):
     sizes, data, _ = helpers.golden_arrays()
     (stage,) = pmf.model(sizes, factors=2, batch=64, solver='sgd').stages
     hyper = pmf.Hyper(lr=0.5, penalty=0.02, power=power)
-    state = stage.init(jax.random.key(0), data, hyper, ())
+    state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
     params = golden_params()
     loss, gradients = one_step(params, data, power)
     half = data.target.by_user.n_entries / 2
-    (visit,) = stage.epoch(jax.random.key(0), data)
+    (visit,) = helpers.jitted(stage.epoch)(jax.random.key(0), data)
     state = state._replace(params=params)
-    after, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+    after, metrics = helpers.jitted(stage.step)(
+      state, visit, data, jax.random.key(0), hyper
+    )
     expected = jax.tree.map(lambda p, g: p - 0.5 * g, params, gradients)
     np.testing.assert_allclose(half * metrics['loss'], loss, rtol=1e-6)
   sides = data.target
@@ -142,11 +147,12 @@ def test_a_batch_of_some_ratings_has_their_mean_loss():
     params = golden_params()
     hyper = pmf.Hyper(penalty=0.0, offset=1.0)
     (stage,) = pmf.model(base.Sizes(5, 3, 6), factors=2, batch=4).stages
-    state = stage.init(jax.random.key(0), data, hyper, ())
+    state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
     state = state._replace(params=params)
     rows = data.target.by_user
-    for visit in stage.epoch(jax.random.key(0), data):
-      _, metrics = stage.step(state, visit, data, jax.random.key(0), hyper)
+    step = helpers.jitted(stage.step)
+    for visit in helpers.jitted(stage.epoch)(jax.random.key(0), data):
+      _, metrics = step(state, visit, data, jax.random.key(0), hyper)
       ids = visit[visit < rows.n_entries]
       rated = rows.mean() + jnp.sum(
         params.user[rows.row[ids]] * params.item[rows.column[ids]], axis=1
@@ -174,7 +180,7 @@ def test_training_costs_ratings_and_not_users_times_items():
   )
   (stage,) = pmf.model(small.sizes, factors=4).stages
   hyper = pmf.Hyper()
-  state = stage.init(jax.random.key(0), small.data, hyper, ())
+  state = helpers.jitted(stage.init)(jax.random.key(0), small.data, hyper, ())
   compiled = loop.epoch.lower(
     stage, state, jax.random.key(0), small.data, hyper
   ).compile()

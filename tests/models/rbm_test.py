@@ -1,6 +1,7 @@
 """RBM against the golden numbers, all its states, and sampled frequencies."""
 
 import dataclasses
+import functools
 import itertools
 
 import jax
@@ -40,6 +41,7 @@ def batch(padding=0):
   return entries, SCALE.level(entries.value), ids.shape[0]
 
 
+@functools.partial(jax.jit, static_argnums=3)
 def golden_step(params, entries, level, n_rows):
   """States of the hidden units and levels after one given step of sampling."""
   uniform = 0.5 + 0.5 * jnp.sin(2.1 * jnp.arange(1, 2 * n_rows + 1))
@@ -70,9 +72,9 @@ def test_loss_and_every_gradient_are_those_of_another_implementation(padding):
     params = golden_params()
     entries, level, n_rows = batch(padding)
     _, last = golden_step(params, entries, level, n_rows)
-    loss, gradients = jax.value_and_grad(rbm.contrast)(
-      params, entries, level, last, n_rows
-    )
+    loss, gradients = helpers.jitted(
+      jax.value_and_grad(rbm.contrast), static_argnums=4
+    )(params, entries, level, last, n_rows)
   np.testing.assert_allclose(loss, expected['surrogate_loss'], rtol=1e-9)
   names = {'weight': 'W', 'visible': 'bv', 'hidden': 'bh'}
   for name, theirs in names.items():
@@ -168,7 +170,8 @@ def test_a_long_chain_forgets_the_data():
     jnp.ones(copies),
   )
   level = jnp.full(copies, 2)
-  last, _ = rbm.sample(params, entries, level, copies, 5, jax.random.key(0))
+  sample = jax.jit(rbm.sample, static_argnums=(3, 4))
+  last, _ = sample(params, entries, level, copies, 5, jax.random.key(0))
   shares = np.bincount(last, minlength=5) / copies
   for k in range(5):
     expected = sum(p for (v, _), p in table.items() if v == (k,))
@@ -178,7 +181,7 @@ def test_a_long_chain_forgets_the_data():
 def begun(model, small, previous=()):
   """The state that a stage begins with."""
   init = model.stages[len(previous)].init
-  return init(jax.random.key(0), small.data, rbm.Hyper(), previous)
+  return helpers.jitted(init)(jax.random.key(0), small.data, rbm.Hyper(), previous)
 
 
 def test_a_stage_goes_on_from_where_the_one_before_ended():
@@ -191,6 +194,7 @@ def test_a_stage_goes_on_from_where_the_one_before_ended():
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.matrix
 def test_decay_pulls_the_weights_and_not_the_biases():
   small = helpers.small()
   model = rbm.model(small.sizes, hidden=4, batch=8)
@@ -198,10 +202,12 @@ def test_decay_pulls_the_weights_and_not_the_biases():
   for decay in (0.0, 3.0):
     hyper = rbm.Hyper(decay=decay)
     state = begun(model, small)
-    (visit, *_) = model.stages[0].epoch(jax.random.key(0), small.data)
-    after, _ = model.stages[0].step(state, visit, small.data, jax.random.key(0), hyper)
-    slopes.append(jax.tree.map(lambda m: m / 0.1, after.moments.mu))
-  pull = jax.tree.map(lambda one, two: two - one, *slopes)
+    (visit, *_) = helpers.jitted(model.stages[0].epoch)(jax.random.key(0), small.data)
+    after, _ = helpers.jitted(model.stages[0].step)(
+      state, visit, small.data, jax.random.key(0), hyper
+    )
+    slopes.append(jax.tree.map(lambda m: m / 0.1, jax.device_get(after.moments.mu)))
+  pull = jax.tree.map(np.subtract, *slopes[::-1])
   np.testing.assert_allclose(pull.weight, 3 * state.params.weight, atol=1e-4)
   assert not np.any(pull.visible) and not np.any(pull.hidden)
 
@@ -223,6 +229,7 @@ def test_before_training_a_column_predicts_its_smoothed_mean():
   )
 
 
+@pytest.mark.matrix
 def test_item_rbm_is_user_rbm_of_the_transpose():
   small = helpers.small()
   turned = base.Domain(small.data.target.by_item, small.data.target.by_user)
@@ -235,6 +242,7 @@ def test_item_rbm_is_user_rbm_of_the_transpose():
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.matrix
 def test_ratings_on_another_scale_train_the_same_model():
   small = helpers.small()
 
@@ -251,6 +259,7 @@ def test_ratings_on_another_scale_train_the_same_model():
   np.testing.assert_allclose(scores[0] / 2 - 0.5, scores[1], atol=1e-5)
 
 
+@pytest.mark.matrix
 def test_training_costs_entries_and_not_users_times_items():
   small = helpers.small(
     0,
@@ -274,6 +283,7 @@ def test_training_costs_entries_and_not_users_times_items():
   assert memory < batch_of_users_times_items / 4
 
 
+@pytest.mark.matrix
 @AXES
 def test_a_planted_taste_is_found(axis):
   small, floor = helpers.planted()

@@ -26,7 +26,7 @@ def fit(pair, build=ridge.model):
     watch=lambda report, at: report and metrics.append(report.metrics),
   ).best_of()
   users = jnp.arange(data.target.by_user.n_rows)
-  return end, model.predict_all(end, data)(users), metrics[0]
+  return end, helpers.scorer(model.predict_all)(end, data)(users), metrics[0]
 
 
 @pytest.mark.parametrize('new', [0, 20])

@@ -202,6 +202,7 @@ def test_the_source_sends_no_gradient_to_the_encoder_of_the_target(noise):
   assert np.any(tables[0] != tables[1])
 
 
+@pytest.mark.matrix
 def test_a_padded_batch_equals_the_unpadded_one(noise):
   with jax.enable_x64(True):
     data = helpers.golden_pair_arrays()
@@ -218,6 +219,7 @@ def test_a_padded_batch_equals_the_unpadded_one(noise):
   assert unpadded == pytest.approx(padded, rel=1e-9)
 
 
+@pytest.mark.matrix
 def test_one_of_several_sources_is_the_plain_model(noise):
   with jax.enable_x64(True):
     data = helpers.golden_pair_arrays()
@@ -227,6 +229,7 @@ def test_one_of_several_sources_is_the_plain_model(noise):
   assert plain['total'] == one['total']
 
 
+@pytest.mark.matrix
 def test_several_sources_are_read_side_by_side():
   pair = helpers.implicit().split.train
   several = device.put(pair._replace(source=(pair.source, pair.source)))
@@ -243,6 +246,7 @@ def test_several_sources_are_read_side_by_side():
   assert np.isfinite(metrics['loss'])
 
 
+@pytest.mark.matrix
 def test_somebody_without_a_source_is_no_part_of_its_terms():
   data = helpers.implicit().data
   sizes = helpers.implicit().sizes
@@ -301,13 +305,14 @@ def test_there_are_as_many_parameters_as_in_the_paper(module, sizes, settings, c
 def _scores(module, data, **settings):
   sizes = helpers.implicit().sizes
   model = module.model(sizes, hidden=(8,), latent=4, batch=16, **settings)
-  state = model.stages[0].init(
+  state = helpers.jitted(model.stages[0].init)(
     jax.random.key(0), helpers.implicit().data, module.Hyper(), ()
   )
   users = jnp.arange(sizes.users)
-  return model.predict_all(state, data)(users), model, state
+  return helpers.scorer(model.predict_all)(state, data)(users), model, state
 
 
+@pytest.mark.matrix
 def test_a_cold_score_ignores_the_target():
   data = helpers.implicit().data
   sizes = helpers.implicit().sizes
@@ -329,10 +334,11 @@ def test_all_scores_are_the_scores_of_all_items(module):
   items = jnp.broadcast_to(jnp.arange(everything.shape[1]), everything.shape)
   users = jnp.arange(everything.shape[0])
   np.testing.assert_allclose(
-    model.predict(state, data)(users, items), everything, atol=1e-5
+    helpers.scorer(model.predict)(state, data)(users, items), everything, atol=1e-5
   )
 
 
+@pytest.mark.matrix
 def test_merged_with_an_empty_source_is_single_on_the_target():
   """Given equal weights; the padded columns are known to be absent."""
   data = helpers.implicit().data

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import helpers
 from xdomain.ops import levels, sparse
 
 N_ROWS, N_COLUMNS, LEVELS, WIDTH = 4, 7, 3, 2
@@ -20,7 +21,7 @@ def batch(seed=0, slots=11, padding=4):
     jnp.asarray(segment),
     jnp.asarray(rng.integers(0, N_COLUMNS, size)),
     jnp.asarray(rng.normal(size=size)),
-    jnp.asarray(weight, jnp.float32),
+    np.float32(weight),
   )
   return entries, jnp.asarray(rng.integers(0, LEVELS, size))
 
@@ -41,20 +42,22 @@ def test_a_value_is_at_the_nearest_level():
 
 def test_the_expected_rating_is_the_mean_of_the_softmax():
   halves = levels.Scale(levels=3, lowest=0.5, step=0.5)
-  logits = jnp.log(jnp.array([[1.0, 2.0, 1.0], [1.0, 1.0, 6.0]]))
+  logits = np.log([[1.0, 2.0, 1.0], [1.0, 1.0, 6.0]])
   np.testing.assert_allclose(
-    halves.expected(logits), [1.0, (0.5 + 1.0 + 9.0) / 8], rtol=1e-6
+    helpers.jitted(halves.expected)(logits), [1.0, (0.5 + 1.0 + 9.0) / 8], rtol=1e-6
   )
 
 
 def test_probabilities_of_extreme_logits_are_those_of_the_best_level():
   logits = jnp.array([[1e4, -1e4, 0, 0, 0], [0, 0, 0, 0, 1e30]])
-  np.testing.assert_array_equal(levels.Scale().expected(logits), [1, 5])
+  expected = helpers.jitted(levels.Scale().expected)(logits)
+  np.testing.assert_array_equal(expected, [1, 5])
 
 
 def test_frequencies_are_shrunk_to_those_of_all_columns():
   column, level = jnp.array([0, 0, 0, 1]), jnp.array([1, 1, 0, 1])
-  got = levels.smoothed_log_frequencies(column, level, (3, 2), strength=6.0)
+  frequencies = helpers.jitted(levels.smoothed_log_frequencies, static_argnums=(2, 3))
+  got = frequencies(column, level, (3, 2), 6.0)
   # In all columns, 1 and 3 and one more of each: a third and two thirds.
   expected = [[3 / 9, 6 / 9], [2 / 7, 5 / 7], [2 / 6, 4 / 6]]
   np.testing.assert_allclose(got, np.log(expected), rtol=1e-6)
@@ -67,7 +70,8 @@ def test_sums_are_those_of_a_loop_over_entries():
   for at in range(11):
     row, column = entries.segment[at], entries.column[at]
     expected[row] += table[column, level[at]]
-  got = levels.gather_sum(table, entries, level, N_ROWS)
+  gather_sum = helpers.jitted(levels.gather_sum, static_argnums=3)
+  got = gather_sum(table, entries, level, N_ROWS)
   np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -86,11 +90,11 @@ def test_products_and_their_gradients_are_those_of_dense_arrays(chunk, monkeypat
 
   hidden, table = tables()
   np.testing.assert_allclose(
-    levels.products(hidden, table, entries),
-    dense(hidden, table, entries),
+    helpers.jitted(levels.products)(hidden, table, entries),
+    helpers.jitted(dense)(hidden, table, entries),
     rtol=1e-5,
   )
-  ours = jax.grad(total, (1, 2))(levels.products, hidden, table)
-  theirs = jax.grad(total, (1, 2))(dense, hidden, table)
+  slope = helpers.jitted(jax.grad(total, (1, 2)), static_argnums=0)
+  ours, theirs = (slope(f, hidden, table) for f in (levels.products, dense))
   for one, two in zip(ours, theirs):
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)

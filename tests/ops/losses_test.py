@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tests import helpers
 from xdomain.ops import losses
 
 
@@ -29,7 +30,8 @@ def test_ridge_has_the_gradient_of_the_squared_norm_and_no_value():
   for strength in (0.0, 0.7):
     assert losses.ridge(tree, strength) == 0
     ours, theirs = (
-      jax.grad(f)(tree, jnp.float32(strength))['a'] for f in (losses.ridge, explicit)
+      helpers.jitted(jax.grad(f))(tree, jnp.float32(strength))['a']
+      for f in (losses.ridge, explicit)
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
@@ -37,5 +39,7 @@ def test_ridge_has_the_gradient_of_the_squared_norm_and_no_value():
 def test_the_gradient_of_a_scaled_ridge_is_scaled():
   from xdomain.ops import losses
 
-  gradient = jax.grad(lambda x: 3 * losses.ridge(x, 0.5))(jnp.array([1.0, -2]))
+  gradient = helpers.jitted(jax.grad(lambda x: 3 * losses.ridge(x, 0.5)))(
+    jnp.array([1.0, -2])
+  )
   np.testing.assert_allclose(gradient, [3, -6])

@@ -19,6 +19,7 @@ def samples(seed=0, users=6, latents=3):
   return x, y, np.ones(users)
 
 
+@jax.jit
 def padded(x, y, weight):
   """The same users in the same order, with five rows of padding among them."""
   at = [0, 2, 2, 4, len(x)]
@@ -54,7 +55,7 @@ def double_precision():
 def test_values_are_those_of_another_implementation(name):
   expected = helpers.golden('golden_ranking')['mmd']
   x, y = jnp.array(expected['x']), jnp.array(expected['y'])
-  got = getattr(mmd, name)(x, y, jnp.ones(4))
+  got = helpers.jitted(getattr(mmd, name))(x, y, jnp.ones(4))
   np.testing.assert_allclose(got, expected[name], rtol=1e-12)
 
 
@@ -68,7 +69,7 @@ def test_values_are_those_of_another_implementation(name):
 def test_gradients_are_those_of_another_implementation(name, argument, key):
   expected = helpers.golden('golden_ranking')['mmd']
   x, y = jnp.array(expected['x']), jnp.array(expected['y'])
-  got = jax.grad(getattr(mmd, name), argument)(x, y, jnp.ones(4))
+  got = helpers.jitted(jax.grad(getattr(mmd, name), argument))(x, y, jnp.ones(4))
   np.testing.assert_allclose(got, expected[key], atol=1e-12)
 
 
@@ -76,7 +77,7 @@ def test_the_bandwidth_is_that_of_another_implementation():
   expected = helpers.golden('golden_ranking')['mmd']
   points = np.concatenate([expected['x'], expected['y']])
   squared = np.sum((points[:, None] - points) ** 2, axis=-1)
-  got = mmd.median_distance(jnp.asarray(squared), jnp.ones(8))
+  got = helpers.jitted(mmd.median_distance)(jnp.asarray(squared), jnp.ones(8))
   np.testing.assert_allclose(got, expected['median_sq_dist'], rtol=1e-15)
 
 
@@ -91,7 +92,9 @@ def test_the_median_is_numpys_to_the_last_bit(points, ties, dtype):
   squared = np.triu(squared, 1) + np.triu(squared, 1).T
   between = squared[np.ix_(real, real)]
   expected = np.median(between[~np.eye(len(between), dtype=bool)])
-  got = mmd.median_distance(jnp.asarray(squared), jnp.asarray(real * 1.0))
+  got = helpers.jitted(mmd.median_distance)(
+    jnp.asarray(squared), jnp.asarray(real * 1.0)
+  )
   assert got.dtype == dtype
   assert got == expected
 
@@ -99,7 +102,7 @@ def test_the_median_is_numpys_to_the_last_bit(points, ties, dtype):
 def test_the_median_is_numpys_for_tiny_and_huge_distances():
   values = np.float32([0, 1e-30, 1, 1.0000001, 3e38, np.inf])
   for k, value in enumerate(values):
-    assert mmd._smallest(jnp.asarray(values[::-1]), k) == value
+    assert helpers.jitted(mmd._smallest)(jnp.asarray(values[::-1]), k) == value
 
 
 @pytest.mark.parametrize('users', [5, 6])
@@ -109,7 +112,9 @@ def test_the_discrepancy_against_loops_over_pairs(users):
   every = list(itertools.product(range(users), repeat=2))
   within = np.mean([k(x[i], x[j]) + k(y[i], y[j]) for i, j in every])
   expected = within - 2 * np.mean([k(x[i], y[j]) for i, j in every])
-  np.testing.assert_allclose(mmd.biased(x, y, weight), expected, rtol=1e-10)
+  np.testing.assert_allclose(
+    helpers.jitted(mmd.biased)(x, y, weight), expected, rtol=1e-10
+  )
 
 
 @pytest.mark.parametrize('users', [6, 7])
@@ -124,8 +129,8 @@ def test_a_padded_batch_measures_what_it_does_without(name, users):
   def by_way_of_padding(x, y):
     return measure(*padded(x, y, weight))
 
-  got = jax.jit(jax.grad(by_way_of_padding, (0, 1)))(x, y)
-  expected = jax.grad(measure, (0, 1))(x, y, weight)
+  got = helpers.jitted(jax.grad(by_way_of_padding, (0, 1)))(x, y)
+  expected = helpers.jitted(jax.grad(measure, (0, 1)))(x, y, weight)
   np.testing.assert_allclose(got, expected, atol=1e-13)
 
 
@@ -134,7 +139,9 @@ def test_a_padded_batch_measures_what_it_does_without(name, users):
 def test_batches_of_nobody_or_one_user_are_finite(name, users):
   x, y, _ = samples()
   weight = jnp.arange(6) < users
-  value, gradients = jax.value_and_grad(getattr(mmd, name), (0, 1))(x, y, weight * 1.0)
+  value, gradients = helpers.jitted(jax.value_and_grad(getattr(mmd, name), (0, 1)))(
+    x, y, weight * 1.0
+  )
   assert np.isfinite(value)
   assert np.all(np.isfinite(gradients))
   assert users or value == 0
@@ -143,14 +150,16 @@ def test_batches_of_nobody_or_one_user_are_finite(name, users):
 @pytest.mark.parametrize('name', MEASURES)
 def test_a_sample_is_as_far_from_another_as_the_other_from_it(name):
   x, y, weight = samples()
-  measure = getattr(mmd, name)
+  measure = helpers.jitted(getattr(mmd, name))
   np.testing.assert_allclose(measure(x, y, weight), measure(y, x, weight))
 
 
 @pytest.mark.parametrize('name', MEASURES)
 def test_a_sample_is_at_no_distance_from_itself(name):
   x, _, weight = samples()
-  value, gradients = jax.value_and_grad(getattr(mmd, name), (0, 1))(x, x, weight)
+  value, gradients = helpers.jitted(jax.value_and_grad(getattr(mmd, name), (0, 1)))(
+    x, x, weight
+  )
   np.testing.assert_allclose(value, 0, atol=1e-15)
   np.testing.assert_allclose(gradients, 0, atol=1e-15)
 
@@ -162,7 +171,7 @@ def held(scale):
 
 def test_gradients_sum_to_zero_over_both_samples():
   x, y, weight = samples()
-  gradients = jax.grad(mmd.biased, (0, 1))(x, y, weight)
+  gradients = helpers.jitted(jax.grad(mmd.biased, (0, 1)))(x, y, weight)
   assert np.abs(gradients).max() > 1e-3
   np.testing.assert_allclose(np.sum(gradients, axis=(0, 1)), 0, atol=1e-14)
 
@@ -171,27 +180,28 @@ def test_gradients_are_finite_differences_with_the_bandwidth_held():
   x, y, weight = samples(1)
   points = np.concatenate([x, y])
   squared = np.sum((points[:, None] - points) ** 2, axis=-1)
-  got = jax.grad(mmd.biased)(x, y, weight)
+  got = helpers.jitted(jax.grad(mmd.biased))(x, y, weight)
   with held(np.median(squared[~np.eye(12, dtype=bool)])):
+    measure = helpers.jitted(mmd.biased)
     for i, j in np.ndindex(x.shape):
       step = np.zeros_like(x)
       step[i, j] = 1e-5
-      above, below = (mmd.biased(x + each, y, weight) for each in (step, -step))
+      above, below = (measure(x + each, y, weight) for each in (step, -step))
       np.testing.assert_allclose(got[i, j], (above - below) / 2e-5, atol=1e-9)
 
 
 def test_the_bandwidth_follows_samples_that_are_far_apart():
   x, y, weight = samples()
-  followed = jax.grad(mmd.biased)(x, y + 1e3, weight)
+  followed = helpers.jitted(jax.grad(mmd.biased))(x, y + 1e3, weight)
   with held(2.0):
-    fixed = jax.grad(mmd.biased)(x, y + 1e3, weight)
+    fixed = helpers.jitted(jax.grad(mmd.biased))(x, y + 1e3, weight)
   assert np.all(np.sum(followed, axis=0) < -1e-6)  # Towards the other sample.
   np.testing.assert_allclose(np.sum(fixed, axis=0), 0, atol=1e-15)
 
 
 def test_points_that_coincide_have_no_distance_and_no_gradient():
   x = jnp.full((4, 2), 0.3)
-  value, gradient = jax.value_and_grad(mmd.biased)(x, x, jnp.ones(4))
+  value, gradient = helpers.jitted(jax.value_and_grad(mmd.biased))(x, x, jnp.ones(4))
   np.testing.assert_allclose(value, 0, atol=1e-15)
   np.testing.assert_allclose(gradient, 0, atol=1e-10)  # 1e-16 / FLOOR
 
@@ -200,7 +210,7 @@ def test_single_precision_is_close_to_double():
   batch = samples(users=64, latents=32)
   single = [np.float32(a) for a in batch]
   for name in MEASURES:
-    measure = getattr(mmd, name)
+    measure = helpers.jitted(getattr(mmd, name))
     expected = measure(*batch)
     with jax.enable_x64(False):
       got = measure(*single)
@@ -210,4 +220,4 @@ def test_single_precision_is_close_to_double():
 def test_samples_of_different_shapes_are_refused():
   x, y, weight = samples()
   with pytest.raises(AssertionError):
-    mmd.biased(x, y[:, :2], weight)
+    helpers.jitted(mmd.biased)(x, y[:, :2], weight)

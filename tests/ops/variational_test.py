@@ -15,10 +15,10 @@ def positives(x, padding=0):
   segment, column = np.nonzero(x)
   real = np.arange(segment.size + padding) < segment.size
   return sparse.Entries(
-    jnp.pad(jnp.asarray(segment, jnp.int32), (0, padding), mode='edge'),
-    jnp.pad(jnp.asarray(column, jnp.int32), (0, padding)),
-    jnp.full(real.size, jnp.nan),
-    jnp.asarray(real, float),
+    np.pad(segment.astype(np.int32), (0, padding), mode='edge'),
+    np.pad(column.astype(np.int32), (0, padding)),
+    np.full(real.size, np.nan),
+    real.astype(float),
   )
 
 
@@ -63,20 +63,20 @@ def assert_trees_close(a, b, **tolerance):
 def test_the_divergence_is_that_of_another_implementation():
   expected = helpers.golden('golden_ranking')['kl']
   mean, logvar = jnp.array(expected['mu']), jnp.array(expected['logvar'])
-  got = variational.kl_to_standard_normal(mean, logvar)
+  got = helpers.jitted(variational.kl_to_standard_normal)(mean, logvar)
   np.testing.assert_allclose(got, expected['per_user'], rtol=1e-12)
 
   def total(mean, logvar):
     return jnp.sum(variational.kl_to_standard_normal(mean, logvar))
 
-  gradients = jax.grad(total, (0, 1))(mean, logvar)
+  gradients = helpers.jitted(jax.grad(total, (0, 1)))(mean, logvar)
   np.testing.assert_allclose(gradients[0], expected['grad_mu_of_sum'])
   np.testing.assert_allclose(gradients[1], expected['grad_logvar_of_sum'])
 
 
 def test_the_standard_normal_diverges_from_itself_by_nothing():
   zero = jnp.zeros((3, 2))
-  got = variational.kl_to_standard_normal(zero, zero)
+  got = helpers.jitted(variational.kl_to_standard_normal)(zero, zero)
   np.testing.assert_array_equal(got, np.zeros(3))
 
 
@@ -86,22 +86,27 @@ def test_the_divergence_is_the_mean_difference_of_log_densities():
   z = mean + np.exp(logvar / 2) * rng.standard_normal(1_000_000)
   own = -0.5 * (logvar + (z - mean) ** 2 / np.exp(logvar))
   sampled = np.mean(own - -0.5 * z**2)
-  got = variational.kl_to_standard_normal(jnp.array([[mean]]), jnp.array([[logvar]]))
+  got = helpers.jitted(variational.kl_to_standard_normal)(
+    jnp.array([[mean]]), jnp.array([[logvar]])
+  )
   np.testing.assert_allclose(got, [sampled], atol=3e-3)
 
 
 def test_the_reconstruction_is_that_of_another_implementation():
   expected = helpers.golden('golden_ranking')['wbce']
   logits, x = jnp.array(expected['logits']), np.array(expected['x'])
-  for_each_user = jax.vmap(of_logits, (None, None, None, 0))
+  for_each_user = jax.jit(
+    jax.vmap(lambda beta, weight: of_logits(logits, x, beta, weight), (None, 0))
+  )
   for beta, key in (
     (2.0, 'per_user_sum'),
     (0.0, 'per_user_beta0'),
     (90.0, 'per_user_beta90'),
   ):
-    got = for_each_user(logits, x, beta, jnp.eye(3))
+    got = for_each_user(beta, jnp.eye(3))
     np.testing.assert_allclose(got, expected[key], rtol=1e-12)
-  gradient = jax.grad(of_logits)(logits, x, 2.0, jnp.ones(3))
+  total = jax.jit(lambda logits: of_logits(logits, x, 2.0, jnp.ones(3)))
+  gradient = jax.grad(total)(logits)
   np.testing.assert_allclose(gradient, expected['grad_logits_of_sum'], rtol=1e-12)
 
 
@@ -110,12 +115,9 @@ def test_the_reconstruction_is_that_of_another_implementation():
 def test_extreme_logits_are_exact(positive, double):
   expected = helpers.golden('golden_ranking')['wbce']
   with jax.enable_x64(double):
-    value, slope = jax.value_and_grad(of_logits)(
-      jnp.array([expected['extreme_logits']]),
-      np.full((1, 2), positive),
-      2.0,
-      jnp.ones(1),
-    )
+    x = np.full((1, 2), positive)
+    total = jax.jit(lambda logits: of_logits(logits, x, 2.0, jnp.ones(1)))
+    value, slope = jax.value_and_grad(total)(jnp.array([expected['extreme_logits']]))
   assert value == sum(expected[f'extreme_beta2_target{positive}'])
   np.testing.assert_array_equal(slope, [[[1, 0], [0, -3]][positive]])
 
@@ -133,10 +135,10 @@ def test_values_and_gradients_are_the_textbooks(chunk, padding):
     return 0.3 * textbook(*params, x, 2.5, weight)
 
   got, expected = (
-    jax.jit(jax.value_and_grad(f, (0, 1, 2)))(*params) for f in (ours, theirs)
+    helpers.jitted(jax.value_and_grad(f, (0, 1, 2)))(*params) for f in (ours, theirs)
   )
   assert_trees_close(got, expected, rtol=1e-11, atol=1e-12)
-  np.testing.assert_allclose(ours(*params), expected[0], rtol=1e-12)
+  np.testing.assert_allclose(jax.jit(ours)(*params), expected[0], rtol=1e-12)
 
 
 @CHUNKS
@@ -156,10 +158,12 @@ def test_blocks_change_single_precision_by_rounding_only(chunk):
 def test_without_beta_it_is_the_cross_entropy():
   params, x, weight = problem()
   hidden, table, bias = params
-  cells = losses.binary_cross_entropy(hidden @ table.T + bias, x)
+  cells = helpers.jitted(losses.binary_cross_entropy)(
+    np.asarray(hidden) @ table.T + bias, x
+  )
   np.testing.assert_allclose(
-    variational.reconstruction(*params, positives(x), 0.0, weight),
-    jnp.sum(weight[:, None] * cells),
+    helpers.jitted(variational.reconstruction)(*params, positives(x), 0.0, weight),
+    np.sum(weight[:, None] * cells),
   )
 
 
@@ -203,7 +207,7 @@ def test_what_is_data_has_no_gradient():
   def loss(beta, weight):
     return variational.reconstruction(*params, positives(x), beta, weight)
 
-  for gradient in jax.grad(loss, (0, 1))(2.0, weight):
+  for gradient in helpers.jitted(jax.grad(loss, (0, 1)))(2.0, weight):
     np.testing.assert_array_equal(gradient, jnp.zeros_like(gradient))
 
 

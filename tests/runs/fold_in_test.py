@@ -21,6 +21,7 @@ SETTINGS = {
   'shared_vae_cold': dict(hidden=(8,), latent=4),
   'single_vae': dict(hidden=(8,), latent=4),
   'mult_vae': dict(hidden=(8,), latent=4),
+  'kernel_als': dict(factors=4, sweeps=3, rank=4),
   'ials': dict(factors=4),
   'cmf_implicit': dict(factors=4),
 }
@@ -56,9 +57,11 @@ def scores(name, epochs):
   pair = types.Pair(*map(some_users, small.split.train[:2]))
   new = device.put(pair)
   items = np.broadcast_to(np.arange(small.sizes.target), (3, small.sizes.target))
-  before = model.predict(state, small.data)(np.array(USERS), items)
-  folded = model.fold_in(state, small.data, new, hyper)
-  return np.asarray(before), np.asarray(model.predict(folded, new)(np.arange(3), items))
+  before = helpers.scorer(model.predict)(state, small.data)(np.array(USERS), items)
+  folded = helpers.jitted(model.fold_in)(state, small.data, new, hyper)
+  return np.asarray(before), np.asarray(
+    helpers.scorer(model.predict)(folded, new)(np.arange(3), items)
+  )
 
 
 def test_every_method_says_whether_it_can():

@@ -51,7 +51,7 @@ def test_a_first_try_says_how_much_is_tried():
   assert any('a first try: 100 users and at most 3 epochs' in line for line in lines)
 
 
-@pytest.mark.parametrize('seconds', [0.0, 1e9])
+@pytest.mark.parametrize('seconds', [0.0, pytest.param(1e9, marks=pytest.mark.matrix)])
 def test_a_run_broken_in_every_stage_ends_as_the_unbroken_one(tmp_path, seconds):
   go(config(), tmp_path / 'unbroken')
   for n in (2, 3, 4):
@@ -122,6 +122,7 @@ def test_a_member_that_diverged_at_once_has_no_measures(tmp_path):
   assert files.read(tmp_path / 'records.jsonl')[1]['valid_rmse'] is None
 
 
+@pytest.mark.matrix
 def test_a_member_that_diverged_has_no_measures_of_the_source_either(tmp_path):
   swept = config(sweep=dict(hyper=dict(lr=(0.01, 1e30))))
   fine, failed = go(swept, tmp_path)

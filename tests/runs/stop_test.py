@@ -37,7 +37,16 @@ def started(*words):
   return process
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+  'number',
+  [
+    signal.SIGTERM,
+    *(
+      pytest.param(number, marks=pytest.mark.matrix)
+      for number in (signal.SIGHUP, signal.SIGINT)
+    ),
+  ],
+)
 def test_a_signal_ends_an_epoch_that_takes_too_long(number):
   process = started(str(10**9))
   began = time.monotonic()

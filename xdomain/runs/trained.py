@@ -110,7 +110,9 @@ class Trained:
         why += ' (it reads those of the target alone)'
       leave_out(wanted[known & ~able], why, fallback, say)
     if not able.any() and not fallback:
-      raise specs.SpecError('no user is left to recommend items to')
+      raise specs.SpecError(
+        'no user is left to recommend items to; the fallback popular gives some items'
+      )
     best = self._best(rows[able], top, exclude_seen, say)
     lists = dict(zip(wanted[able].tolist(), best))
     result = []
