@@ -407,7 +407,8 @@ def test_users_new_to_the_target_are_told_apart_by_their_source(name):
   if build(name).target_only or name == 'item_pop':
     pytest.skip(f'{name} knows users by their target interactions')
   scores, _ = score(name, *every_pair())
-  assert np.any(scores[3] != scores[7])
+  alike = 'users without target ratings score alike; set target_only=True in base.Model'
+  assert np.any(scores[3] != scores[7]), alike
 
 
 def test_a_key_decides_every_bit(name):
