@@ -110,8 +110,8 @@ MISTAKES = (
   Mistake(
     'a leak: cold-start users to validate are trained on',
     'data/splits.py',
-    'group == 0)),\n    *to_rank(draws, target, group',
-    'group != 2)),\n    *to_rank(draws, target, group',
+    'group == 0)),\n    **to_rank(draws, target, group',
+    'group != 2)),\n    **to_rank(draws, target, group',
     'data/splits_test.py',
   ),
   Mistake(
