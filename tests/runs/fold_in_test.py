@@ -30,6 +30,11 @@ EXACT_METHODS = (
   *('mult_vae', 'rbm', 'ridge', 'shared_vae', 'shared_vae_cold', 'single_vae'),
   *('edlae', 'kernel_als', 'low_rank_ridge', 'ntk_ridge'),
 )
+# Methods that fold in as another one does, which the default suite tries.
+ALIKE = (
+  *('cf_nade', 'rbm', 'mult_vae', 'single_vae', 'shared_vae_cold'),
+  *('item_knn_rating', 'low_rank_ridge', 'kernel_als'),
+)
 CONVERGED = {'ials': 200, 'cmf_implicit': 400}  # epochs until a fold-in moves nothing
 RATING = ('autorec', 'bias', 'cf_nade', 'item_knn_rating', 'rbm')
 
@@ -82,7 +87,13 @@ def test_a_method_whose_rows_are_items_cannot(name, axis):
   assert module.model(helpers.small().sizes, axis=axis).fold_in is None
 
 
-@pytest.mark.parametrize('name', EXACT_METHODS)
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=pytest.mark.matrix if name in ALIKE else ())
+    for name in EXACT_METHODS
+  ],
+)
 def test_the_interactions_of_a_trained_user_give_that_users_scores(name):
   before, folded = scores(name, 2)
   np.testing.assert_allclose(folded, before, rtol=2e-4, atol=2e-5)
