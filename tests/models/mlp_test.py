@@ -75,8 +75,8 @@ def started(data, sizes, hyper=HYPER, **settings):
   (stage,) = mlp.model(sizes, **SHAPE, **settings).stages
   state = helpers.jitted(stage.init)(jax.random.key(0), data, hyper, ())
   loud = helpers.copied(state.params)
-  loud['user'] *= 50
-  loud['tower']['item'] *= 50
+  loud['user'] = jnp.asarray(50 * loud['user'])
+  loud['tower']['item'] = jnp.asarray(50 * loud['tower']['item'])
   return stage, state._replace(params=loud)
 
 
