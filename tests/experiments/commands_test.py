@@ -74,6 +74,7 @@ def test_a_table_is_made_and_listed_by_its_command(ask, tmp_path):
 NEVER_RUN = {f'configs/{name}_table.py' for name in ('genre', 'ratings')}
 
 
+@pytest.mark.matrix
 def test_no_table_of_movielens_misses_a_record(ask):
   """Records stay valid: whatever decides a run has not changed since."""
   answer = ask('table', '--list', '--workdir=none')

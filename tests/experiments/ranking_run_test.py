@@ -102,13 +102,8 @@ def test_a_user_is_recommended_what_they_do_not_know(folders):
   assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.parametrize(
-  'variant',
-  [
-    'cold',
-    *(pytest.param(v, marks=pytest.mark.matrix) for v in ('generic', 'cold_aux')),
-  ],
-)
+@pytest.mark.matrix
+@pytest.mark.parametrize('variant', ['cold', 'generic', 'cold_aux'])
 def test_new_people_are_asked_about_and_never_trained_on(variant, tmp_path):
   prepared = prepare.prepare(config(variant), say=lambda line: None)
   asked = np.unique(prepared.split.test.target.user)
@@ -176,6 +171,7 @@ def test_data_that_lacks_what_a_method_reads_is_said(text, view, message, tmp_pa
     run.run(unfit, prepared, tmp_path, watch=lambda report: None)
 
 
+@pytest.mark.matrix
 def test_a_share_of_the_target_is_shown_but_not_trained_on(tmp_path):
   partly = config(protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5))
   prepared = prepare.prepare(partly, say=lambda line: None)
@@ -187,6 +183,7 @@ def test_a_share_of_the_target_is_shown_but_not_trained_on(tmp_path):
   assert records[0]['test']['users'] == asked.size
 
 
+@pytest.mark.matrix
 def test_a_diverged_ranking_never_looks_good(tmp_path):
   wild = config('single', sweep=dict(hyper=dict(lr=(1e-3, 1e30))))
   fine, failed = go(wild, tmp_path)

@@ -107,6 +107,7 @@ def test_what_somebody_rated_too_low_is_not_recommended(tmp_path):
 NEW = ['p0', 'p1', 'p2']
 
 
+@pytest.mark.matrix
 def test_people_who_are_new_to_the_target_are_recommended_items(tmp_path):
   folder, dataset = own(
     tmp_path,
@@ -148,11 +149,12 @@ def test_somebody_of_one_domain_is_told_how_to_be_kept(tmp_path):
   assert re.search("'p1', not among .* data.users", said.pop())
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
   'spec',
   [
     'configs/shared_vae.py:quick,synthetic',
-    pytest.param('configs/autorec.py:user,quick,synthetic', marks=pytest.mark.matrix),
+    'configs/autorec.py:user,quick,synthetic',
   ],
 )
 def test_people_are_known_by_all_they_did_held_out_or_not(spec, tmp_path):
@@ -283,6 +285,7 @@ def test_wrong_words_are_answered_in_one_line(words, says):
   assert says.lower() in done.stderr.lower() and done.stderr.count('\n') == 1
 
 
+@pytest.mark.matrix
 def test_new_users_are_recommended_items_by_what_is_shown(tmp_path):
   config = arguments.load('configs/shared_vae.py:shared,quick,synthetic')
   config.update(protocol='partial', split=dict(negatives=99, users=0.1, shown=0.5))

@@ -272,6 +272,7 @@ def test_the_towers_of_a_user_without_source_ratings_are_not_connected():
   assert np.any(gradients['target']['item'])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(('drop_cross', 'moves'), [(0.0, True), (1.0, False)])
 def test_cross_matrices_learn_in_batches_that_use_them(drop_cross, moves):
   small = helpers.small()

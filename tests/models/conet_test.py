@@ -175,6 +175,7 @@ def test_a_surplus_batch_trains_one_tower_as_if_there_were_no_other(exchanged):
   assert metrics['loss'] == metrics[larger] > 0
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('l1', [0.0, 0.1])
 def test_a_joint_batch_pays_for_both_domains_and_for_its_cross_matrices(l1):
   small = helpers.implicit()

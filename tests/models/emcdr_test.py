@@ -157,6 +157,7 @@ def test_scores_of_somebody_new_come_from_the_source_alone(mapped):
   np.testing.assert_allclose(scores[0], frozen.item @ expected, atol=1e-6)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('mapped', emcdr.MAPPED)
 def test_who_is_mapped_has_a_vector_to_be_mapped(mapped):
   _, progress = fit(without('source', [3]), mapped=mapped)

@@ -56,6 +56,7 @@ def test_edlae_over_users_equals_the_inverse_over_items(source_weight, dropout):
   np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-4)
 
 
+@pytest.mark.matrix
 def test_edlae_of_source_weight_0_is_ease_of_the_target_alone():
   pair = helpers.implicit().split.train
   scores, _ = fit(edlae, pair, edlae.Hyper(7.0, 0.0, 0.0))

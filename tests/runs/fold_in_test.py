@@ -99,6 +99,7 @@ def test_the_interactions_of_a_trained_user_give_that_users_scores(name):
   np.testing.assert_allclose(folded, before, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('name', CONVERGED)
 def test_factors_that_converged_are_those_that_are_folded_in(name):
   before, folded = scores(name, CONVERGED[name])

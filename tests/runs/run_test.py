@@ -51,7 +51,8 @@ def test_a_first_try_says_how_much_is_tried():
   assert any('a first try: 100 users and at most 3 epochs' in line for line in lines)
 
 
-@pytest.mark.parametrize('seconds', [0.0, pytest.param(1e9, marks=pytest.mark.matrix)])
+@pytest.mark.matrix
+@pytest.mark.parametrize('seconds', [0.0, 1e9])
 def test_a_run_broken_in_every_stage_ends_as_the_unbroken_one(tmp_path, seconds):
   go(config(), tmp_path / 'unbroken')
   for n in (2, 3, 4):
@@ -188,6 +189,7 @@ def test_a_request_to_stop_saves_the_epoch_that_has_ended(tmp_path):
     stop.request()
 
 
+@pytest.mark.matrix
 def test_the_seconds_of_a_broken_run_are_those_of_all_its_parts(tmp_path):
   with pytest.raises(helpers.Killed):
     go(config(), tmp_path, killed_after(4))

@@ -73,6 +73,7 @@ def test_a_checkpoint_is_written_to_its_end():
   assert error.splitlines()[-1] in ('xdomain.runs.stop.Stopped', stop.SAYS)
 
 
+@pytest.mark.matrix
 def test_a_request_within_a_destructor_ends_without_a_traceback():
   code = (
     'import hashlib, os, signal\nfrom xdomain.runs import stop\nstop.GRACE = 0.2\n'

@@ -145,6 +145,7 @@ def test_as_many_seeds_are_trained_at_once_as_fit_with_all_members(width, seeds)
   assert [specs.is_sweep(turn) for turn in turns] == [True] * len(turns)
 
 
+@pytest.mark.matrix
 def test_seeds_at_once_leave_what_each_leaves_alone(tmp_path):
   together, _ = reported(seeds_at_once(width=6), tmp_path / 'together')
   alone, _ = reported(seeds_at_once(width=1), tmp_path / 'alone')
@@ -191,6 +192,7 @@ def test_splits_of_other_sizes_are_trained_one_after_another(tmp_path):
   assert [data for _, (data,) in parts] == several
 
 
+@pytest.mark.matrix
 def test_a_run_of_several_seeds_goes_on_to_the_same_end(tmp_path):
   swept = seeds_at_once(epochs=3, width=6)
   several = [prepared(each) for each in specs.by_seed(swept)]

@@ -164,7 +164,11 @@ def test_the_best_on_validation_is_chosen_and_the_test_set_is_left_alone(
 
 @pytest.mark.parametrize(
   ('place', 'name', 'calls', 'left'),
-  [(run, 'run', 1, 1), (optuna.Study, 'add_trial', 3, 2), (optuna.Study, 'tell', 3, 0)],
+  [
+    pytest.param(run, 'run', 1, 1, marks=pytest.mark.matrix),
+    (optuna.Study, 'add_trial', 3, 2),
+    pytest.param(optuna.Study, 'tell', 3, 0, marks=pytest.mark.matrix),
+  ],
   ids=lambda value: value if isinstance(value, str) else '',
 )
 def test_a_killed_search_repeats_no_finished_part_of_a_batch(

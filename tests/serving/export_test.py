@@ -300,6 +300,7 @@ def test_what_users_share_is_computed_once():
   ).count('dot_general')
 
 
+@pytest.mark.matrix
 def test_the_command_exports_a_run_by_its_name(tmp_path):
   helpers.trained('ease').save(tmp_path / 'runs' / 'ease-seed0-abc' / 'model')
   command = f'-m experiments.export --run=ease --out={tmp_path / "out"} --top=7'
