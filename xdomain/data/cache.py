@@ -71,8 +71,9 @@ def load(path: str | pathlib.Path) -> Dataset:
     name, scale, trail, stacked = json.loads(str(file['about']))
     source, target = (
       Ratings(
-        *(file[f'{domain}_{field}'] for field in Ratings._fields[:4]),
-        *(int(file[f'{domain}_{field}']) for field in Ratings._fields[4:]),
+        **{field: file[f'{domain}_{field}'] for field in Ratings._fields[:4]},
+        n_users=int(file[f'{domain}_n_users']),
+        n_items=int(file[f'{domain}_n_items']),
       )
       for domain in ('source', 'target')
     )
@@ -104,7 +105,7 @@ def _unpack(packed: np.ndarray) -> np.ndarray:
   import polars as pl
 
   with parquet.polars_errors('the raw ids'):
-    return texts(pl.read_ipc(io.BytesIO(packed))['id'])
+    return texts(pl.read_ipc(io.BytesIO(packed.data))['id'])
 
 
 def cached(
