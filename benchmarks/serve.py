@@ -106,10 +106,10 @@ def cpu_seconds(process) -> float:
   return (int(user) + int(system)) / TICKS
 
 
-def megabytes(pid='self') -> float:
-  """Resident memory of a process."""
+def megabytes(pid='self', kind='VmRSS') -> float:
+  """Resident memory of a process; RssAnon is what it does not share with files."""
   text = pathlib.Path(f'/proc/{pid}/status').read_text()
-  return int(re.search(r'VmRSS:\s+(\d+)', text)[1]) / 1024
+  return int(re.search(rf'{kind}:\s+(\d+)', text)[1]) / 1024
 
 
 def under_load(process, port, bodies, name):
@@ -330,8 +330,8 @@ def batch(folder):
   """Recommends to all users of a pair with 1 million users.
 
   Each has 10 interactions in either domain; implicit ALS with 20,000 items and 64
-  random factors, by `Portable.recommend_all`. Resident memory counts the pages of the
-  memory-mapped interactions and ids that have been read.
+  random factors, by `Portable.recommend_all`. Memory is without the pages of the mapped
+  files of interactions and ids, which the system drops when it needs room.
   """
   from xdomain.serving import export, portable
 
@@ -342,7 +342,7 @@ def batch(folder):
   begin, cpu, count, memory = time.perf_counter(), time.process_time(), 0, []
   for block in mine.recommend_all(10):
     count += sum(map(len, block.values()))
-    memory.append(megabytes())
+    memory.append(megabytes(kind='RssAnon'))
   seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
   tenth = len(memory) // 10
   line = [
