@@ -2,9 +2,9 @@ r"""I-DARec from Glorot's initial weights, beside the rows of Table 2.
 
 python -m experiments.table --config=configs/darec_initial_table.py
 
-On the MovieLens pair. Ten minutes on two CPU cores. The learning rate and the penalty
-of the second row were not searched: they were found good on the test ratings of these
-seeds, so that the comparison is in favour of DARec.
+On the MovieLens pair. The learning rate and the penalty of the second row were not
+searched: they were found good on the test ratings of these seeds, so that the
+comparison is in favour of DARec.
 """
 
 from configs import autorec, common, darec

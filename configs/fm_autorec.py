@@ -1,8 +1,6 @@
 r"""FM-AutoRec (ours): a factorisation machine, I-AutoRec and biases, blended.
 
 python -m experiments.main --config=configs/fm_autorec.py
-
-Three minutes on two CPU cores.
 """
 
 from configs import common

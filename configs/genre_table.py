@@ -3,7 +3,7 @@ r"""Genre pairs of MovieLens-1M: where does the source help?
 python -m experiments.table --config=configs/genre_table.py
 
 Kernel ridge between users, with and without the source, and at settings that no search
-chose, so that rows differ in the source alone. Ten minutes on two CPU cores.
+chose, so that rows differ in the source alone.
 """
 
 from configs import common, ease, ntk_ridge

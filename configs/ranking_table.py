@@ -7,8 +7,7 @@ python -m experiments.table --config=configs/ranking_table.py:tables \
 
 On MovieLens, the rows of SharedVAE's Tables 4 and 7 are the runs of these tables, and
 the other rows have the same budget: eight trials on the split of seed 0. On other data
-each row is searched on each split. Ten minutes on two CPU cores for MovieLens where
-those tables have been made.
+each row is searched on each split.
 """
 
 from configs import (

@@ -6,8 +6,7 @@ python -m experiments.table --config=configs/ratings_table.py:tables \
 
 Settings of DARec's Table 2 were chosen among eight points of a grid, with small initial
 weights. Here initial weights, rates, penalties, widths of AutoRec and dropped ratings
-are searched for DARec and AutoRec alike. An hour on two CPU cores for MovieLens; it
-resumes where it was stopped.
+are searched for DARec and AutoRec alike. It resumes where it was stopped.
 """
 
 from configs import autorec, bias, common, darec, fm_autorec, fm_cdcf

@@ -69,12 +69,11 @@ def _check_words(given):
   """Raises a ValueError for an unknown method or kind of data, before jax is loaded."""
   if not {'method', 'data.kind'} & given.keys():
     return
+  from xdomain import models
   from xdomain.data import sources
   from xdomain.runs import spec as specs
 
-  folder = pathlib.Path(specs.__file__).parents[1] / 'models'
-  methods = sorted(path.stem for path in folder.glob('[!_]*.py'))
-  for field, known in (('method', methods), ('data.kind', sources.KINDS)):
+  for field, known in (('method', models.names()), ('data.kind', sources.KINDS)):
     if field in given:
       specs.check_name(f'config.{field}', given[field].strip('\'"'), known)
 

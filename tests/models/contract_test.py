@@ -9,7 +9,6 @@ scores every item for every user.
 import functools
 import importlib
 import pathlib
-import pkgutil
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from jax.interpreters import partial_eval
 from tests import helpers
 from xdomain import base, models
 
-NAMES = [module.name for module in pkgutil.iter_modules(models.__path__)]
+NAMES = models.names()
 EPOCHS = 2
 MEMBERS = 3
 DTYPES = ('float32', 'int32', 'uint32', 'bool', 'key<fry>')

@@ -6,7 +6,6 @@ model at a time.
 
 import functools
 import importlib
-import pkgutil
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,7 @@ from xdomain import models
 from xdomain.data import device
 from xdomain.training import checkpoint, loop
 
-NAMES = [module.name for module in pkgutil.iter_modules(models.__path__)]
+NAMES = models.names()
 EPOCHS = 2
 pytestmark = pytest.mark.matrix
 

@@ -14,7 +14,8 @@ import pytest
 from safetensors import numpy as safetensors
 
 from tests import helpers
-from xdomain.runs import artifact, methods
+from xdomain import models
+from xdomain.runs import artifact
 from xdomain.serving import export, hoisting, portable
 
 SMALL = {
@@ -86,7 +87,7 @@ def test_both_domains_as_one_are_exported_too(exported):
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize('name', [*methods.names(), 'autorec_user', 'rbm_user'])
+@pytest.mark.parametrize('name', [*models.names(), 'autorec_user', 'rbm_user'])
 def test_every_method_can_be_exported(name, tmp_path):
   if name == 'shared_vae_aux':
     pytest.skip('it needs side vectors')

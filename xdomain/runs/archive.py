@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Collection
 from typing import NamedTuple
 
+from xdomain import models
 from xdomain.data import sources
 from xdomain.reporting import records as records_lib
 from xdomain.runs import methods
@@ -62,7 +63,7 @@ def _without_place(record):
 def _identity(spec, hyper=None):
   """The settings that decide a record; one that it does not name has its default."""
   values = specs.identity(spec, hyper, but=('data',))
-  if values['method'] in methods.names():
+  if values['method'] in models.names():
     defaults = methods.module(values['method']).Hyper()._asdict()
     values['hyper'] = defaults | values['hyper']
     values['model'] = methods.settings(values['method']) | values['model']

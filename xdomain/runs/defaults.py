@@ -37,7 +37,6 @@ def spec_of(name: str) -> specs.Spec:
 
 def of_method(name: str) -> specs.Spec:
   """The defaults of a method's `Hyper` and `model`."""
-  specs.check_name('method', name, known())
   settings = {
     setting: value
     for setting, value in methods.settings(name).items()
@@ -46,11 +45,6 @@ def of_method(name: str) -> specs.Spec:
   hyper = methods.module(name).Hyper()._asdict()
   fields = dict(name=name, method=name, model=settings, hyper=hyper, data={}, split={})
   return specs.from_config(fields)
-
-
-def known() -> list[str]:
-  """The names that `spec_of` takes without a variant."""
-  return methods.names()
 
 
 def _from_config(module, argument):

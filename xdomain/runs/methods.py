@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import pkgutil
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -22,14 +21,9 @@ class Method(NamedTuple):
   axes: shards.Axes = shards.ONE  # of the mesh that it is trained on
 
 
-def names() -> list[str]:
-  """The methods there are: the modules of `xdomain.models`."""
-  return [module.name for module in pkgutil.iter_modules(models.__path__)]
-
-
 def module(name: str) -> ModuleType:
   """The module of a method; `SpecError` where there is none."""
-  specs.check_name('method', name, names())
+  specs.check_name('method', name, models.names())
   return importlib.import_module(f'xdomain.models.{name}')
 
 

@@ -119,8 +119,10 @@ def fit(
   if progress is None:
     progress = begin(model, key, data, hyper, 0, (), axes)
     watch(None, progress)
-  _compile(model, key, data, hyper, valid, shown, measure, axes, progress.stage)
   hyper = plan.per_member(hyper)
+  # Of a run that is resumed at the end of a stage, that of the next.
+  first = progress.stage + int(progress.epoch >= limits[progress.stage])
+  _compile(plan, model, key, data, hyper, valid, shown, measure, first)
   while True:
     stage, limit = model.stages[progress.stage], limits[progress.stage]
     queries = validated(stage, valid)
@@ -270,17 +272,15 @@ def _bare(leaf):
   return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=leaf.weak_type)
 
 
-def _compile(model, key, data, hyper, valid, shown, measure, axes, first):
+def _compile(plan, model, key, data, hyper, valid, shown, measure, first):
   """Compiles the programs of all stages from the first on, side by side."""
-  plan = placement.plan(key, hyper, data, axes)
-  values = plan.per_member(hyper)
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     compiling = []
     for index, stage in enumerate(model.stages[first:], first):
-      at = abstract(model, key, data, hyper, index, axes)
+      at = abstract(model, key, data, hyper, index, plan.axes)
       if plan.mesh() is None:  # Of a single device jax expects no sharding.
         at = jax.tree.map(_bare, at._replace(stage=None, epoch=None))
-      rest = key, (index, 1), data, values
+      rest = key, (index, 1), data, hyper
       lowered = [run_epoch.lower(plan, stage, at.state, *rest)]
       if queries := validated(stage, valid):
         lowered.append(validate.lower(plan, stage, measure, at.best, shown, queries))

@@ -211,7 +211,7 @@ def _quick(text, columns, header, quote) -> Fields | None:
 
 
 def _blocks(data) -> Iterator[tuple[int, int]]:
-  """Where the blocks of whole lines of a text begin and end; blank lines end one."""
+  """The bounds of blocks of whole lines; blank lines belong to the block before."""
   begin = 0
   while begin < len(data):
     end = data.find(b'\n', begin + BLOCK) + 1 or len(data)
