@@ -261,9 +261,10 @@ def _say_time(report, say):
   """Says how long a stage may take; its first epoch compiles, so the second tells."""
   seconds = report.seconds * (report.epochs - 2)
   if report.epoch == 2 and seconds >= SOON:
+    minutes = round(seconds / 60)
     say(
-      f'{report.stage}: {report.seconds:.3g} s an epoch, so at most'
-      f' {seconds / 60:.0f} minutes for the other {report.epochs - 2}'
+      f'{report.stage}: {report.seconds:.3g} s an epoch, so at most {minutes}'
+      f' minute{"s" * (minutes > 1)} for the other {report.epochs - 2}'
     )
 
 
