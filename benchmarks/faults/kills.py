@@ -259,9 +259,12 @@ class Campaign:
     ended = processes.run(command, self._log, processes.Limits(obeys_modes=True))
     _set_writable(folder, True)
     about = f'{job}, read-only {"run" if begun else "folder"}'
-    if not ended.status and not begun:
-      return Trial(about, WRONG, 'it writes to a read-only folder')
-    if wrong := processes.fault(ended):
+    if ended.status == 0:  # Right if there was nothing left to write.
+      wrong = compared(folder, whole)
+      wrong = wrong and f'read-only, it ends with status 0, but {wrong}'
+    else:
+      wrong = processes.fault(ended)
+    if wrong:
       return Trial(about, WRONG, wrong)
     return self._ended(about, folder, command, 'read-only')
 
