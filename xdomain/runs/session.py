@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 
 import jax
@@ -63,14 +64,16 @@ def advice(error: BaseException) -> str | None:
     return str(error)
   name = getattr(error, 'filename', None)
   file = f': {name}' if name else ''
-  full = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
-  if getattr(error, 'errno', None) in full or 'No space left' in str(error):
+  number = _system_error(error)
+  if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
     return (
       'the disk is full; free some space, and the same command resumes from what was'
       f' saved{file}'
     )
   if isinstance(error, OSError):
     return f'{error.strerror or error}{file}'
+  if number is not None:
+    return str(error).splitlines()[0]
   memory = isinstance(error, jax.errors.JaxRuntimeError)
   if memory and 'RESOURCE_EXHAUSTED' in str(error):
     return (
@@ -79,6 +82,20 @@ def advice(error: BaseException) -> str | None:
       ' resumes from what was saved'
     )
   return None
+
+
+# The errors of libraries in Rust, such as safetensors, are no OSError.
+_IN_RUST = re.compile(r'\(os error (\d+)\)')
+
+
+def _system_error(error) -> int | None:
+  """The number of the system's error that an exception reports; None for no such."""
+  if isinstance(error, OSError) and error.errno is not None:
+    return error.errno
+  if 'No space left' in str(error):
+    return errno.ENOSPC
+  found = _IN_RUST.search(str(error))
+  return int(found[1]) if found else None
 
 
 def _check_device():
