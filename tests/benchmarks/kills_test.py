@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -121,3 +122,16 @@ def test_a_small_disk_is_filled_but_for_some_bytes(tmp_path, monkeypatch):
   with kills._filled(tmp_path, 1024):
     assert [path.stat().st_size for path in tmp_path.iterdir()] == [4 * 1024]
   assert not list(tmp_path.iterdir())
+
+
+def test_a_process_is_late_unless_it_waits_for_a_processor(monkeypatch):
+  def wait_for_sleep(seconds):
+    child = subprocess.Popen(['sleep', str(seconds)])
+    code, _ = processes._wait(child.pid, 0.3)
+    child.kill()
+    return code
+
+  assert wait_for_sleep(60) is None
+  began = time.monotonic()
+  monkeypatch.setattr(processes, '_queued', lambda _: time.monotonic() - began)
+  assert wait_for_sleep(1) == 0
