@@ -1,16 +1,22 @@
 r"""Growth of the cost with the interactions, and the parts of a run's time.
 
 python -m benchmarks.scale
+python -m benchmarks.scale --parts=linear --out=results/benchmarks/growth
 python -m benchmarks.scale --parts=linear --millions=0.1,1,10,50 --methods=bpr,ials
-python -m benchmarks.scale --parts=linear --millions=20 --items=200000,200000
+python -m benchmarks.scale --parts=linear --millions=20 --items=200000,200000 \
+  --methods=bpr,ials
 python -m benchmarks.scale --parts=profile --users=100000
+python -m benchmarks.scale --parts=profile --users=1000000 --items=200000,200000 --once
 python -m benchmarks.scale --parts=files --rows=5,20,75
 
 `linear`: seconds of the split with its negatives, an epoch, full ranks of 10,000 users
 and lists for 10,000, on pairs of so many million interactions a domain. Users grow with
-the interactions, 20 each; the items do not. `profile`: a command's run on two CSV files
+the interactions, 20 each; the items do not: there are few of them where the cost of an
+epoch or of its memory is users x items or worse (`CATALOGUES`). `--out` writes the
+table and a plot after each case. `profile`: a command's run on two CSV files
 of so many users, 15 interactions each, by phase. It runs twice, and the second run is
-reported: its programs are compiled, its files are read anew. `files`: reading two files
+reported: its programs are compiled, its files are read anew. With `--once` its only run
+is reported, compilation included. `files`: reading two files
 of so many million rows together, in the shape of Amazon's: a third in the source, 7.5
 rows for each user, 25 and 22 for each item, in random order. The users of both domains
 and their ratings of 4 and 5 are then cached, loaded from the cache and split.
@@ -35,15 +41,21 @@ from typing import Any
 import numpy as np
 from absl import app, flags, logging
 
-METHODS = {  # A config and its argument.
+METHODS = {  # A config, its argument and settings of its model.
   'item_pop': ('item_pop', ''),
   'bpr': ('bpr', 'alone'),
-  'ials': ('ials', 'alone,cg'),
+  'ials': ('ials', 'alone'),
+  'ials_cg': ('ials', 'alone,cg'),
+  'shared_vae': ('shared_vae', ''),
+  'ease': ('ease', 'alone'),
+  'shared_vae_512': ('shared_vae', '', dict(batch=512)),
   'biased_mf': ('biased_mf', 'explicit,sgd'),
   'autorec': ('autorec', 'user'),
-  'shared_vae': ('shared_vae', ''),
 }
-SOURCE, TARGET = 10_000, 20_000  # Items of a profile.
+GROWTH = 'item_pop', 'bpr', 'ials', 'ials_cg', 'shared_vae', 'ease'
+# Source and target items of a method whose cost is not of the interactions alone.
+CATALOGUES = {'shared_vae': (1000, 2000), 'ease': (1000, 2000)}
+ITEMS = 10_000, 20_000  # of the source and the target
 EACH = 20  # Interactions of a user in a domain.
 RANKED = 10_000  # Users whose items are ranked in the catalogue.
 EPOCHS = 3
@@ -151,9 +163,19 @@ def _ratings(seed, users, items, n, rates):
   return types.Ratings(*columns, np.zeros(0, np.int64), users, items)
 
 
-def _config(method):
-  file, argument = METHODS[method]
-  return importlib.import_module(f'configs.{file}').get_config(argument)
+def _items(otherwise: tuple[int, int]) -> tuple[int, int]:
+  """The items that the command names, or others."""
+  source, target = map(int, flags.FLAGS.items) if flags.FLAGS.items else otherwise
+  return source, target
+
+
+def _config(method, *arguments):
+  file, argument, *settings = METHODS[method]
+  module = importlib.import_module(f'configs.{file}')
+  config = module.get_config(','.join(filter(None, [argument, *arguments])))
+  for each in settings:
+    config.model.update(each)
+  return config
 
 
 def linear(method: str, size: float) -> dict:
@@ -175,14 +197,18 @@ def linear(method: str, size: float) -> dict:
   users = max(1, n // EACH)
   spec = specs.from_config(_config(method))
   rates = spec.protocol == 'rating'
-  source, target = map(int, flags.FLAGS.items)
+  source, target = _items(CATALOGUES.get(method, ITEMS))
   pair = types.Pair(
     _ratings(1, users, source, n, rates),
     _ratings(2, users, target, n, rates),
   )
   began = time.process_time()
   split = (splits.by_ratio if rates else splits.leave_one_out)(pair)
-  result: dict[str, float] = {'users': users, 'split': time.process_time() - began}
+  result: dict[str, float] = {
+    'users': users,
+    'items': target,
+    'split': time.process_time() - began,
+  }
   known, pair = pair.target, split.train
   seen = prepare.VIEWS[spec.view](None, pair)
   began = time.process_time()
@@ -280,15 +306,13 @@ def profile(method: str, users: int) -> dict:
 
   with tempfile.TemporaryDirectory() as folder:
     files = [pathlib.Path(folder) / f'{name}.csv' for name in ('source', 'target')]
-    for k, (file, items) in enumerate(zip(files, (SOURCE, TARGET))):
+    for k, (file, items) in enumerate(zip(files, _items(ITEMS))):
       _write(file, *interactions(k, users, items, 15 * users))
-    file, argument = METHODS[method]
-    module = importlib.import_module(f'configs.{file}')
-    config = module.get_config(','.join(filter(None, [argument, 'tables'])))
+    config = _config(method, 'tables')
     config.data.update(source=str(files[0]), target=str(files[1]))
     config.update(epochs=EPOCHS, patience=EPOCHS, every=1)
     spec = specs.from_config(config)
-    for turn in ('first', 'second'):
+    for turn in ('only',) if flags.FLAGS.once else ('first', 'second'):
       with _cache_in(f'{folder}/{turn}'), clocked() as clock:
         prepared = prepare.prepare(spec, say=lambda line: None)
         prepared = prepare.seen_by(spec, prepared)
@@ -331,7 +355,7 @@ def cell(part: str, method: str, size: float, limit: float) -> dict | None:
   """
   command = [sys.executable, '-m', 'benchmarks.scale', f'--cell={part},{method},{size}']
   command += [f'--items={",".join(flags.FLAGS.items)}', f'--form={flags.FLAGS.form}']
-  command += [f'--folder={flags.FLAGS.folder}']
+  command += [f'--folder={flags.FLAGS.folder}', f'--once={flags.FLAGS.once}']
   try:
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
   except subprocess.TimeoutExpired as error:
@@ -357,24 +381,26 @@ def run_cell(text: str) -> None:
 
 
 def linear_table(methods, sizes, limit, found) -> Iterator[str]:
-  """The rows of `linear`; fills `found` with seconds by method and size."""
+  """The rows of `linear`; fills `found` with its cells by method and size."""
   from xdomain.reporting import render
 
-  heads = 'method', 'M interactions', 'users', 'split', 'epoch', 'us an interaction'
-  heads = *heads, 'ranks of 10,000 users', 'lists for 10,000', 'peak MiB'
+  heads = 'method', 'target items', 'M interactions', 'users', 'split', 'epoch'
+  heads = *heads, 'us an interaction', 'ranks of 10,000 users', 'lists for 10,000'
+  heads = *heads, 'peak MiB'
   yield render.markdown_row(heads)
   yield render.markdown_row(['---'] * len(heads))
   for method in methods:
     for size in sizes:
       got = cell('linear', method, size, limit)
       if got is None:
-        over = f'over {limit:g}'
-        yield render.markdown_row((method, f'{size:g}', '', '', over, *[''] * 4))
+        over = f'over {limit:g} s'
+        yield render.markdown_row((method, '', f'{size:g}', '', '', over, *[''] * 4))
         break
-      found.setdefault(method, {})[size] = got['epoch']
+      found.setdefault(method, {})[size] = got
       yield render.markdown_row(
         (
           method,
+          f'{got["items"]:,}',
           f'{size:g}',
           f'{got["users"]:,}',
           f'{got["split"]:.2f}',
@@ -424,24 +450,53 @@ def profile_table(methods, users, limit) -> Iterator[str]:
     yield render.markdown_row(cells)
 
 
-def plot(found: dict[str, dict[float, float]], path: pathlib.Path) -> None:
-  """Seconds of an epoch over millions of interactions, both logarithmic."""
+def plot(found: dict[str, dict[float, dict]], path: str) -> None:
+  """An epoch and the peak memory over millions of interactions, all logarithmic.
+
+  A dotted line of each panel grows with the interactions.
+  """
   from xdomain.reporting import drawing, figures
+
+  labels = {'CPU s an epoch': 'epoch', 'peak memory, MiB': 'mib'}
 
   @drawing.styled
   def draw():
-    figure, axes = drawing.empty('million interactions a domain', 'CPU s an epoch')
-    for k, (method, seconds) in enumerate(found.items()):
-      axes.loglog(
-        list(seconds),
-        list(seconds.values()),
-        marker=figures.MARKERS[k],
-        color=figures.COLORS[k % len(figures.COLORS)],
-        label=method,
-      )
-    return drawing.with_legend(figure, [axes])
+    figure, panels = drawing.panels('million interactions a domain', [*labels])
+    for axes, name in zip(panels, labels.values()):
+      highest = []
+      for k, (method, cells) in enumerate(found.items()):
+        # What takes no time at all has no logarithm.
+        points = {size: max(1e-3, got[name]) for size, got in cells.items()}
+        style: Any = dict(marker=figures.MARKERS[k], color=figures.COLORS[k])
+        axes.loglog(list(points), list(points.values()), label=method, **style)
+        highest += points.items()
+      size, most = max(highest, key=lambda point: point[1])
+      least = min(size for size, _ in highest)
+      line: Any = dict(color='0.6', linestyle=':', label='linear')
+      axes.loglog([least, size], [most * least / size, most], **line)
+    return drawing.with_legend(figure, panels)
 
   figures.save(draw(), path)
+
+
+def growth(methods, sizes, limit: float, out: str) -> Iterator[str]:
+  """The lines of `linear`; with `out`, files of them and of a plot after each case."""
+  from xdomain import files
+
+  found, lines = {}, []
+  command = 'python -m benchmarks.scale --parts=linear'
+  command += f' --methods={",".join(methods)} --millions={",".join(map(str, sizes))}'
+  head = f'# How cost grows with interactions\n\n`{command}`, CPU seconds:\n\n'
+  for line in linear_table(methods, sizes, limit, found):
+    lines.append(line)
+    yield line
+    if out and found:
+      plot(found, out)
+      image = (
+        f'![CPU seconds and memory over interactions]({pathlib.Path(out).name}.svg)'
+      )
+      text = head + '\n'.join(lines) + f'\n\n{image}\n'
+      files.write(pathlib.Path(f'{out}.md'), text.encode())
 
 
 def main(argv):
@@ -466,26 +521,24 @@ def main(argv):
       print(line, flush=True)
     print()
   if 'linear' in flags.FLAGS.parts:
-    found = {}
     print('Growth with the interactions, CPU s:\n')
     sizes = [float(size) for size in flags.FLAGS.millions]
-    for line in linear_table(methods, sizes, limit, found):
+    for line in growth(methods, sizes, limit, flags.FLAGS.out):
       print(line, flush=True)
-    if flags.FLAGS.plot:
-      plot(found, pathlib.Path(flags.FLAGS.plot))
 
 
 if __name__ == '__main__':
   # Not at import: flags of all benchmarks share one space of names.
   flags.DEFINE_list('parts', ['profile', 'linear'], 'Which parts.')
-  flags.DEFINE_list('methods', list(METHODS), 'Which methods.')
+  flags.DEFINE_list('methods', list(GROWTH), 'Which methods.')
   flags.DEFINE_list('millions', ['0.2', '1', '5'], 'Interactions a domain.')
-  flags.DEFINE_list('items', ['10000', '20000'], 'Source and target items of linear.')
+  flags.DEFINE_list('items', [], 'Source and target items; those of the case if empty.')
+  flags.DEFINE_bool('once', False, 'Whether a profile is of the first run.')
   flags.DEFINE_list('rows', ['5'], 'Million rows of both files together.')
   flags.DEFINE_enum('form', 'csv', ['csv', 'parquet'], 'The form of the files.')
   flags.DEFINE_string('folder', '/tmp/xdomain-scale', 'Where the files are written.')
   flags.DEFINE_integer('users', 100_000, 'Users of the profile.', lower_bound=100)
   flags.DEFINE_float('limit', 600, 'Seconds that a case may take.')
-  flags.DEFINE_string('plot', '', 'The file of the plot, without its ending.')
+  flags.DEFINE_string('out', '', 'Where growth is written: .md, .png and .svg of it.')
   flags.DEFINE_string('cell', '', 'One case: part,method,size.')
   app.run(main)

@@ -1,5 +1,6 @@
 """Sparse least squares against dense matrices."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import least_squares
+from xdomain import base, least_squares
 from xdomain.data import device
 from xdomain.ops import sparse
 
@@ -59,26 +60,21 @@ def test_sums_are_those_of_any_users_in_any_order():
   np.testing.assert_allclose(ours, expected[users], atol=1e-5)
 
 
-def test_outer_sums_are_those_of_each_row(monkeypatch):
-  monkeypatch.setattr(least_squares, 'WIDTH', 2)
-  table = jnp.asarray(RNG.normal(size=(9, 3)))
-  ids = jnp.array([3, 4, 0, 31])  # One without entries, and padding.
-  seen = np.append(X, np.zeros((1, 9)), axis=0)[ids]
-  expected = np.einsum('rc,ch,ck->rhk', seen, table, table)
-  ours = least_squares.outer_sums(table, domain(X).by_user, ids)
-  np.testing.assert_allclose(ours, expected, atol=1e-5)
+def test_matrices_side_by_side_are_one():
+  several = [domain(each).by_user for each in (X, Y, X[:, :2])]
+  rows = least_squares.side_by_side(several)
+  assert least_squares.side_by_side(several[:1]) is several[0]
+  expected = domain(np.concatenate([X, Y, X[:, :2]], axis=1)).by_user
+  assert rows.n_columns == expected.n_columns and rows.longest >= expected.longest
+  for name in ('start', 'row', 'column', 'value', 'order'):
+    np.testing.assert_array_equal(getattr(rows, name), getattr(expected, name))
 
 
-def test_every_row_has_its_own_system(monkeypatch):
-  monkeypatch.setattr(least_squares, 'BATCH', 4)
-  root = RNG.normal(size=(31, 5, 5))
-  left = jnp.asarray(root @ root.transpose(0, 2, 1) + np.eye(5))
-  right = jnp.asarray(RNG.normal(size=(31, 5)))
-  solved = least_squares.solve_each(
-    domain(X).by_user, lambda ids: (left[ids], right[ids])
-  )
-  expected = np.linalg.solve(left, right[..., None])[..., 0]
-  np.testing.assert_allclose(solved, expected, atol=1e-3)
+def test_matrices_side_by_side_with_too_many_entries_are_refused():
+  rows = domain(X).by_user
+  many = dataclasses.replace(rows, column=jax.ShapeDtypeStruct((2**30,), jnp.int32))
+  with pytest.raises(base.Unfit, match='2,147,483,648 interactions'):
+    least_squares.side_by_side([many, many])
 
 
 def test_systems_are_solved_alike_one_by_one_and_batched(monkeypatch):

@@ -6,25 +6,23 @@ systems for a block of rows at a time.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import chex
 import jax
 import jax.numpy as jnp
 
 from xdomain import precision, shards
-from xdomain.base import Array, Rows, Score, Tree
-from xdomain.ops import sparse
+from xdomain.base import Array, Rows, Score, Tree, Unfit
+from xdomain.ops import sampling, sparse
 
 BLOCK = 128  # Items of a product at a time, each with a column of all users.
 LARGEST = 20_000  # Items up to which a dense matrix of items x items fits.
-BATCH = 64  # Systems of `solve_each` at a time; [BATCH, H, H] fits a cache.
 # Slots of padded rows at a time. [SLOTS, H] stays near the cache of a CPU; an
 # accelerator needs many systems at once.
 SLOTS = {'cpu': 1 << 13}
 MANY_SLOTS = 1 << 18
 SHORTEST = 8  # Rows up to this length share one class.
-WIDTH = 32  # Entries of each row that `outer_sums` adds at a time.
 
 
 def over_users(method: str, users: int, items: int) -> bool:
@@ -66,7 +64,13 @@ def products(left: Rows, right: Rows, weight: Array | float = 1.0) -> Array:
 
 def sums(table: Array, rows: Rows) -> Array:
   """`[R, H]` sums of the rows of a table over the entries of each row."""
-  return rows.for_all(lambda ids: _sum_of(table, rows, ids))
+
+  def of(ids, columns, observed):
+    del ids
+    seen = shards.looked_up(table, columns)
+    return jnp.sum(jnp.where(observed[..., None], seen, 0), axis=1)
+
+  return by_length(rows, of, table.shape[1])
 
 
 def _sum_of(table, rows, ids):
@@ -272,39 +276,34 @@ def classes(longest: int) -> list[tuple[int, int]]:
   return [*ranges, (0, max(longest, 1))]
 
 
-def solve_each(rows: Rows, system: Callable[..., tuple[Array, Array]]) -> Array:
-  """`[R, H]` solutions of one system for each row.
+def side_by_side(several: Sequence[Rows]) -> Rows:
+  """One matrix of several with the same rows; the columns of each follow the last's.
 
-  Args:
-    rows: the rows; systems are formed in their order of falling length.
-    system: `ids [B] -> left [B, H, H], right [B, H]`; id `R` is padding.
+  Raises:
+    Unfit: there are more entries than indices of 32 bits count.
   """
-  ids = jnp.pad(
-    rows.order, (0, -rows.n_rows % BATCH), constant_values=rows.n_rows
-  ).reshape(-1, BATCH)
-  solved = jax.lax.map(lambda ids: solve(*system(ids)), ids)  # [N, BATCH, H]
-  result = jnp.zeros((rows.n_rows, solved.shape[-1]), solved.dtype)
-  return result.at[ids].set(solved, mode='drop')
-
-
-def outer_sums(table: Array, rows: Rows, ids: Array) -> Array:
-  """`[B, H, H]` sums of `q q^T` over the entries of rows `ids [B]`.
-
-  The cost is that of the longest row for each, so rows should be of similar length.
-  """
-  factors = table.shape[1]
-  total = jnp.zeros((ids.shape[0], factors, factors), table.dtype)
-  if not rows.n_entries:
-    return total
-  start = rows.start[ids]
-  length = rows.length.at[ids].get(mode='fill', fill_value=0)
-
-  def add(k, total):
-    slot = k * WIDTH + jnp.arange(WIDTH)
-    there = slot < length[:, None]  # [B, WIDTH]
-    column = rows.column.at[start[:, None] + slot].get(mode='clip')
-    seen = jnp.where(there[..., None], table[column], 0)
-    return total + jnp.einsum('bwh,bwk->bhk', seen, seen)
-
-  n = (jnp.max(length) + WIDTH - 1) // WIDTH
-  return jax.lax.fori_loop(0, n, add, total)
+  first, *others = several
+  if not others:
+    return first
+  n_entries = sum(rows.n_entries for rows in several)
+  if n_entries >= 2**31:
+    raise Unfit(
+      f'{n_entries:,} interactions of all domains are more than indices of 32 bits'
+      ' count; filter them, or sample users'
+    )
+  start = sum(rows.start for rows in several)
+  row, column = jnp.zeros((2, n_entries), jnp.int32)
+  value = jnp.zeros(n_entries, first.value.dtype)
+  border = 0
+  for k, rows in enumerate(several):
+    place = jnp.arange(rows.n_entries)
+    for j, other in enumerate(several):
+      if j != k:  # Entries of the domains before come first in a row.
+        place = place + other.start[rows.row + int(j < k)]
+    row = row.at[place].set(rows.row)
+    column = column.at[place].set(rows.column + border)
+    value = value.at[place].set(rows.value)
+    border += rows.n_columns
+  order = jnp.argsort(start[:-1] - start[1:])  # by falling length, stable
+  longest = sampling.round_up(sum(rows.longest for rows in several))
+  return Rows(start, row, column, value, order, border, longest)

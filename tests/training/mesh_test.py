@@ -49,15 +49,19 @@ RANKING = {
   'conet': dict(),
 }
 METHODS = RATING | RANKING
+# A method whose numbers decide how it solves, in the same program.
+WEIGHTED = 'cmf_implicit weighted'
 
 
 def method(name, **sizes):
   """A model with its hyper-parameters and a pair that it trains on."""
   word, *_ = name.split()
-  pair = helpers.implicit if name in RANKING else helpers.small
+  pair = helpers.small if name in RATING else helpers.implicit
   pair = pair(**sizes)
   module = importlib.import_module(f'xdomain.models.{word}')
-  return module.model(pair.sizes, **METHODS[name]), module.Hyper(), pair
+  hyper = module.Hyper(pos_weight=2.0) if name == WEIGHTED else module.Hyper()
+  settings = METHODS[word if name == WEIGHTED else name]
+  return module.model(pair.sizes, **settings), hyper, pair
 
 
 def fit(name, axes, hyper=None, key=None, **options):
@@ -107,7 +111,7 @@ def test_memory_of_tables_is_divided_among_their_shards():
 
 
 @on_a_mesh
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('name', [*METHODS, WEIGHTED])
 def test_a_mesh_trains_as_one_device(name):
   alone, spread = fit(name, shards.ONE), fit(name, shards.Axes(2, 4))
   assert alone.best_epoch == spread.best_epoch
@@ -206,7 +210,7 @@ def test_seeds_with_data_of_their_own_are_spread_beside_batches_and_tables(name)
 
 
 @on_a_mesh
-@pytest.mark.parametrize('name', ['ials', 'ials cg'])
+@pytest.mark.parametrize('name', ['ials', 'ials cg', 'cmf_implicit'])
 def test_each_device_solves_its_share_of_the_systems(name):
   """The arrays that a block of systems takes are divided among the devices."""
   model, hyper, pair = method(name, users=700, source_ratings=9000, target_ratings=9000)
@@ -225,7 +229,9 @@ def test_each_device_solves_its_share_of_the_systems(name):
     # The ids of four devices along the rows come together, and the vectors of its own.
     assert ('all-gather', (4 * own, length)) in moved
     solved = (
-      f'f32[{own},{factors},{factors}]' if name == 'ials' else f'f32[{own},{factors}]'
+      f'f32[{own},{factors}]'
+      if name == 'ials cg'
+      else f'f32[{own},{factors},{factors}]'
     )
     assert solved in text
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xdomain import base, least_squares
+from xdomain import base, least_squares, precision, shards
 
 
 class Hyper(NamedTuple):
@@ -129,16 +129,11 @@ def fit_block(block: str, params: Params, data: base.Arrays, hyper: Hyper):
   return _fitted(list(_parts(block, params, data, hyper)), hyper)
 
 
+@precision.exact
 def _fitted(parts, hyper):
   """`[R, H]` optimal vectors of the rows of all parts."""
-  right = sum(p.weight * least_squares.sums(p.table, p.rows) for p in parts)
   return jax.lax.cond(
-    hyper.pos_weight > 0,
-    _with_own_systems,
-    _with_shared_inverses,
-    parts,
-    (1 + hyper.pos_weight) * right,  # [R, H]
-    hyper,
+    hyper.pos_weight > 0, _with_own_systems, _with_shared_inverses, parts, hyper
   )
 
 
@@ -155,8 +150,9 @@ def _parts(block, params, data, hyper):
       yield Part(rows, params.user, gram, weight, jnp.ones(rows.n_rows, bool))
 
 
-def _with_shared_inverses(parts, right, hyper):
+def _with_shared_inverses(parts, hyper):
   """Solutions by one inverse for all rows that belong to the same domains."""
+  right = sum(p.weight * least_squares.sums(p.table, p.rows) for p in parts)
   eye = jnp.eye(right.shape[1])
   best = jnp.zeros_like(right)
   for kind in itertools.product((False, True), repeat=len(parts)):
@@ -167,20 +163,34 @@ def _with_shared_inverses(parts, right, hyper):
   return best
 
 
-def _with_own_systems(parts, right, hyper):
+def _with_own_systems(parts, hyper):
   """Solutions of one system for each row."""
-  eye = jnp.eye(right.shape[1])
+  rows = least_squares.side_by_side([p.rows for p in parts])
+  grams = jnp.stack([p.weight * p.gram for p in parts])  # [D, H, H]
+  there = jnp.stack([p.there for p in parts], axis=1)  # [R, D]
 
-  def system(ids):
-    left = _ridge(hyper) * eye
+  def vectors(ids, columns, observed):
+    seen = weight = begin = 0
     for p in parts:
-      seen = least_squares.outer_sums(p.table, p.rows, ids)
-      there = p.there.at[ids].get(mode='fill', fill_value=False)
-      own = p.gram + hyper.pos_weight * seen
-      left = left + p.weight * there[:, None, None] * own
-    return left, right[ids]
+      place = columns - begin
+      own = observed & (place >= 0) & (place < p.rows.n_columns)
+      row = shards.looked_up(p.table, jnp.where(own, place, 0))
+      seen += jnp.where(own[..., None], row, 0)  # [B, L, H]
+      weight += p.weight * own  # [B, L]
+      begin += p.rows.n_columns
+    of_domains = there.at[ids].get(mode='fill', fill_value=False)
+    return shards.divided(_solutions, (grams, hyper), (seen, weight, of_domains))
 
-  return least_squares.solve_each(parts[-1].rows, system)
+  return least_squares.by_length(rows, vectors, grams.shape[-1])
+
+
+def _solutions(grams, hyper, seen, weight, of_domains):
+  """`[B, H]` vectors of rows by their positives `[B, L, H]` and domains `[B, D]`."""
+  left = jnp.einsum('bd,dhk->bhk', of_domains.astype(grams.dtype), grams)
+  weighted = weight[..., None] * seen
+  left += hyper.pos_weight * jnp.einsum('blh,blk->bhk', weighted, seen)
+  left += _ridge(hyper) * jnp.eye(grams.shape[-1])
+  return least_squares.solve(left, (1 + hyper.pos_weight) * jnp.sum(weighted, axis=1))
 
 
 def _ridge(hyper):
