@@ -163,12 +163,6 @@ def _ratings(seed, users, items, n, rates):
   return types.Ratings(*columns, np.zeros(0, np.int64), users, items)
 
 
-def _items(otherwise: tuple[int, int]) -> tuple[int, int]:
-  """The items that the command names, or others."""
-  source, target = map(int, flags.FLAGS.items) if flags.FLAGS.items else otherwise
-  return source, target
-
-
 def _config(method, *arguments):
   file, argument, *settings = METHODS[method]
   module = importlib.import_module(f'configs.{file}')
@@ -178,12 +172,13 @@ def _config(method, *arguments):
   return config
 
 
-def linear(method: str, size: float) -> dict:
+def linear(method: str, size: float, items: tuple[int, int]) -> dict:
   """The split, an epoch of the last stage, ranks and lists of a pair.
 
   Args:
     method: of `METHODS`.
     size: millions of interactions of a domain.
+    items: of the source and the target.
   """
   import jax
 
@@ -197,7 +192,7 @@ def linear(method: str, size: float) -> dict:
   users = max(1, n // EACH)
   spec = specs.from_config(_config(method))
   rates = spec.protocol == 'rating'
-  source, target = _items(CATALOGUES.get(method, ITEMS))
+  source, target = items
   pair = types.Pair(
     _ratings(1, users, source, n, rates),
     _ratings(2, users, target, n, rates),
@@ -299,20 +294,29 @@ def write_files(size: float) -> dict:
   return {}
 
 
-def profile(method: str, users: int) -> dict:
-  """CPU seconds of each phase of a run on two files."""
+def profile(
+  method: str, users: int, items: tuple[int, int] = ITEMS, once: bool = False
+) -> dict:
+  """CPU seconds of each phase of a run on two files.
+
+  Args:
+    method: of `METHODS`.
+    users: of both domains.
+    items: of the source and the target.
+    once: whether the first run is reported; else the second.
+  """
   from xdomain.runs import prepare, run
   from xdomain.runs import spec as specs
 
   with tempfile.TemporaryDirectory() as folder:
     files = [pathlib.Path(folder) / f'{name}.csv' for name in ('source', 'target')]
-    for k, (file, items) in enumerate(zip(files, _items(ITEMS))):
-      _write(file, *interactions(k, users, items, 15 * users))
+    for k, (file, n) in enumerate(zip(files, items)):
+      _write(file, *interactions(k, users, n, 15 * users))
     config = _config(method, 'tables')
     config.data.update(source=str(files[0]), target=str(files[1]))
     config.update(epochs=EPOCHS, patience=EPOCHS, every=1)
     spec = specs.from_config(config)
-    for turn in ('only',) if flags.FLAGS.once else ('first', 'second'):
+    for turn in ('only',) if once else ('first', 'second'):
       with _cache_in(f'{folder}/{turn}'), clocked() as clock:
         prepared = prepare.prepare(spec, say=lambda line: None)
         prepared = prepare.seen_by(spec, prepared)
@@ -370,9 +374,13 @@ def run_cell(text: str) -> None:
   """Prints the case as JSON."""
   part, method, size = text.split(',')
   size = float(size)
+  items = ITEMS if part == 'profile' else CATALOGUES.get(method, ITEMS)
+  if flags.FLAGS.items:
+    source, target = map(int, flags.FLAGS.items)
+    items = source, target
   result = {
-    'linear': lambda: linear(method, size),
-    'profile': lambda: profile(method, int(size)),
+    'linear': lambda: linear(method, size, items),
+    'profile': lambda: profile(method, int(size), items, flags.FLAGS.once),
     'write': lambda: write_files(size),
     'files': lambda: files(size),
   }[part]()

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from xdomain import precision, shards
-from xdomain.base import Array, Rows, Score, Tree, Unfit
+from xdomain.base import Array, Rows, Score, Tree
 from xdomain.ops import sampling, sparse
 
 BLOCK = 128  # Items of a product at a time, each with a column of all users.
@@ -37,7 +37,8 @@ def over_users(method: str, users: int, items: int) -> bool:
   if min(users, items) > LARGEST:
     raise ValueError(
       f'{method} inverts a matrix of users x users or of items x items; {users:,} users'
-      f' and {items:,} items are too many, at most {LARGEST:,} of either fit'
+      f' and {items:,} items are too many, at most {LARGEST:,} of either fit; filter'
+      ' the data, or choose a method that keeps no such matrix, as item_knn or ials'
     )
   cheaper = 8 * users**2 * (users + items) < items**3
   return items > LARGEST or (users <= LARGEST and cheaper)
@@ -277,20 +278,11 @@ def classes(longest: int) -> list[tuple[int, int]]:
 
 
 def side_by_side(several: Sequence[Rows]) -> Rows:
-  """One matrix of several with the same rows; the columns of each follow the last's.
-
-  Raises:
-    Unfit: there are more entries than indices of 32 bits count.
-  """
+  """One matrix of several with the same rows; the columns of each follow the last's."""
   first, *others = several
   if not others:
     return first
   n_entries = sum(rows.n_entries for rows in several)
-  if n_entries >= 2**31:
-    raise Unfit(
-      f'{n_entries:,} interactions of all domains are more than indices of 32 bits'
-      ' count; filter them, or sample users'
-    )
   start = sum(rows.start for rows in several)
   row, column = jnp.zeros((2, n_entries), jnp.int32)
   value = jnp.zeros(n_entries, first.value.dtype)

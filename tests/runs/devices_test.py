@@ -5,7 +5,7 @@ import pytest
 
 from tests import helpers
 from xdomain import shards
-from xdomain.runs import defaults, devices, memory, methods
+from xdomain.runs import defaults, devices, memory, methods, prepare
 from xdomain.runs import spec as specs
 
 
@@ -45,6 +45,13 @@ def test_a_run_that_does_not_fit_is_refused_with_numbers_and_ways_out(monkeypatc
   line = str(error.value)
   assert '3.0 GB on a device, of which 1.0 GB are free' in line
   assert 'mesh=(1, 4)' in line and 'model.factors' in line and '\n' not in line
+
+
+def test_interactions_that_do_not_fit_are_refused_before_they_are_placed(monkeypatch):
+  dataset = helpers.small().dataset
+  monkeypatch.setattr(memory, 'free', lambda: 2**10)
+  with pytest.raises(specs.SpecError, match=r'interactions take about .* kB on a d'):
+    prepare.put('both', dataset, dataset.pair)
 
 
 @pytest.mark.parametrize('mesh', [(2,), (1, 0), (1, 'a')])

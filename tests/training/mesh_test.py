@@ -182,7 +182,7 @@ def test_members_are_spread_beside_batches_and_tables(name):
 
 
 @on_a_mesh
-@pytest.mark.parametrize('name', ['bpr', 'ials', 'pmf'])
+@pytest.mark.parametrize('name', ['bpr', 'ials'])
 def test_seeds_with_data_of_their_own_are_spread_beside_batches_and_tables(name):
   model, hyper, pair = method(name)
   keys = jax.random.split(jax.random.key(3), 2)
@@ -225,15 +225,14 @@ def test_each_device_solves_its_share_of_the_systems(name):
   moved = list(collectives(text))
   blocks = [shape for kind, shape in moved if kind == 'reduce-scatter' and shape[2:]]
   assert blocks
+  solved = []
   for own, length, factors in blocks:
     # The ids of four devices along the rows come together, and the vectors of its own.
     assert ('all-gather', (4 * own, length)) in moved
-    solved = (
-      f'f32[{own},{factors}]'
-      if name == 'ials cg'
-      else f'f32[{own},{factors},{factors}]'
-    )
-    assert solved in text
+    each = f'{own},{factors}' if name == 'ials cg' else f'{own},{factors},{factors}'
+    solved.append(f'f32[{each}]' in text)
+  # CMF also sums vectors by blocks, for rows that share a system.
+  assert any(solved) if name == 'cmf_implicit' else all(solved)
 
 
 @on_a_mesh

@@ -57,13 +57,10 @@ def rows(
   """A sparse matrix by rows, from events in any order.
 
   Raises:
-    DataError: there are more events than indices of 32 bits count.
+    DataError: there are more events, rows or columns than indices of 32 bits count.
   """
-  if row.size > MOST:
-    raise types.DataError(
-      f'{row.size:,} interactions of a domain are more than the {MOST:,} that indices'
-      ' of 32 bits count; filter them, or sample users'
-    )
+  _check_count(row.size, 'interactions of a domain')
+  _check_count(max(n_rows, n_columns), 'users or items')
   by_row = views.by_row(row, column, n_columns)
   lengths = np.bincount(row, minlength=n_rows)
   start = np.concatenate([[0], np.cumsum(lengths)])
@@ -77,6 +74,14 @@ def rows(
     longest=sampling.round_up(int(lengths.max(initial=0))),
   )
   return with_matrix(made) if has_matrix(n_rows, n_columns, row.size) else made
+
+
+def _check_count(count, noun):
+  if count > MOST:
+    raise types.DataError(
+      f'{count:,} {noun} are more than the {MOST:,} that indices of 32 bits count;'
+      ' filter them, or sample users'
+    )
 
 
 def domain(ratings: types.Ratings) -> base.Domain:
@@ -98,7 +103,13 @@ def put(pair: types.Pair, border: int = 0) -> base.Arrays:
   Args:
     pair: on the host.
     border: where another domain's items begin in the target, if they do.
+
+  Raises:
+    DataError: there are more interactions, users or items than indices of 32 bits
+      count.
   """
+  every = *_sources(pair), pair.target
+  _check_count(sum(each.user.size for each in every), 'interactions of all domains')
   side = None if pair.side is None else jnp.asarray(pair.side, jnp.float32)
   source: Any = tuple(map(domain, _sources(pair)))
   if isinstance(pair.source, types.Ratings):
@@ -108,6 +119,15 @@ def put(pair: types.Pair, border: int = 0) -> base.Arrays:
     target.by_user, border=border, shared=_shared_users(pair)
   )
   return base.Arrays(source, target._replace(by_user=by_user), side)
+
+
+def size(pair: types.Pair) -> int:
+  """The bytes that `put` takes on a device, but for resident matrices."""
+  # Of each domain by user and by item: three numbers an entry, two a row.
+  return 2 * sum(
+    12 * each.user.size + 4 * (each.n_users + each.n_items)
+    for each in (*_sources(pair), pair.target)
+  )
 
 
 def _sources(pair) -> tuple[types.Ratings, ...]:

@@ -74,12 +74,13 @@ def model(
       return jax.lax.fori_loop(rows.start[user], rows.start[user + 1], add, scores)
 
     def of_all(users):
-      start, end = rows.start[users], rows.start[users + 1]
+      start = rows.start[users]
+      length = rows.start[users + 1] - start
       row = jnp.arange(users.size)[:, None]
 
       def add(k, scores):
         item = rows.column.at[start + k].get(mode='clip')
-        similarity = jnp.where((start + k < end)[:, None], state.similarity[item], 0)
+        similarity = jnp.where((k < length)[:, None], state.similarity[item], 0)
         return scores.at[row, state.item[item]].add(similarity)
 
       longest = rows.longest

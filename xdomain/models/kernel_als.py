@@ -96,9 +96,8 @@ def model(
     user, item = fit_factors(state.item, data, hyper, sweeps)
     rows = data.target.by_user
     error = least_squares.squared_error(user, item[:target], rows, hyper.alpha)
-    loss = sum(each['loss'] for each in metrics) + jnp.sum(error) / (
-      user.shape[0] * target
-    )
+    loss = sum(each['loss'] for each in metrics)
+    loss += jnp.sum(error) / user.shape[0] / target  # Cells can exceed 2^31.
     ratings = jnp.float32(rows.n_entries)
     state = state._replace(kernel=warm, user=user, item=item, cold=cold, ridge=low_rank)
     return state, {'loss': loss, 'ratings': ratings}

@@ -70,8 +70,8 @@ def model(sizes: base.Sizes, *, rank: int = 20) -> base.Model:
     coefficients = kernel_ridge.solve(system, seen)
     start = jax.random.normal(key, (sizes.target, width))
     right = leading(kernel @ coefficients, start)[:, :kept]
-    users = jnp.maximum(jnp.sum(known), 1)
-    loss = hyper.penalty * jnp.sum(seen * coefficients) / (users * sizes.target)
+    users = jnp.maximum(jnp.sum(known, dtype=jnp.float32), 1)
+    loss = hyper.penalty * jnp.sum(seen * coefficients) / users / sizes.target
     ratings = jnp.float32(data.target.by_user.n_entries)
     state = state._replace(left=coefficients @ right, right=right)
     return state, {'loss': loss, 'ratings': ratings}

@@ -62,12 +62,12 @@ def model(sizes: base.Sizes) -> base.Model:
       lambda users: kernel_rows(state, sizes, *rows(users)), sizes.users
     )
     kernel = kernel_ridge.among(known, kernel)
-    users = jnp.maximum(jnp.sum(known), 1)
+    users = jnp.maximum(jnp.sum(known, dtype=jnp.float32), 1)
     level = hyper.penalty * jnp.sum(known * jnp.diag(kernel)) / users
     seen = kernel_ridge.in_blocks(lambda users: rows(users)[1], sizes.users)
     system = kernel + level * jnp.eye(sizes.users)
     coefficients = kernel_ridge.solve(system, seen)
-    loss = level * jnp.sum(seen * coefficients) / (users * sizes.target)
+    loss = level * jnp.sum(seen * coefficients) / users / sizes.target
     ratings = jnp.float32(data.target.by_user.n_entries)
     state = state._replace(coefficients=coefficients)
     return state, {'loss': loss, 'ratings': ratings}

@@ -47,8 +47,8 @@ def placed(
   if takes > free:
     raise specs.SpecError(_refusal(spec, members, takes, free, fits))
   say(
-    f'{spec.name} takes about {bytes_text(takes)} of the {bytes_text(free)} that are'
-    ' free on each device'
+    f'{spec.name} takes about {memory.bytes_text(takes)} of the'
+    f' {memory.bytes_text(free)} that are free on each device'
   )
   if axes == shards.ONE:
     return method
@@ -118,14 +118,6 @@ def _refusal(spec, members, takes, free, fits):
     ways.append(f'a smaller {" or ".join(smaller)}')
   ways.append('stricter filters of the data')
   return (
-    f'{spec.name} takes about {bytes_text(takes)} on a device, of which'
-    f' {bytes_text(free)} are free; try {", or ".join(ways)}'
+    f'{spec.name} takes about {memory.bytes_text(takes)} on a device, of which'
+    f' {memory.bytes_text(free)} are free; try {", or ".join(ways)}'
   )
-
-
-def bytes_text(count: int) -> str:
-  """A number of bytes as text with a unit."""
-  for unit, name in ((2**30, 'GB'), (2**20, 'MB')):
-    if count >= unit:
-      return f'{count / unit:.1f} {name}'
-  return f'{max(1, round(count / 1024))} kB'

@@ -100,6 +100,14 @@ def _of_host():
   return 1024 * int(re.findall(r'MemAvailable: +(\d+)', text)[0])
 
 
+def bytes_text(count: int) -> str:
+  """A number of bytes as text with a unit."""
+  for unit, name in ((2**30, 'GB'), (2**20, 'MB')):
+    if count >= unit:
+      return f'{count / unit:.1f} {name}'
+  return f'{max(1, round(count / 1024))} kB'
+
+
 # --- Sweeps -----------------------------------------------------------------
 
 

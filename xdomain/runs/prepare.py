@@ -8,7 +8,7 @@ import numpy as np
 
 from xdomain import base, wording
 from xdomain.data import audit, cache, device, named, sources, splits, types, views
-from xdomain.runs import protocols
+from xdomain.runs import memory, protocols
 from xdomain.runs import spec as specs
 
 Say = Callable[[str], object]
@@ -149,10 +149,20 @@ def _seen_as(view, dataset, split):
 
 
 def put(view: str, dataset: types.Dataset, pair: types.Pair) -> base.Arrays:
-  """A pair on the device, in a view of it."""
+  """A pair on the device, in a view of it.
+
+  Raises:
+    SpecError: the device's memory cannot hold it.
+  """
+  seen = VIEWS[view](dataset, pair)
+  takes, free = device.size(seen), memory.free()
+  if takes > free:
+    raise specs.SpecError(
+      f'the interactions take about {memory.bytes_text(takes)} on a device, of which'
+      f' {memory.bytes_text(free)} are free; filter them, or sample users'
+    )
   # The source's items come after the target's where both are one.
-  border = pair.target.n_items if view == 'merged' else 0
-  return device.put(VIEWS[view](dataset, pair), border)
+  return device.put(seen, border=pair.target.n_items if view == 'merged' else 0)
 
 
 def everything(prepared: Prepared) -> base.Arrays:
