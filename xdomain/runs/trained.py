@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from xdomain import base, wording
-from xdomain.data import device, types
+from xdomain.data import align, device, types
 from xdomain.evaluation import rankings
 from xdomain.runs import artifact, devices, methods, prepare, protocols
 from xdomain.runs import spec as specs
@@ -409,8 +409,8 @@ def seen_interactions(
   target = dataset.pair.target
   if rated is None or rated is dataset:
     return target
-  user = places(dataset.ids.users, rated.ids.users)[rated.pair.target.user]
-  item = places(dataset.ids.target, rated.ids.target)[rated.pair.target.item]
+  user = align.numbers_in(rated.ids.users, dataset.ids.users)[rated.pair.target.user]
+  item = align.numbers_in(rated.ids.target, dataset.ids.target)[rated.pair.target.item]
   known = (user >= 0) & (item >= 0)
   cells = target.user.astype(np.int64) * target.n_items + target.item
   others = user.astype(np.int64) * target.n_items + item
