@@ -238,16 +238,16 @@ def test_a_cpu_keeps_entries_and_an_accelerator_a_matrix_where_it_fits(monkeypat
 
 
 def test_the_size_of_a_pair_is_the_bytes_of_its_arrays():
-  pair = synthetic.pair(0, users=40, source=20, target=30).pair
+  pair = synthetic.pair(0).pair
   found = sum(leaf.nbytes for leaf in jax.tree.leaves(device.put(pair)))
   assert 0 <= found - device.size(pair) <= 4 * 4  # A row's end for each matrix.
 
 
 def test_more_than_indices_count_is_refused(monkeypatch):
-  pair = synthetic.pair(0, users=40, source=20, target=30).pair
+  pair = synthetic.pair(0).pair
   some = pair.source.user[:9], pair.source.item[:9], pair.source.value[:9]
-  monkeypatch.setattr(device, 'MOST', 39)
+  monkeypatch.setattr(device, 'MOST', 59)
   with pytest.raises(types.DataError, match='interactions of all domains'):
     device.put(pair)
-  with pytest.raises(types.DataError, match='40 users or items are more than the 39'):
-    device.rows(*some, n_rows=40, n_columns=20)
+  with pytest.raises(types.DataError, match='60 users or items are more than the 59'):
+    device.rows(*some, n_rows=60, n_columns=40)

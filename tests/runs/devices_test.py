@@ -5,6 +5,7 @@ import pytest
 
 from tests import helpers
 from xdomain import shards
+from xdomain.data import synthetic
 from xdomain.runs import defaults, devices, memory, methods, prepare
 from xdomain.runs import spec as specs
 
@@ -48,7 +49,7 @@ def test_a_run_that_does_not_fit_is_refused_with_numbers_and_ways_out(monkeypatc
 
 
 def test_interactions_that_do_not_fit_are_refused_before_they_are_placed(monkeypatch):
-  dataset = helpers.small().dataset
+  dataset = synthetic.pair(0)
   monkeypatch.setattr(memory, 'free', lambda: 2**10)
   with pytest.raises(specs.SpecError, match=r'interactions take about .* kB on a d'):
     prepare.put('both', dataset, dataset.pair)
