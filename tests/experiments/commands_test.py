@@ -1,6 +1,11 @@
 """Commands over tables, searches and records, as a shell runs them."""
 
 import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -107,3 +112,44 @@ def test_an_audit_is_printed_and_written_and_its_status_tells_of_faults(ask, tmp
   assert answer.returncode == 0, answer.stderr + answer.stdout
   answer = ask('audit', '--config=easy')
   assert answer.returncode == 1 and answer.stderr.count('\n') == 1
+
+
+def test_commands_run_from_any_folder(tmp_path):
+  root = pathlib.Path(helpers.__file__).parents[1]
+  ended = subprocess.run(
+    [sys.executable, '-m', 'experiments.cli', 'main', '--config=darec:itm'],
+    cwd=tmp_path,
+    env=os.environ | {'PYTHONPATH': str(root)},
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+  assert ended.returncode == 2 and "did you mean 'item'" in ended.stderr
+
+
+def test_items_of_the_target_in_the_source_change_no_result(ask, tmp_path):
+  """Films hold every row of the books, too; held-out rows must not be trained on."""
+  header, films, books = 'user,item,rating\n', '', ''
+  for n in range(40):
+    films += ''.join(f'u{n},f{(3 * n + 5 * k) % 17},{1 + k % 5}\n' for k in range(8))
+    books += ''.join(f'u{n},b{(4 * n + 7 * k) % 19},{1 + k % 5}\n' for k in range(8))
+  contents = dict(films=films, leaky=films + books, books=books)
+  for name, text in contents.items():
+    (tmp_path / f'{name}.csv').write_text(header + text)
+  rows = []
+  for source in ('films', 'leaky'):
+    answer = ask(
+      'main',
+      '--config=configs/item_knn.py:tables,quick',
+      f'--config.data.source={tmp_path}/{source}.csv',
+      f'--config.data.target={tmp_path}/books.csv',
+      '--config.data.at_least=2',
+      '--config.data.positive=2.0',
+      f'--workdir={tmp_path / "runs"}',
+    )
+    assert answer.returncode == 0, answer.stderr
+    says = 'less 320 interactions that are also in the target'
+    assert (says in answer.stdout) == (source == 'leaky')
+    (table,) = re.findall(r'^ +item_knn +(.*)$', answer.stdout, re.M)[:1]
+    rows.append(table)
+  assert rows[0] == rows[1]

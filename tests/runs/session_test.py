@@ -4,12 +4,14 @@ import contextlib
 import errno
 import resource
 
+import jax
 import numpy as np
 import polars as pl
 import pytest
 from safetensors import numpy as safetensors
 
 from xdomain.runs import session
+from xdomain.runs import spec as specs
 
 
 @contextlib.contextmanager
@@ -52,3 +54,17 @@ def test_other_errors_of_the_system_keep_their_words():
 
 def test_an_error_of_the_program_is_no_advice():
   assert session.advice(TypeError('unsupported operand')) is None
+
+
+@pytest.mark.parametrize('name', ['JAX_PLATFORMS', 'JAX_PLATFORM_NAME'])
+def test_the_variable_that_asks_for_a_missing_device_is_named(name, monkeypatch):
+  def missing():
+    raise RuntimeError("Unknown backend: 'gpu' requested, but no platforms are present")
+
+  for each in ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME'):
+    monkeypatch.delenv(each, raising=False)
+  monkeypatch.setenv(name, 'gpu')
+  monkeypatch.setattr(jax, 'devices', missing)
+  message = f'no device for {name}=gpu; .* unset {name}'
+  with pytest.raises(specs.SpecError, match=message), session.opened(False):
+    pass

@@ -109,7 +109,7 @@ def _files(folder):
   return sorted(path for path in folder.rglob('*') if path.is_file())
 
 
-@pytest.mark.parametrize('harm', ['truncated', 'missing', 'emptied'])
+@pytest.mark.parametrize('harm', ['truncated', 'missing', 'unlabelled', 'emptied'])
 def test_a_damaged_checkpoint_is_refused_by_one_line_that_names_it(tmp_path, harm):
   kept, _ = stands()
   folder = tmp_path / 'c'
@@ -117,6 +117,8 @@ def test_a_damaged_checkpoint_is_refused_by_one_line_that_names_it(tmp_path, har
   step = next(path for path in folder.iterdir() if path.name.isdigit())
   if harm == 'missing':
     shutil.rmtree(step / 'tree')
+  if harm == 'unlabelled':
+    shutil.rmtree(step / 'about')
   for path in _files(step):
     if path.name != '_CHECKPOINT_METADATA':
       size = 0 if harm == 'emptied' else path.stat().st_size // 2
