@@ -160,7 +160,10 @@ def test_every_export_of_the_same_ratings_reads_the_same(case):
     (PLAIN + '" ",s1,3,4\n', 'line 242: the user is missing'),
     (PLAIN + 'u1,7.65E+16,3,4\n', 'line 242: the item is .* a spreadsheet has rounded'),
     (PLAIN + 'u1,s1,good,4\n', "line 242: the rating is 'good', which is not a number"),
-    (PLAIN + 'u1,s1,nan,4\n', "line 242: the rating is 'nan'"),
+    (PLAIN + 'u1,s1,nan,4\n', "line 242: the rating is 'nan', which is not a"),
+    (PLAIN + 'u1,s1,1e39,4\n', "line 242: the rating is '1e39', which is too large"),
+    (PLAIN + 'u1,s\x001,3,4\n', 'line 242: a zero byte, which no text holds'),
+    (PLAIN.encode('utf-16-le'), 'line 1: a zero byte.* UTF-16, save it as UTF-8'),
   ],
 )
 def test_the_first_line_that_does_not_fit_is_named(content, words):
@@ -202,6 +205,15 @@ def test_a_file_that_cannot_be_read_right_is_refused_in_one_line(name, content, 
   with pytest.raises(types.DataError, match=words) as error:
     load(content, name=name)
   assert '\n' not in str(error.value) and name in str(error.value)
+
+
+def test_a_parser_that_panics_is_one_line(monkeypatch):
+  def panic(*args, **kwargs):
+    raise pl.exceptions.PanicException('range end index 9 out of range')
+
+  monkeypatch.setattr(pl.LazyFrame, 'collect', panic)
+  with pytest.raises(types.DataError, match=r'films.parquet: .*the file is damaged'):
+    load(parquet('s'), name='films.parquet')
 
 
 def test_floats_that_are_whole_numbers_are_ids():
@@ -305,6 +317,17 @@ def test_times_of_reviews_may_be_text(folder):
 def test_a_column_that_is_named_twice_is_not_guessed():
   with pytest.raises(types.DataError, match="2 columns are called 'rating'"):
     load(lines('s', header='user,item,rating,rating'))
+
+
+def test_a_column_is_one_part_of_an_interaction():
+  says = "line 1: the user and the time are one column, 'user'"
+  with pytest.raises(types.DataError, match=says):
+    load(PLAIN, time='user')
+
+
+def test_an_address_is_no_file():
+  with pytest.raises(types.DataError, match='an address; download the file'):
+    own.load_pair('https://example.org/films.csv', 'books.csv')
 
 
 def test_a_file_of_one_long_id_is_read_within_memory(folder):

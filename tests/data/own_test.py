@@ -112,6 +112,7 @@ def test_positives_are_three_quarters_up_the_scale_of_each_domain():
   ('option', 'value', 'says'),
   [
     ('scale', 3, 'scale=3 is not the lowest and the highest'),
+    ('scale', (1, float('inf')), r'scale=\(1, inf\) is not the lowest'),
     ('scale', (), r'scale=\(\) is not the lowest and the highest'),
     ('scale', tuple('(nan,1)'), r"scale='\(nan,1\)' is not the lowest"),
     ('header', 'maybe', "header='maybe' is not known; it takes False, True"),
@@ -218,6 +219,26 @@ def test_parsed_files_are_kept_by_their_content(folder, monkeypatch):
   said = []
   assert cache.digest(own.load_pair('films.csv', 'books.csv', say=said.append))
   assert 'built again' in said[0]
+
+
+@pytest.mark.parametrize('kind', ['tables', 'tables_implicit'])
+def test_a_file_that_changes_while_it_is_read_is_refused(folder, monkeypatch, kind):
+  write('films.csv', rows('s'))
+  write('books.csv', rows('t'))
+  read = tables.read
+
+  def growing(path, **options):
+    with open('books.csv', 'a', encoding='utf-8') as file:
+      file.write('u,t1,3,4\n')
+    return read(path, **options)
+
+  options = dict(source='films.csv', target='books.csv', at_least=1)
+  with monkeypatch.context() as patch, pytest.raises(types.DataError) as error:
+    patch.setattr(tables, 'read', growing)
+    sources.dataset(kind, len, **options)
+  assert str(error.value).startswith('books.csv: changed while it was read')
+  assert not list((folder / 'cache').rglob('*.npz'))
+  assert sources.dataset(kind, len, **options).pair.target.n_users == USERS
 
 
 def test_a_long_id_does_not_widen_the_others():

@@ -8,7 +8,7 @@ import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,12 +108,18 @@ def _unpack(packed: np.ndarray) -> np.ndarray:
     return texts(pl.read_ipc(io.BytesIO(packed.data))['id'])
 
 
+def stamps(paths: Sequence[pathlib.Path]) -> list[tuple]:
+  """What changes when a file does: its path, size and time of modification."""
+  return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+
+
 def cached(
   say: Callable[[str], Any],
   build: Callable[[], Dataset],
   name: str,
   options: Any,
-  files: list,
+  paths: Sequence[pathlib.Path],
+  identify: Callable[[Sequence[pathlib.Path]], list] = stamps,
 ) -> Dataset:
   """The data set from the cache, or built and put there.
 
@@ -122,9 +128,15 @@ def cached(
     build: returns the data set.
     name: of the kind of data.
     options: a dataclass.
-    files: what identifies the files that it is built from, as JSON values.
+    paths: the files that it is built from.
+    identify: what the cache knows files by, as JSON values.
+
+  Raises:
+    DataError: a file changed while the data set was built.
   """
-  text = json.dumps([VERSION, name, dataclasses.asdict(options), files], default=str)
+  before = stamps(paths)
+  facts = [VERSION, name, dataclasses.asdict(options), identify(paths)]
+  text = json.dumps(facts, default=str)
   digest = hashlib.sha256(text.encode()).hexdigest()[:16]
   path = download.cache_dir() / 'pairs' / f'{name}-{digest}.npz'
   if path.exists():
@@ -133,6 +145,9 @@ def cached(
     except (DataError, OSError) as error:
       say(f'{error}; it is built again')
   made = build()
+  for file, old, new in zip(paths, before, stamps(paths)):
+    if old != new:
+      raise DataError(f'{file}: changed while it was read; try again once it is whole')
   try:
     save(made, path)
   except OSError as error:

@@ -6,8 +6,7 @@ data set.
 
 import dataclasses
 import math
-import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ class MovieLens(types.Options):
       both = filters.at_least(both, self.at_least, self.at_least)
       return filters.with_features(both, dict(zip(table.items, genres)))
 
-    return cache.cached(say, build, 'movielens', self, _stamps([path]))
+    return cache.cached(say, build, 'movielens', self, [path])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +77,7 @@ class MovieLensImplicit(types.Options):
       liked = filters.with_features(liked, genres)
       return filters.with_side(liked, list(table.users), vectors)
 
-    made = cache.cached(say, build, 'movielens_implicit', self, _stamps([path]))
+    made = cache.cached(say, build, 'movielens_implicit', self, [path])
     printed = MovieLensImplicit()
     if (self.source_genres, self.target_genres) == (
       printed.source_genres,
@@ -112,7 +111,7 @@ class Amazon(types.Options):
       ]
       return min(either, key=lambda dataset: _distance(dataset, printed))
 
-    made = cache.cached(say, build, 'amazon', self, _stamps(files))
+    made = cache.cached(say, build, 'amazon', self, files)
     _say_beside(say, f'amazon pair {self.pair}', 1, made, printed)
     return made
 
@@ -140,7 +139,7 @@ class AmazonImplicit(types.Options):
       liked = filters.positives(rated, self.positive)
       return filters.core(liked, self.at_least, self.item_at_least)
 
-    made = cache.cached(say, build, 'amazon_implicit', self, _stamps(files))
+    made = cache.cached(say, build, 'amazon_implicit', self, files)
     _say_beside(say, 'Movies -> Books', 2, made, _printed(printed))
     return made
 
@@ -231,7 +230,3 @@ def _distance(dataset, printed):
   """Sum of the absolute logarithms of the ratios of the counts."""
   ours = describe.counts(dataset.pair)
   return sum(abs(math.log(ours[name] / n)) for name, n in printed.items())
-
-
-def _stamps(paths: Sequence[pathlib.Path]) -> list:
-  return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]

@@ -1,6 +1,8 @@
 """Pairs of files of one's own."""
 
 import dataclasses
+import functools
+import math
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +46,7 @@ class Tables(types.Options):
       rated = filters.rescaled(rated, scale)
       return filters.at_least(rated, self.at_least, self.at_least, self.users)
 
-    return cache.cached(say, build, 'tables', self, self._digests())
+    return cache.cached(say, build, 'tables', self, self.files(), _digests)
 
   def files(self) -> list[pathlib.Path]:
     """The files of the sources, and the target's last."""
@@ -193,8 +195,9 @@ class Tables(types.Options):
       found = [min(found)] * 2
     return types.PerDomain(*found)
 
-  def _digests(self):
-    return [download.digest_of(path) for path in self.files()]
+
+def _digests(paths) -> list[str]:
+  return [download.digest_of(path) for path in paths]
 
 
 _COLUMNS = ('user', 'item', 'rating', 'time')
@@ -210,16 +213,26 @@ class TablesImplicit(Tables):
   side: str = ''  # a file of users' auxiliary vectors: user ids, then numbers
 
   def read(self, say: Say) -> types.Dataset:
-    digests = self._digests()
+    side = [pathlib.Path(self.side).expanduser()] if self.side else []
+    for path in side:
+      contents.check_is_file(path)
+    files, built = self.files(), []
+    digest_of = functools.cache(download.digest_of)
 
     def build():
       rated, scale = self._rated(say)
-      self._kept(say, lambda: rated, digests)
+      built.append(rated)
       liked = filters.positives(rated, self._thresholds(scale), self.users)
       liked = filters.at_least(liked, self.at_least, self.at_least, self.users)
       return filters.with_side(liked, *self._side()) if self.side else liked
 
-    return cache.cached(say, build, 'tables_implicit', self, digests)
+    def identify(paths):
+      return [digest_of(path) for path in paths]
+
+    read = cache.cached(say, build, 'tables_implicit', self, [*files, *side], identify)
+    if built:
+      self._kept(say, built.pop, identify)
+    return read
 
   def rated(self) -> types.Dataset:
     """The ratings that positives are chosen from."""
@@ -227,13 +240,13 @@ class TablesImplicit(Tables):
     def ignore(line):
       del line
 
-    return self._kept(ignore, lambda: self._rated(ignore)[0], self._digests())
+    return self._kept(ignore, lambda: self._rated(ignore)[0], _digests)
 
-  def _kept(self, say, build, digests) -> types.Dataset:
+  def _kept(self, say, build, identify) -> types.Dataset:
     """The ratings in the cache, which spares a run to read its files twice."""
     any_positives = dict(positive=None, side='', at_least=0, most_users=0)
     options = dataclasses.replace(self, **any_positives)
-    return cache.cached(say, build, 'tables_rated', options, digests)
+    return cache.cached(say, build, 'tables_rated', options, self.files(), identify)
 
   def _thresholds(self, scale) -> types.PerDomain:
     if self.positive is None:
@@ -264,12 +277,6 @@ class TablesImplicit(Tables):
     if separator and separator.encode() not in contents.read(path)[:1000]:
       separator = ''
     return side_vectors.read(path, header=header, separator=separator)
-
-  def _digests(self):
-    side = [pathlib.Path(self.side).expanduser()] if self.side else []
-    for path in side:
-      contents.check_is_file(path)
-    return super()._digests() + [download.digest_of(path) for path in side]
 
 
 def threshold(scale: tuple[float, float]) -> float:
@@ -315,7 +322,8 @@ def load_pair(
 def _is_scale(value) -> bool:
   if not isinstance(value, list | tuple) or len(value) != 2:
     return False
-  return all(isinstance(end, int | float) for end in value) and value[0] < value[1]
+  numbers = all(isinstance(end, int | float) and math.isfinite(end) for end in value)
+  return numbers and value[0] < value[1]
 
 
 def _each_file(name, value, n) -> list:

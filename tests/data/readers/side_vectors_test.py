@@ -90,7 +90,7 @@ def test_vectors_that_are_no_finite_numbers_are_refused(tmp_path):
     ([[1.0], [2.0]], "'v' is of type List"),
     ([{'a': 1}, {'a': 2}], "'v' is of type Struct"),
     ([1.0, float('inf')], "row 2: the column 'v' is 'inf'"),
-    ([1.0, 1e300], "row 2: column 'v' holds a number beyond"),
+    ([1.0, 1e300], "row 2: the column 'v' is .* too large"),
     ([1.0, None], "row 2: the column 'v' is missing"),
   ):
     pl.DataFrame({'id': ['a', 'b'], 'v': column}).write_parquet(path)

@@ -399,10 +399,11 @@ def test_bad_parquet_is_refused(tmp_path):
   refuses(write(tmp_path, CSV, 't.parquet'), 'Parquet')
   path = tmp_path / 'u.parquet'
   data = {'user': ['a', 'b'], 'item': ['x', None], 'rating': [5, 3]}
+  data['title'] = ['a', 'b']
   pl.DataFrame(data).write_parquet(path)
   refuses(path, 'row 2:', 'the item is missing')
   refuses(path, "'raing'", "did you mean 'rating'?", rating='raing')
-  refuses(path, "row 1: the rating is 'a', which is not a", rating='user')
+  refuses(path, "row 1: the rating is 'a', which is not a", rating='title')
   data = {'user': ['a', 'b'], 'item': ['x', 'y'], 'rating': ['4', '5 ']}
   pl.DataFrame(data).write_parquet(path)
   assert triples(tables.read(path)) == [('a', 'x', 4), ('b', 'y', 5)]

@@ -4,6 +4,8 @@ Each function takes a polars Series of any type and returns the converted one, w
 the first row that cannot be converted, if there is one.
 """
 
+import contextlib
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +26,7 @@ BLANKS = (
 )
 # Floats beyond these skip whole numbers, so ids that differ may have become equal.
 _EXACT = {'Float32': 2**24, 'Float64': 2**53}
+_LARGEST = float(np.finfo(np.float32).max)
 _ROUNDED = r'^\d(?:[.,]\d+)?[eE]\+\d+$'  # a long number as spreadsheets display it
 _DECIMAL_COMMA = r'^([-+]?\d+),(\d+)$'
 _DATE = (
@@ -158,7 +161,7 @@ def _numbers(name, column):
     given, value = column, column.cast(pl.Float64)
   else:
     return column, column, Fault(0, _wrong_type(name, column))
-  bad = _first(~value.is_finite().fill_null(False))
+  bad = _first(~(value.abs() <= _LARGEST).fill_null(False))
   if bad is None:
     return value, given, None
   return value, given, Fault(bad, _no_number(name, given[bad]))
@@ -173,7 +176,10 @@ def numbers(name: str, column: 'pl.Series') -> tuple['pl.Series', Fault | None]:
 def _no_number(name, given) -> str:
   if given is None or not str(given).strip():
     return missing(name)
-  return f'the {name} is {str(given)[:40]!r}, which is not a number'
+  what = 'is not a number'
+  with contextlib.suppress(ValueError):
+    what = 'is too large' if math.isfinite(float(given)) else what
+  return f'the {name} is {str(given)[:40]!r}, which {what}'
 
 
 def times(column: 'pl.Series') -> tuple['pl.Series', Fault | None]:

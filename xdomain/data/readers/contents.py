@@ -11,6 +11,7 @@ import gzip
 import io
 import lzma
 import pathlib
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ def check_is_file(path: pathlib.Path) -> None:
     if not path.is_file():
       what = 'is not a regular file' if path.exists() else 'there is no such file'
       what = 'is a folder' if path.is_dir() else what
+      if re.match(r'(https?|ftp|s3|gs|hdfs):/', str(path)):
+        raise DataError(f'{path}: an address; download the file and name it')
       raise DataError(
         f'{path}: {what}; paths are relative to the working directory,'
         f' {pathlib.Path.cwd()}'
@@ -166,6 +169,11 @@ def text(path: pathlib.Path, data: bytes) -> bytes:
         f'{path}: begins like UTF-16 but is not; save the file as UTF-8'
       ) from error
   data = data.removeprefix(codecs.BOM_UTF8)
+  if (zero := data.find(0)) >= 0:
+    raise DataError(
+      f'{path}, line {data.count(10, 0, zero) + 1}: a zero byte, which no text holds;'
+      ' if the file is UTF-16, save it as UTF-8, else get it again'
+    )
   if not data.isascii():
     _check_utf8(path, data)
   return data if b'\n' in data else data.replace(b'\r', b'\n')

@@ -42,14 +42,7 @@ def read(
       faults.append(fault)
   columns.raise_first(faults, str(path), where)
   _check_once(path, users, where)
-  with np.errstate(over='ignore'):
-    matrix = np.stack([vector.to_numpy() for vector in vectors], 1).astype(np.float32)
-  if not np.isfinite(matrix).all():
-    row, column = np.argwhere(~np.isfinite(matrix))[0]
-    raise DataError(
-      f'{path}, {where(int(row))}: column {frame.columns[column + 1]!r} holds a number'
-      ' beyond those of float32'
-    )
+  matrix = np.stack([vector.to_numpy() for vector in vectors], 1).astype(np.float32)
   return users.to_list(), matrix
 
 

@@ -255,12 +255,19 @@ def _positions(path, wanted, names: Sequence[str] | int, place, hint='') -> Want
   """
   if not isinstance(names, int):
     names = [name.split(':')[0].strip() for name in names]
-  return Wanted(
+  found = Wanted(
     *(
       _position(path, column, names, place, hint, optional=part in ('rating', 'time'))
       for part, column in wanted._asdict().items()
     )
   )
+  for one, other in itertools.combinations(Wanted._fields, 2):
+    if getattr(found, one) == getattr(found, other) is not None:
+      raise types.DataError(
+        f'{path}, {place}: the {one} and the {other} are one column,'
+        f' {getattr(wanted, one)!r}; name another for one of them'
+      )
+  return found
 
 
 def _position(path, column, names, place, hint, optional) -> int | None:
