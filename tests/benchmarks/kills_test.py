@@ -129,6 +129,7 @@ def test_a_process_is_late_unless_it_waits_for_a_processor(monkeypatch):
     child = subprocess.Popen(['sleep', str(seconds)])
     code, _ = processes._wait(child.pid, 0.3)
     child.kill()
+    child.wait()
     return code
 
   assert wait_for_sleep(60) is None
