@@ -1,5 +1,6 @@
 """Tuning: the trials, their data, and how a killed search resumes."""
 
+import contextlib
 import dataclasses
 import json
 import sqlite3
@@ -12,7 +13,7 @@ from experiments import arguments
 from tests import helpers
 from xdomain import files
 from xdomain.reporting import terminal
-from xdomain.runs import prepare, run, tune
+from xdomain.runs import prepare, run, store, tune
 from xdomain.runs import spec as specs
 
 
@@ -52,6 +53,23 @@ def test_a_small_grid_is_tried_whole(tmp_path):
   found = go(config(model=dict(embed=(8, 16)), hyper=dict(lr=(1e-2, 2e-2))), tmp_path)
   tried = [(t['model']['embed'], t['hyper']['lr']) for t in found['trials']]
   assert sorted(tried) == [(8, 1e-2), (8, 2e-2), (16, 1e-2), (16, 2e-2)]
+  assert found['ended'] == 'trials'
+
+
+def test_a_second_search_waits_for_the_first(tmp_path):
+  pytest.importorskip('fcntl')
+  spec, said, first = config(), [], contextlib.ExitStack()
+  prepared = prepare.prepare(spec, say=len)
+  folder = tune.folder_of(spec, tmp_path, 'search')
+  first.enter_context(store.lock(folder, said.append))
+
+  class Display(terminal.Terminal):
+    def say(self, text):
+      said.append(text)
+      first.close()
+
+  found = tune.search(spec, prepared, tmp_path, Display())
+  assert said[0] == f'another process is running in {folder}; waiting for it'
   assert found['ended'] == 'trials'
 
 

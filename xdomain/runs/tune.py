@@ -71,8 +71,7 @@ def search(
   _check_space(config)
   first, config = first_trials(config), unchosen(config)
   folder = folder_of(config, workdir, 'search')
-  folder.mkdir(parents=True, exist_ok=True)
-  with _stored(folder / STUDY):
+  with store.lock(folder, display.say), _stored(folder / STUDY):
     study = _study(folder)
     if not study.get_trials(deepcopy=False):
       study.set_user_attr('first', first)
