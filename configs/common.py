@@ -247,6 +247,12 @@ RANKING = tuple(
 )
 
 
+SEARCHED = (
+  'Each row is searched on the split of each seed, on validation data alone, with 64'
+  ' trials or its share of 8 minutes of two cores, whichever ends first.'
+)
+
+
 def table(name, arg, /, *, title, rows, columns, **settings):
   """Returns the config of a table or a figure.
 
