@@ -49,7 +49,8 @@ def get_config(arg=None):
     title='Kernel-ALS beside the other ranking methods'
     + ' for users without a target history' * arg.cold,
     note=(SEARCHED if arg.data == 'movielens' else common.SEARCHED)
-    + ' Held-out items are ranked among 99 sampled negatives and in the full catalogue.',
+    + ' Held-out items are ranked among 99 sampled negatives and in the full'
+    ' catalogue.',
     rows=COLD_ROWS if arg.cold else ROWS,
     columns={column.get(arg.data, arg.data): {}},
     measures=common.RANKING,

@@ -241,6 +241,27 @@ def test_a_reference_stands_on_its_bar_and_in_the_axis():
   assert 'paper' in legend(axes.figure)
 
 
+def test_methods_are_ranked_by_the_first_panel_with_their_intervals():
+  nan = float('nan')
+  full = {'a': Point('', 0.1, 0.08, 0.12), 'b': Point('', 0.3, 0.2, 0.4)}
+  full['failed'] = Point('', nan)
+  sampled = {'a': Point('', 0.9), 'absent': Point('', 0.8)}
+  panels, of_paper = {'full': full, 'sampled': sampled}, {'sampled': {'a': 0.7}}
+  figure = figures.ranked(panels, reference=of_paper)
+  left, right = figure.axes
+  names = [label.get_text() for label in left.get_yticklabels()]
+  assert names == ['b', 'a', 'failed', 'absent']
+  top = left.get_ylim()[1]
+  assert top < 0 < left.get_ylim()[0]
+  np.testing.assert_array_equal(left.lines[0].get_xydata(), [[0.2, 0], [0.4, 0]])
+  np.testing.assert_array_equal(left.lines[1].get_xydata(), [[0.3, 0]])
+  assert cells(figure) == ['failed']
+  np.testing.assert_array_equal(right.lines[2].get_xydata(), [[0.7, 1]])
+  assert left.get_xlim()[0] == 0 and 0 < right.get_xlim()[0] < 0.7
+  assert legend(figure) == ['paper']
+  inside(figure, [*left.get_yticklabels(), left.xaxis.label, *figure.legends])
+
+
 def inside(figure, artists):
   figure.draw_without_rendering()
   page = figure.bbox.padded(1)
@@ -293,10 +314,11 @@ def drawn():
     'curves': curve([0, 0.01, 1]).figure,
     'heat': heat_map([[0.1, np.nan]]),
     'bars': bars({'one': {f'm{i}': 0.1 + i for i in range(8)}}),
+    'ranked': figures.ranked({'x': {'a': Point('', 0.1, 0.05, 0.2)}}),
   }
 
 
-@pytest.mark.parametrize('kind', ['curves', 'heat', 'bars'])
+@pytest.mark.parametrize('kind', ['curves', 'heat', 'bars', 'ranked'])
 def test_files_are_the_same_bytes_every_time(tmp_path, kind):
   def files(folder):
     written = figures.save(drawn()[kind], tmp_path / folder / 'beta=0.5')
@@ -332,6 +354,8 @@ def test_nothing_to_draw_is_an_error():
     figures.curves({'RMSE': {'a': []}}, x_label='x')
   with pytest.raises(ValueError, match='no group has a method'):
     figures.bars({'one': {}}, y_label='y')
+  with pytest.raises(ValueError, match='nothing to draw'):
+    figures.ranked({'one': {}})
   for means in (np.ones((2, 2)), np.full((1, 2), np.nan)):
     with pytest.raises(ValueError, match='nothing to draw'):
       figures.heat_map((1, 2), (1,), means, value_label='v', **labels)

@@ -163,6 +163,18 @@ def test_bars_show_measures_of_one_scale(measures, drawn, monkeypatch):
   assert plots.of_table(table_config.from_config(table(measures)), grid) == drawn
 
 
+def test_methods_of_rankings_are_drawn_in_the_order_of_full_ndcg(monkeypatch):
+  config = table_config.from_config(
+    table(('sampled hr@10', 'sampled ndcg@10', 'full ndcg@10'), ('A', 'B'))
+  )
+  found = {(row, 'x'): [ranking_record(row, gain=0.1)] for row in 'AB'}
+  drawn = {}
+  monkeypatch.setattr(figures, 'ranked', lambda panels, reference: drawn.update(panels))
+  plots.of_table(config, report.grid_of(config, found))
+  assert [*drawn] == ['full NDCG@10', 'NDCG@10 among sampled items']
+  assert all([*panel] == ['A', 'B'] for panel in drawn.values())
+
+
 def test_curves_over_an_axis_have_a_panel_for_each_measure(monkeypatch):
   measures = ('sampled hr@10', 'full ndcg@10')
   config = table(measures, ('A', 'B'), ('1', '2'), x_label='beta')

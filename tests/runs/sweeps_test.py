@@ -170,6 +170,24 @@ def test_a_seed_is_not_swept_twice():
     methods.check(swept)
 
 
+@pytest.mark.parametrize(
+  'method, members, message',
+  [
+    ('kernel_als', [dict(blend=1.0), dict(blend=1.5)], 'blend is 1.5; it must be at'),
+    ('fm_autorec', [dict(autorec=0.8, bias=0.2), dict(autorec=0.9, bias=0.2)], '1.1;'),
+  ],
+)
+def test_weights_of_a_blend_add_up_to_at_most_1(method, members, message):
+  of_method = arguments.load(f'configs/{method}.py')
+  for number in (1, 2):
+    of_method.sweep.members = members[:number]
+    spec = specs.from_config(of_method)
+    if number == 1:
+      methods.check(spec)
+  with pytest.raises(specs.SpecError, match=f'hyper of {method}: .*{message}'):
+    methods.check(spec)
+
+
 def test_a_sweep_of_one_seed_is_a_run_of_it(tmp_path, capsys):
   swept = config(seed=(3,))
   ((turn, _),) = sweeps.turns(swept, prepared)

@@ -360,6 +360,9 @@ def test_rows_are_tuned_once_on_each_split(tmp_path, monkeypatch, trained, searc
   trained.clear()
   fill(config, tmp_path)
   text = (folder / 'table.md').read_text()
+  about = next(line for line in text.splitlines() if line.startswith('| bias | 1 '))
+  assert f'| {4 / 60 / tables.tune.CORES:.1f} |' in about
+  assert all(name in about for name in searched[0].search.hyper)
   monkeypatch.setattr(tables.sources, 'dataset', not_here)
   fill(config, tmp_path, 'none')
   assert not trained and len(searched) == 8

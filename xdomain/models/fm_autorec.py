@@ -35,6 +35,17 @@ class Hyper(NamedTuple):
   penalty: float = 4.0  # of the biases
 
 
+def fault(hyper: Hyper) -> str:
+  """The fault of hyper-parameters, in a sentence; empty where there is none."""
+  total = hyper.autorec + hyper.bias
+  if total <= 1 + 1e-6:
+    return ''
+  return (
+    f'autorec and bias are {hyper.autorec:g} and {hyper.bias:g}, which add up to'
+    f' {total:g}; they must add up to at most 1: the machine has the rest'
+  )
+
+
 class Blend(NamedTuple):
   chain: fm_cdcf_mcmc.Chain
   autorec: base.Tree  # the state of the first stage

@@ -42,6 +42,15 @@ class Hyper(NamedTuple):
   popularity: float = 0.0
 
 
+def fault(hyper: Hyper) -> str:
+  """The fault of hyper-parameters, in a sentence; empty where there is none."""
+  if hyper.blend <= 1:
+    return ''
+  return (
+    f'blend is {hyper.blend:g}; it must be at most 1, which leaves the factors alone'
+  )
+
+
 class Parts(NamedTuple):
   kernel: ntk_ridge.Regression
   user: base.Array  # P [U, H]

@@ -78,6 +78,32 @@ def panels(
   return figure, every[: len(y_labels)]
 
 
+def beside(
+  x_labels: Sequence[str], methods: Sequence[str]
+) -> 'tuple[Figure, list[Axes]]':
+  """A figure with a panel for each label, which share a line for each method.
+
+  Args:
+    x_labels: of the panels.
+    methods: from the top to the bottom.
+  """
+  from matplotlib.figure import Figure
+
+  names = [textwrap.fill(method, 26) for method in methods]
+  letters = max(len(line) for name in names for line in name.splitlines())
+  lines = sum(1 + 0.6 * name.count('\n') for name in names)
+  size = 0.3 + LETTER * letters + 2.2 * len(x_labels), 0.6 + 0.17 * lines
+  figure = Figure(size, layout='constrained')
+  every = list(figure.subplots(1, len(x_labels), sharey=True, squeeze=False).flat)
+  every[0].set_yticks(range(len(names)), names)
+  every[0].set_ylim(len(names) - 0.5, -0.5)
+  for axes, label in zip(every, x_labels):
+    axes.set_xlabel(label)
+    axes.grid(axis='both')
+    axes.tick_params(axis='y', length=0)
+  return figure, every
+
+
 def finite(values: Any) -> np.ndarray:
   """Floats with NaN in place of None and infinity."""
   values = np.array(values, float)

@@ -170,6 +170,59 @@ def _bars(axes, i, method, wide, x, mean, low, high):
     axes.text(failed, 0.02, 'failed', transform=transform, **style)
 
 
+@drawing.styled
+def ranked(
+  panels: Mapping[str, Mapping[str, Point]],
+  *,
+  reference: Mapping[str, Mapping[str, float]] | None = None,
+) -> 'Figure':
+  """A line for each method with its means and intervals, the best at the top.
+
+  Args:
+    panels: by label of the x axis, the point of each method; x is ignored. The first
+      orders the methods: higher means are better, and those without a mean come last.
+    reference: a paper's values by panel and method, drawn as diamonds.
+  """
+  methods = dict.fromkeys(m for panel in panels.values() for m in panel)
+  if not methods:
+    raise ValueError('there is nothing to draw: no panel has a method')
+  first = next(iter(panels.values()))
+  means = {m: first[m].mean if m in first else None for m in methods}
+  order = sorted(
+    methods, key=lambda m: -np.nan_to_num(drawing.finite(means[m]), nan=-1)
+  )
+  figure, several = drawing.beside([*panels], order)
+  for axes, (label, panel) in zip(several, panels.items()):
+    for y, method in enumerate(order):
+      if method in panel:
+        _range(axes, y, *drawing.finite(panel[method][1:]), best=not y)
+      of_paper = (reference or {}).get(label, {}).get(method)
+      if of_paper is not None:
+        axes.plot(of_paper, y, 'D', color='k', mfc='w', ms=3.5, mew=0.8)
+    axes.set_xlim(*_span(panel.values(), (reference or {}).get(label, {}).values()))
+  if any((reference or {}).values()):
+    several[0].plot([], [], 'D', color='k', mfc='w', ms=3.5, mew=0.8, label='paper')
+    drawing.with_legend(figure, several)
+  return figure
+
+
+def _range(axes, y, mean, low, high, *, best):
+  color = COLORS[1] if best else COLORS[0]
+  if np.isnan(mean):
+    axes.text(0.02, y, 'failed', transform=axes.get_yaxis_transform(), va='center')
+  else:
+    axes.plot([low, high], [y, y], color=color, lw=1.2)
+    axes.plot(mean, y, 'o', color=color)
+
+
+def _span(points, others):
+  """The limits of an axis that starts at 0, where that leaves room for the points."""
+  values = drawing.finite([x for p in points for x in p[1:]] + list(others))
+  low, high = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=0)
+  margin = 0.06 * max(high - low, 0.1 * high, 1e-9)
+  return (0 if low < 0.5 * high else low - margin), high + margin
+
+
 def _from_zero(axes, values):
   """Starts the axis at 0, or marks that it starts higher where values are close."""
   low, high = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=0)

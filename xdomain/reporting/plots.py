@@ -14,6 +14,9 @@ from xdomain.reporting import records as records_lib
 if TYPE_CHECKING:  # Figures take a second to import, and only plots need them.
   from matplotlib.figure import Figure
 
+# Measures of a table of rankings that its figure shows, the one that decides first.
+SHOWN = 'full ndcg@10', 'sampled ndcg@10'
+DECIDING = frozenset(SHOWN)
 ByPlace = dict[tuple, list[dict]]  # Records, one a seed, by their swept values.
 
 
@@ -31,9 +34,15 @@ def save(
 
 
 def of_table(config: table_config.Table, grid: grids.Grid) -> 'Figure':
-  """Curves over an axis, otherwise bars: sampled @10, or the first measure."""
+  """Curves over an axis, rankings by full NDCG@10, bars of the first measure."""
   if config.x_label:
     return _curves(config, grid)
+  if (
+    len(config.columns) == 1
+    and len(grid.rows) > 1
+    and not DECIDING.isdisjoint(column.measure for column in grid.columns)
+  ):
+    return _ranked(grid)
   sampled = [c for c in grid.columns if 'full ' not in c.name] or grid.columns
   at_10 = [c for c in sampled if c.name.endswith('@10')]
   first = records_lib.title(config.measures[0])  # Others differ in scale.
@@ -47,6 +56,25 @@ def of_table(config: table_config.Table, grid: grids.Grid) -> 'Figure':
         reference.setdefault(column.name, {})[row] = cell.paper
   y_label = '' if at_10 else first
   return figures.bars(points, y_label=y_label, reference=reference or None)
+
+
+def _ranked(grid):
+  """The methods in the order of full NDCG@10, or of NDCG@10 among sampled items."""
+  shown = {column.measure: column.name for column in grid.columns}
+  panels, reference = {}, {}
+  for measure in SHOWN:
+    if measure not in shown:
+      continue
+    title = records_lib.title(measure)
+    if 'sampled' in measure:
+      title += ' among sampled items'
+    for row in grid.rows:
+      cell = grid.cells[row, shown[measure]]
+      if cell.estimate:
+        panels.setdefault(title, {})[row] = point_of('', cell.estimate)
+      if cell.paper is not None:
+        reference.setdefault(title, {})[row] = cell.paper
+  return figures.ranked(panels, reference=reference)
 
 
 def _curves(config, grid):

@@ -66,4 +66,8 @@ def check(spec: specs.Spec) -> ModuleType:
   specs.check_numbers(spec)
   for member in spec.sweep.members:
     specs.check_names('sweep.members', member, known, spec.method)
+  fault_of = getattr(method, 'fault', lambda hyper: '')
+  for member in specs.members(spec):
+    if fault := fault_of(method.Hyper(**member)):
+      raise specs.SpecError(f'hyper of {spec.method}: {fault}')
   return method

@@ -12,7 +12,7 @@ import numpy as np
 
 from xdomain import files, wording
 from xdomain.data import audit, cache, sources, types
-from xdomain.reporting import grids, report, table_config, terminal
+from xdomain.reporting import grids, render, report, table_config, terminal
 from xdomain.reporting import records as records_lib
 from xdomain.runs import archive as archives
 from xdomain.runs import prepare, store, sweeps, tune
@@ -109,9 +109,9 @@ def fill(
   if missing and config.data['kind'].startswith('tables') and not folder.exists():
     raise types.DataError(missing[0])
   _check_kept(config, wanted, digests, folder)
-  runs = _runs(config, wanted)
+  runs, searches = _runs(config, wanted), []
   if config.tune:
-    runs = _tuned(
+    runs, searches = _tuned(
       *(config, runs, digests, folder),
       lambda spec: tune.search(
         spec, prepare.prepare(spec, lambda line: None), workdir, display
@@ -127,11 +127,25 @@ def fill(
     _train(todo, workdir, display, seconds)
     archive = archives.read(workdir, out)
   found = _collect(config, runs, archive, digests)
-  report.write(
-    config, found, [*audits, *map(report.not_here, missing)], folder, display.say
-  )
+  notes = [*_about(searches), *audits, *map(report.not_here, missing)]
+  report.write(config, found, notes, folder, display.say)
   display.say((folder / 'table.md').read_text('utf-8'))
   display.say(f'written to {folder}')
+
+
+def _about(searches) -> list[str]:
+  """What the searches of each row tried and chose, as parts of the table's text."""
+  by_row = {}
+  for search in searches:
+    by_row.setdefault(search['row'], []).append(search)
+  if not by_row:
+    return []
+  rows = [{'method': row} | tune.over_seeds(found) for row, found in by_row.items()]
+  return [
+    'Searches, each on the validation data of one split; the minutes are CPU time, of'
+    ' all splits together:',
+    render.markdown(rows),
+  ]
 
 
 def _key(data):
@@ -241,8 +255,8 @@ def _tuned(
   digests: Digests,
   folder: pathlib.Path,
   search: Callable[[specs.Spec], dict] | None = None,
-) -> Runs:
-  """The runs with the settings that a search chose on their own split.
+) -> tuple[Runs, list[dict]]:
+  """The runs with the settings that a search chose on their own split; the searches.
 
   A row is searched on the first of the columns that share data and split, except for
   what columns set. Without `search`, missing searches are not made.
@@ -262,7 +276,7 @@ def _tuned(
         files.write(path, ''.join(map(files.line, kept)))
     best = found[place]
     tuned[row, column, seed] = tune.apply(spec, best) if best else spec
-  return tuned
+  return tuned, [search for search in found.values() if search]
 
 
 def as_searched(table: table_config.Table, row: str, cell: specs.Spec) -> specs.Spec:
@@ -349,7 +363,7 @@ def _state(config, archive, folder, seconds):
   unread = dict.fromkeys(_key(cell.data) for cell in wanted.values())
   runs = _runs(config, wanted)
   if config.tune:
-    runs = _tuned(config, runs, unread, folder)
+    runs, _ = _tuned(config, runs, unread, folder)
   todo = [spec for spec in runs.values() if not archives.find(archive, spec, None)]
   places = [(spec.method, spec.data['kind']) for spec in todo]
   known = [np.median(seconds[place]) for place in places if place in seconds]

@@ -9,6 +9,7 @@ number of trials or of minutes, whichever comes first. Its study is an SQLite fi
 which an interrupted search resumes.
 """
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -483,6 +484,42 @@ def rows(found: dict[str, Any]) -> list[dict[str, str]]:
     }
     for trial in found['trials']
   ]
+
+
+def over_seeds(searches: Sequence[dict[str, Any]]) -> dict[str, str]:
+  """The columns of a table about the searches of one method on several splits."""
+  counts = sorted({len(search['trials']) for search in searches})
+  ended = collections.Counter(search.get('ended', '') for search in searches)
+  edges = collections.Counter(
+    name.partition('.')[2] for search in searches for name in search.get('edges', ())
+  )
+  minutes = sum(search['seconds'] for search in searches) / 60 / CORES
+
+  def shown(counted):
+    return ', '.join(
+      f'{name} ({count} of {len(searches)})' if count < len(searches) else name
+      for name, count in counted.items()
+    )
+
+  return {
+    'trials': ' to '.join(map(str, dict.fromkeys((counts[0], counts[-1])))),
+    'ended by': shown(ended),
+    f'minutes of {CORES} cores': f'{minutes:.1f}',
+    'at the edge of its space': shown(edges),
+    'chosen': ', '.join(_chosen(searches)),
+  }
+
+
+def _chosen(searches):
+  """Each searched name with the range, or the different values, of its choices."""
+  best = [
+    search['trials'][0]['model'] | search['trials'][0]['hyper'] for search in searches
+  ]
+  for name in best[0]:
+    values = sorted({each[name] for each in best if name in each}, key=str)
+    if all(isinstance(value, int | float) for value in values):
+      values = [f'{value:.3g}' for value in dict.fromkeys((min(values), max(values)))]
+    yield f'{name} {" to ".join(map(str, values))}'
 
 
 # --- What makes two searches the same ---------------------------------------
