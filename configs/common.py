@@ -248,8 +248,8 @@ RANKING = tuple(
 
 
 SEARCHED = (
-  'Each row is searched on the split of each seed, on validation data alone, with 64'
-  ' trials or its share of 8 minutes of two cores, whichever ends first.'
+  'Each row is searched once, with 64 trials or 8 minutes of two cores, whichever ends'
+  ' first, on data without the test items of all seeds.'
 )
 
 

@@ -7,8 +7,8 @@ python -m experiments.table --config=configs/ranking_table.py:tables \
 
 On MovieLens, the rows of SharedVAE's Tables 4 and 7 are the runs of these tables, and
 the other rows have the same budget: eight trials on the split of seed 0. On other data
-each row is searched on the split of each seed, with 64 trials or 8 minutes of two
-cores, which the seeds share.
+each row is searched once, with 64 trials or 8 minutes of two cores, on data without the
+test items of all seeds.
 """
 
 from configs import (

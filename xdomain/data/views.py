@@ -17,6 +17,15 @@ def take(ratings: Ratings, chosen: Any) -> Ratings:
   )
 
 
+def without(ratings: Ratings, user: np.ndarray, item: np.ndarray) -> Ratings:
+  """The interactions but for those of users with items, `[Q]` each."""
+  cells, held = (
+    u.astype(np.int64) * ratings.n_items + i
+    for u, i in ((ratings.user, ratings.item), (user, item))
+  )
+  return take(ratings, ~np.isin(cells, held))
+
+
 def per_user(ratings: Ratings) -> np.ndarray:
   """`[U]` interactions of each user."""
   return np.bincount(ratings.user, minlength=ratings.n_users)

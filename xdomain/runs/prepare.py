@@ -1,7 +1,7 @@
 """A `Spec` -> its data, split and on the device."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +62,37 @@ def prepare(spec: specs.Spec, say: Say = print) -> Prepared:
   if 'negatives' in spec.split:
     _say_if_few(spec.split['negatives'], prepared.test.target, say)
   return prepared
+
+
+def prepare_apart(spec: specs.Spec, seeds: Collection[int], say: Say) -> Prepared:
+  """A split for a search of a ranking that sees no interaction that a seed tests on.
+
+  The test interactions of all seeds are taken out of the data, and the rest is split
+  by the same protocol. Both of its held-out parts are for validation.
+
+  Args:
+    spec: of one run; its seed is that of the split of the rest.
+    seeds: whose test interactions are taken out.
+    say: called with what is worth knowing on the way.
+
+  Raises:
+    DataError: the data cannot be read, or the rest cannot be split.
+  """
+  dataset = sources.dataset(say=say, **spec.data)
+  rest = dataset.pair.target
+  for seed in seeds:
+    tested = _split(specs.replaced(spec, seed=seed), dataset).test.target
+    rest = views.without(rest, tested.user, tested.item)
+  left = dataset._replace(pair=dataset.pair._replace(target=rest))
+  split = _split(spec, left)
+  held = [
+    None if part[0] is None else np.concatenate(part)
+    for part in zip(split.valid.target, split.test.target)
+  ]
+  both = types.PerDomain(None, types.HeldOut(*held))
+  split = split._replace(valid=both, test=both)
+  hashes = {'data': cache.digest(dataset), 'split': splits.digest(split)}
+  return of_split(left, split, protocols.of(spec), spec.view, hashes)
 
 
 def split_of(spec: specs.Spec, say: Say = print) -> tuple[types.Dataset, types.Split]:

@@ -183,7 +183,8 @@ def _rank(prepared, model, state):
   seen = prepared.data if prepared.shown is None else prepared.shown
   places = _answers(prepared, model, state, _unranked(prepared.dataset, model))
   test = prepared.test.target
-  new = device.by_user(_without(prepared.dataset.pair.target, test))
+  held = np.asarray(test.user), np.asarray(test.item)[:, 0]
+  new = device.by_user(views.without(prepared.dataset.pair.target, *held))
   ranks = rankings.ranks(model, state, seen, test, known, places, new)
   history = histories(prepared.split, ranks.user, ranks.item)
   return ranked(prepared.dataset, prepared.split, ranks, history)
@@ -228,14 +229,6 @@ def ranked(
   own = {name: shared.pop(name) for name in ('sampled', 'tied', 'full', 'listed')}
   own = {name: each for name, each in own.items() if each is not None}
   return Answer({'test': measures}, shared, own)
-
-
-def _without(ratings, queries):
-  """The interactions but for those that are held out to test."""
-  held = np.asarray(queries.user).astype(np.int64) * ratings.n_items
-  held += np.asarray(queries.item)[:, 0]
-  cells = ratings.user.astype(np.int64) * ratings.n_items + ratings.item
-  return views.take(ratings, ~np.isin(cells, held))
 
 
 def histories(

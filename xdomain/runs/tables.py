@@ -15,7 +15,7 @@ from xdomain.data import audit, cache, sources, types
 from xdomain.reporting import grids, render, report, table_config, terminal
 from xdomain.reporting import records as records_lib
 from xdomain.runs import archive as archives
-from xdomain.runs import prepare, store, sweeps, tune
+from xdomain.runs import prepare, protocols, store, sweeps, tune
 from xdomain.runs import spec as specs
 from xdomain.training import loop
 
@@ -114,7 +114,7 @@ def fill(
     runs, searches = _tuned(
       *(config, runs, digests, folder),
       lambda spec: tune.search(
-        spec, prepare.prepare(spec, lambda line: None), workdir, display
+        spec, _prepared_to_search(spec, config.seeds), workdir, display
       ),
     )
   archive = archives.read(workdir, out)
@@ -142,8 +142,8 @@ def _about(searches) -> list[str]:
     return []
   rows = [{'method': row} | tune.over_seeds(found) for row, found in by_row.items()]
   return [
-    'Searches, each on the validation data of one split; the minutes are CPU time, of'
-    ' all splits together:',
+    'Searches, by validation data alone; the minutes are CPU time, of all searches of'
+    ' a row together:',
     render.markdown(rows),
   ]
 
@@ -256,19 +256,26 @@ def _tuned(
   folder: pathlib.Path,
   search: Callable[[specs.Spec], dict] | None = None,
 ) -> tuple[Runs, list[dict]]:
-  """The runs with the settings that a search chose on their own split; the searches.
+  """The runs with the settings that a search chose, and the searches.
 
-  A row is searched on the first of the columns that share data and split, except for
-  what columns set. Without `search`, missing searches are not made.
+  Ratings are searched on the split of each seed; rankings once, on data that no seed
+  tests on. A row is searched on the first of the columns that share data and split,
+  except for what columns set. Without `search`, missing searches are not made.
   """
   path = folder / 'search.jsonl'
   kept = read_searches(path)
   found, tuned = {}, {}
   for (row, column, seed), spec in runs.items():
-    place, digest = (row, _split_key(spec)), digests[_key(spec.data)]
+    of = dict(row=row, column=column)
+    if protocols.of(spec).rates:
+      on_split = tune.on_seed(spec, seed, config.seeds)
+    else:
+      on_split = specs.replaced(spec, seed=config.seeds[0])
+      of['apart'] = list(config.seeds)
+    place, digest = (row, _split_key(on_split)), digests[_key(spec.data)]
     if place not in found:
-      searched = as_searched(config, row, tune.on_seed(spec, seed, config.seeds))
-      of = dict(row=row, column=column, config=tune.plain(searched))
+      searched = as_searched(config, row, on_split)
+      of['config'] = tune.plain(searched)
       found[place] = _kept_search(kept, of, digest)
       if search and digest and not found[place] and not tune.is_empty(searched):
         found[place] = of | search(searched)
@@ -277,6 +284,17 @@ def _tuned(
     best = found[place]
     tuned[row, column, seed] = tune.apply(spec, best) if best else spec
   return tuned, [search for search in found.values() if search]
+
+
+def _prepared_to_search(spec, seeds):
+  """The data of a search, by what `_tuned` says of rankings and ratings."""
+
+  def say(line):
+    del line
+
+  if protocols.of(spec).rates:
+    return prepare.prepare(spec, say)
+  return prepare.prepare_apart(spec, seeds, say)
 
 
 def as_searched(table: table_config.Table, row: str, cell: specs.Spec) -> specs.Spec:
@@ -315,7 +333,7 @@ def _kept_search(kept: list[dict], of: dict, digest: str | None) -> dict | None:
       same_data
       and settings == of['config']
       and specs.comparable(search['version'])
-      and all(search[name] == of[name] for name in ('row', 'column'))
+      and all(search.get(name) == of.get(name) for name in ('row', 'column', 'apart'))
     ):
       return search
   return None
