@@ -1,6 +1,8 @@
 """Tables: what fills a cell, what is trained, and what is written."""
 
 import csv
+import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -8,14 +10,14 @@ import shutil
 import numpy as np
 import pytest
 
-from configs import autorec, bias, common
+from configs import autorec, bias, common, ease
 from experiments import arguments
 from tests import helpers
 from xdomain import files
 from xdomain.data import types
 from xdomain.reporting import records as records_lib
 from xdomain.reporting import table_config, terminal
-from xdomain.runs import archive, data_tables, run, tables
+from xdomain.runs import archive, data_tables, prepare, run, tables
 from xdomain.runs import spec as specs
 from xdomain.training import loop
 
@@ -367,6 +369,59 @@ def test_rows_are_tuned_once_on_each_split(tmp_path, monkeypatch, trained, searc
   fill(config, tmp_path, 'none')
   assert not trained and len(searched) == 8
   assert (folder / 'table.md').read_text().startswith(text[:400])
+
+
+def rankings(**settings):
+  config = common.table(
+    'small',
+    common.parse_arg('quick,synthetic', **common.TABLE_ARGUMENT),
+    title='Rankings',
+    rows={'EASE': (ease,)},
+    columns={'planted': {}},
+    measures=('full ndcg@10',),
+    data=common.data('synthetic_implicit') | helpers.TINY,
+    seeds=(0, 1, 2),
+    **settings,
+  )
+  return table_config.from_config(config)
+
+
+def test_rankings_are_searched_once(tmp_path, searched):
+  config = rankings(tune=True)
+  wanted = tables.cells(config)
+  (spec,) = wanted.values()
+  digests = {tables._key(spec.data): data_of(spec)}
+  search = functools.partial(tables.tune.search, data=None, workdir='', display=None)
+  for _ in range(2):
+    runs = tables._runs(config, wanted)
+    tuned, found = tables._tuned(config, runs, digests, tmp_path, search)
+    assert len(searched) == len(found) == 1 and found[0]['apart'] == [0, 1, 2]
+    best = found[0]['trials'][0]['hyper']['penalty']
+    assert [each.hyper['penalty'] for each in tuned.values()] == [best] * 3
+  assert searched[0].search.minutes == spec.search.minutes
+  runs = {place: specs.replaced(each, seed=5) for place, each in runs.items()}
+  other = dataclasses.replace(config, seeds=(5,))
+  tables._tuned(other, runs, digests, tmp_path, search)
+  assert len(searched) == 2
+
+
+def test_a_search_of_a_ranking_sees_no_item_that_a_seed_tests_on():
+  (spec,) = tables.cells(rankings()).values()
+  rest = prepare.prepare_apart(spec, range(3), print).split
+  items = rest.train.target.n_items
+
+  def cells(held):
+    return set((held.user.astype(int) * items + held.item).tolist())
+
+  valid, seen = rest.valid.target, cells(rest.train.target)
+  assert valid.negatives.shape[0] == valid.user.size == valid.value.size
+  assert np.bincount(valid.user).max() == 2 and cells(valid).isdisjoint(seen)
+  tested = [
+    prepare.split_of(specs.replaced(spec, seed=seed), print)[1].test.target
+    for seed in range(3)
+  ]
+  tested = set.union(*map(cells, tested))
+  assert tested and tested.isdisjoint(seen | cells(valid))
 
 
 @pytest.mark.parametrize(
