@@ -210,10 +210,12 @@ def linear(method: str, size: float, items: tuple[int, int]) -> dict:
   data = device.put(seen)
   result['put'] = time.process_time() - began
   made = methods.of(spec, device.sizes(seen))
-  done, form = (), None
-  for stage in made.model.stages:
-    form = baselines.compiled(stage, data, made.hyper, done)
-    done = (*done, stage.keep(form.state))
+  *before, last = made.model.stages
+  done = ()
+  for stage in before:
+    first = baselines.compiled(stage, data, made.hyper, done).state
+    done = (*done, stage.keep(first))
+  form = baselines.compiled(last, data, made.hyper, done)
   seconds, state = [], None
   while len(seconds) < EPOCHS and sum(seconds) < LONG:
     fresh = jax.block_until_ready(jax.tree.map(lambda x: x.copy(), form.state))
@@ -223,7 +225,7 @@ def linear(method: str, size: float, items: tuple[int, int]) -> dict:
   result |= {'epoch': min(seconds), 'compile': form.compiled}
   if rates:
     return result
-  kept = made.model.stages[-1].keep(state)
+  kept = last.keep(state)
   held = split.test.target
   test = types.HeldOut(*(column[:RANKED] for column in held))
   queries, of_users = device.ranking_queries(test), device.by_user(known)

@@ -283,7 +283,7 @@ def side_by_side(several: Sequence[Rows]) -> Rows:
   if not others:
     return first
   n_entries = sum(rows.n_entries for rows in several)
-  start = sum(rows.start for rows in several)
+  start = functools.reduce(jnp.add, [rows.start for rows in several])
   row, column = jnp.zeros((2, n_entries), jnp.int32)
   value = jnp.zeros(n_entries, first.value.dtype)
   border = 0

@@ -270,21 +270,21 @@ def without_twins(source: Table, target: Table, twins: str = 'drop') -> Table:
 
 def _found_in(source, target) -> np.ndarray:
   """`[E]` where each interaction of the source is in the target; -1 if it is not."""
+  import polars as pl
+
   found = np.full(source.ratings.user.size, -1)
   items = numbers_in(source.items, target.items)
-  if not (items >= 0).any():  # As it should be: no sort of all interactions.
+  if not (items >= 0).any():  # As it should be: no join of all interactions.
     return found
   user = numbers_in(source.users, target.users)[source.ratings.user]
   item = items[source.ratings.item]
   there = np.flatnonzero((user >= 0) & (item >= 0))
   width = len(target.items)
   key = target.ratings.user.astype(np.int64) * width + target.ratings.item
-  order = np.argsort(key)
-  wanted = user[there] * width + item[there]
-  place = np.searchsorted(key, wanted, sorter=order)
-  place = order[np.minimum(place, key.size - 1)]
-  same = key[place] == wanted
-  found[there[same]] = place[same]
+  ours = pl.DataFrame({'key': user[there] * width + item[there], 'ours': there})
+  theirs = pl.DataFrame({'key': key, 'theirs': np.arange(key.size)})
+  both = ours.join(theirs, on='key', how='inner')
+  found[both['ours'].to_numpy()] = both['theirs'].to_numpy()
   return found
 
 

@@ -152,7 +152,8 @@ def _parts(block, params, data, hyper):
 
 def _with_shared_inverses(parts, hyper):
   """Solutions by one inverse for all rows that belong to the same domains."""
-  right = sum(p.weight * least_squares.sums(p.table, p.rows) for p in parts)
+  each = [p.weight * least_squares.sums(p.table, p.rows) for p in parts]
+  right = functools.reduce(jnp.add, each)  # [R, H]
   eye = jnp.eye(right.shape[1])
   best = jnp.zeros_like(right)
   for kind in itertools.product((False, True), repeat=len(parts)):

@@ -28,6 +28,9 @@ BLANKS = (
 _EXACT = {'Float32': 2**24, 'Float64': 2**53}
 _LARGEST = float(np.finfo(np.float32).max)
 _ROUNDED = r'^\d(?:[.,]\d+)?[eE]\+\d+$'  # a long number as spreadsheets display it
+# Matches a part of each id that is changed or refused: it is empty, holds something
+# else than letters of ASCII, or may be such a number.
+_UNUSUAL = r'[^!-~]|^$|^\d(?:[.,]\d+)?[eE]\+\d+$'
 _DECIMAL_COMMA = r'^([-+]?\d+),(\d+)$'
 _DATE = (
   r'^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(?:[.,]\d+)?)?'
@@ -74,7 +77,10 @@ def ids(name: str, column: 'pl.Series') -> tuple['pl.Series', Fault | None]:
         ' id exactly; save the ids as integers or text',
       )
     column = column.cast(pl.Int64)
-  text = column.cast(pl.String, strict=False).str.strip_chars(BLANKS)
+  text = column.cast(pl.String, strict=False)
+  if not text.null_count() and not text.str.contains(_UNUSUAL).any():
+    return text, None  # A third of the time of what follows.
+  text = text.str.strip_chars(BLANKS)
   if not (text.str.len_bytes() == text.str.len_chars()).all():
     text = text.str.normalize('NFC')
   faults = [

@@ -9,6 +9,7 @@ cut.
 """
 
 import array
+import contextlib
 import csv
 import io
 import pathlib
@@ -183,24 +184,34 @@ def _quick(text, columns, header, quote) -> Fields | None:
   """The fields by polars; None where a line is no record of the right width."""
   import polars as pl
 
-  blocks, sizes = list(_blocks(text.data)), []
-  for begin, end in blocks:
-    n = _records_in(text, text.data[begin:end], quote, sum(sizes))
-    if n is None:
-      return None
-    sizes.append(n)
+  blocks = list(_blocks(text.data))
+  counts = [_lines_of_width(text.data[begin:end], text, quote) for begin, end in blocks]
+  sizes = [n for n in counts if n is not None]
+  counted = len(sizes) == len(blocks)
+  if not counted:
+    sizes = []
+    for begin, end in blocks:
+      n = _records_in(text, text.data[begin:end], quote, sum(sizes))
+      if n is None:
+        return None
+      sizes.append(n)
 
   def frames():
-    for (begin, end), n in zip(blocks, sizes):
+    for k, ((begin, end), n) in enumerate(zip(blocks, sizes)):
       titled = header and not begin
       data = _without_blank_lines(text.data[begin:end])
       if titled:
         data = data.partition(b'\n')[2]
+      frame = None
       if n == titled:
         frame = pl.DataFrame(schema=_schema(text.width))
-      else:
-        frame = _read_csv(data, text.separator, quote, text.width)
-      if frame.height == n - titled:
+      else:  # A line with too many fields is refused, also where another lacks some.
+        with contextlib.suppress(pl.exceptions.PolarsError):
+          frame = _read_csv(data, text.separator, quote, text.width)
+      # A line with too few fields has none in the last column.
+      if counted and (frame is None or frame[str(text.width - 1)].null_count()):
+        n = _records_in(text, text.data[begin:end], quote, sum(sizes[:k]))
+      if n is not None and frame is not None and frame.height == n - titled:
         yield frame.select(map(str, columns))
       else:  # Polars and the check differ: trust neither.
         before = text.skipped + text.data.count(b'\n', 0, begin)
@@ -208,6 +219,19 @@ def _quick(text, columns, header, quote) -> Fields | None:
         yield from _thorough(block, columns, titled, None, quote).frames()
 
   return Fields(frames, lambda row: _line(text, row + header))
+
+
+def _lines_of_width(data, text, quote) -> int | None:
+  """The number of lines of a block if they have the right number of fields on average.
+
+  None where they do not, where there may be quotes, and where a `\r` ends no line.
+  """
+  if quote is not None or data.count(b'\r') != data.count(b'\r\n'):
+    return None
+  data = _without_blank_lines(data)
+  n = data.count(b'\n') + (not data.endswith(b'\n'))
+  separators = data.count(text.separator.encode())
+  return n if separators == n * (text.width - 1) else None
 
 
 def _blocks(data) -> Iterator[tuple[int, int]]:
