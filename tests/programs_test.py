@@ -68,6 +68,8 @@ def test_a_gpu_tries_no_triton_products_unless_asked(
 
 
 def test_an_option_that_this_jaxlib_lacks_is_not_set(monkeypatch):
+  assert programs.knows('--xla_backend_optimization_level')
+  assert not programs.knows('--xla_backend_optimization')  # A part of a name.
   assert not programs.knows('--xla_there_is_no_such_option')
   monkeypatch.setenv('XLA_FLAGS', '')
   monkeypatch.setattr(

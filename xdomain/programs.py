@@ -46,7 +46,8 @@ def knows(option: str) -> bool:
     open(library, 'rb') as file,
     mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
   ):
-    return content.find(option.lstrip('-').encode()) >= 0
+    # As a string of C; its name alone stays in the library after an option is gone.
+    return content.find(b'\0%b\0' % option.lstrip('-').encode()) >= 0
 
 
 def keep() -> None:
