@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import sys
 from typing import Any
 
@@ -34,9 +35,18 @@ def _parse(argv, has_config):
       )
     return rest
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-    # Several flags that are missing are several lines.
-    print(f'error: {"; ".join(str(error).splitlines())}', file=sys.stderr)
+    print(f'error: {_one_line(error)}', file=sys.stderr)
     sys.exit(2)
+
+
+def _one_line(error):
+  """The text of an error of absl or Python; several missing flags are several lines."""
+  text = '; '.join(str(error).splitlines())
+  text = re.sub(
+    r'invalid literal for int\(\) with base 10.*', 'not a whole number', text
+  )
+  text = re.sub('could not convert string to float.*', 'not a number', text)
+  return text if len(text) < 400 else f'{text[:200]} ... {text[-100:]}'
 
 
 def _resolved(word):

@@ -113,6 +113,13 @@ def test_ratings_that_do_not_fit_are_an_error_with_counts(n):
     synthetic.pair(0, target_ratings=n)
 
 
+@pytest.mark.parametrize('given', [dict(seed=-1), dict(users=0), dict(target=-3)])
+def test_sizes_and_seeds_that_do_not_exist_are_refused(given):
+  (named,) = (f'{name}={value} is below' for name, value in given.items())
+  with pytest.raises(DataError, match=named):
+    synthetic.pair(**dict(seed=0) | given)
+
+
 # --- What people like -------------------------------------------------------
 
 

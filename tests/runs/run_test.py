@@ -230,6 +230,7 @@ def test_a_record_holds_what_is_needed_to_repeat_it(tmp_path):
     (dict(model=dict(heads=(3,))), 'model: heads'),
     (dict(model=dict(width=3)), 'model.width is no setting of darec'),
     (dict(model=dict(batch=0)), 'model.batch is 0; it must be at least'),
+    (dict(model=dict(batch=2**31)), 'it must be below 2**31'),
     (dict(model=dict(heads=(0, 4))), 'model.heads is (0, 4)'),
     (dict(epochs=0), 'epochs is 0; it must be at least 1'),
     (dict(patience=0), 'patience is 0'),

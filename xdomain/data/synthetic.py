@@ -41,8 +41,9 @@ def pair(
     integers: whether ratings are rounded.
 
   Raises:
-    DataError: more ratings than cells, or fewer than users.
+    DataError: more ratings than cells, or fewer than users; a negative seed.
   """
+  _check(seed, users, source, target)
   tastes = _tastes(seed, users, taste)
 
   def domain(k, items, n):
@@ -102,6 +103,17 @@ def implicit(
   liked = filters.positives(rated._replace(name='synthetic_implicit'))
   liked = filters.at_least(liked, at_least, at_least)
   return filters.with_side(liked, rated.ids.users.tolist(), seen)
+
+
+def _check(seed, users, source, target):
+  for name, value, least in (
+    ('seed', seed, 0),
+    ('users', users, 1),
+    ('source', source, 1),
+    ('target', target, 1),
+  ):
+    if value < least:
+      raise DataError(f'{name}={value} is below {least}')
 
 
 def _tastes(seed, users, taste):

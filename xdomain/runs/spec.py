@@ -302,6 +302,7 @@ def _check_setting(field, value):
   for each in several:
     if isinstance(each, int) and not isinstance(each, bool):
       check(field, value, each >= 1, 'at least 1')
+      check(field, value, each < 2**31, 'below 2**31')
 
 
 def _check_hyper(name, value):
