@@ -92,3 +92,19 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
   with pytest.raises(OSError, match='no space'):
     files.write(path, 'new')
   assert path.read_text() == 'old'
+
+
+def test_two_processes_may_write_a_file_at_once(tmp_path, monkeypatch):
+  path, rename = tmp_path / 'r.json', os.replace
+
+  def after_another(old, new):
+    with monkeypatch.context() as patch:
+      patch.setattr(os, 'replace', rename)
+      patch.setattr(os, 'getpid', lambda: 0)
+      files.write(path, 'of another process')
+    rename(old, new)
+
+  monkeypatch.setattr(os, 'replace', after_another)
+  files.write(path, 'mine')
+  assert path.read_text() == 'mine'
+  assert list(tmp_path.iterdir()) == [path]

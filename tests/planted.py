@@ -201,7 +201,7 @@ MISTAKES = (
   Mistake(
     'a file that is written in place',
     'files.py',
-    "path.with_name(f'{path.name}.part')",
+    "path.with_name(f'{path.name}.{os.getpid()}.part')",
     'path',
     'files_test.py',
   ),

@@ -21,11 +21,11 @@ def write(path: Path, content: str | bytes) -> None:
   """Replaces a file as a whole; a name that ends in `.xz` compresses it.
 
   The content is written beside it and renamed, so that a killed process leaves the
-  old file or the new one.
+  old file or the new one, and two processes may write it at once.
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(f'{path.name}.part')
+  beside = path.with_name(f'{path.name}.{os.getpid()}.part')
   if isinstance(content, str):
     content = content.encode()
   try:
