@@ -85,11 +85,9 @@ def prepare_apart(spec: specs.Spec, seeds: Collection[int], say: Say) -> Prepare
     rest = views.without(rest, tested.user, tested.item)
   left = dataset._replace(pair=dataset.pair._replace(target=rest))
   split = _split(spec, left)
-  held = [
-    None if part[0] is None else np.concatenate(part)
-    for part in zip(split.valid.target, split.test.target)
-  ]
-  both = types.PerDomain(None, types.HeldOut(*held))
+  parts = split.valid.target, split.test.target
+  held = types.HeldOut(*(np.concatenate(each) for each in zip(*parts)))
+  both = types.PerDomain(None, held)
   split = split._replace(valid=both, test=both)
   hashes = {'data': cache.digest(dataset), 'split': splits.digest(split)}
   return of_split(left, split, protocols.of(spec), spec.view, hashes)

@@ -266,7 +266,7 @@ def _tuned(
   kept = read_searches(path)
   found, tuned = {}, {}
   for (row, column, seed), spec in runs.items():
-    of = dict(row=row, column=column)
+    of: dict[str, Any] = dict(row=row, column=column)
     if protocols.of(spec).rates:
       on_split = tune.on_seed(spec, seed, config.seeds)
     else:
