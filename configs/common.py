@@ -74,9 +74,12 @@ def _choice_of(word, fields):
 
 
 DATA = ('movielens', 'amazon', 'tables', 'synthetic')
-ARGUMENT = dict(data=DATA, pair=0, quick=False, full=False, time=False, given=False)
+OF_METHODS = (*DATA, 'movielens_100k')
+ARGUMENT = dict(
+  data=OF_METHODS, pair=0, quick=False, full=False, time=False, given=False
+)
 RANKING_ARGUMENT = dict(
-  data=DATA, quick=False, full=False, time=False, last=False, given=False
+  data=OF_METHODS, quick=False, full=False, time=False, last=False, given=False
 )
 BASELINE_ARGUMENT = RANKING_ARGUMENT | dict(cold=False)
 ONE_DOMAIN = ('merged', 'alone')  # views of a method that reads one domain

@@ -230,6 +230,21 @@ def test_the_rules_of_table_2_on_a_toy(toy):
   assert '150,615' in '\n'.join(lines)
 
 
+def test_the_small_movielens_has_the_domains_of_the_large_one(toy, monkeypatch):
+  read = movielens.read
+  monkeypatch.setattr(download, 'movielens_100k', lambda say: None)
+  monkeypatch.setattr(cache, 'cached', lambda say, build, *_: build())
+  path, _ = download.movielens_1m(len)
+  monkeypatch.setattr(movielens, 'read', lambda *_, **size: read(path))
+  for kind, least in (('movielens', 'at_least'), ('movielens_implicit', '')):
+    options = {least: 1} if least else dict(source_at_least=2, target_at_least=1)
+    small = kind.replace('movielens', 'movielens_100k')
+    dataset = sources.dataset(kind=small, say=len, **options)
+    assert dataset.name == small
+    options |= {} if least else dict(first_movie_dropped=False)
+    assert liked(dataset) == liked(sources.dataset(kind=kind, say=len, **options))
+
+
 def test_the_first_movie_is_there_on_request(toy):
   dataset = sources.dataset(say=len, **MOVIELENS | dict(first_movie_dropped=False))
   first = MOVIES[1][0]

@@ -1,6 +1,7 @@
 """What a trained model is asked, and what is made of its answers."""
 
 import functools
+import itertools
 
 import chex
 import jax
@@ -8,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import arguments
 from tests import helpers
-from xdomain import base
+from xdomain import base, files
 from xdomain.data import device, splits, synthetic, types, views
 from xdomain.evaluation import ratings
 from xdomain.models import bias
 from xdomain.runs import prepare, protocols
+from xdomain.runs import spec as specs
 from xdomain.training import loop
 
 RANKING = protocols.PROTOCOLS['leave_one_out']
@@ -131,3 +134,35 @@ def test_differences_of_rankings_are_as_certain_as_there_are_users():
   theirs = ours | {'sampled': 99 - place, 'full': 99 - place}
   for _, value, low, high in RANKING.differences(ours, theirs):
     assert (value, low, high) == (0, -1, 1)
+
+
+@pytest.mark.parametrize(
+  'text', ['bias:tables,time', 'ease:tables,time', 'ease:tables,last']
+)
+def test_own_files_with_times_are_split_by_time(text, tmp_path, request):
+  root = request.config.rootpath
+  rng = np.random.default_rng(0)
+  for name in ('films', 'books'):
+    cells = [(u, i) for u in range(12) for i in rng.permutation(20)[:12]]
+    moments = 1_000_000_000 + rng.permutation(len(cells))
+    rows = [f'{u},{i},{u % 2 + 4},{t}' for (u, i), t in zip(cells, moments)]
+    files.write(tmp_path / f'{name}.csv', '\n'.join(['who,what,stars,when', *rows]))
+  method, _, words = text.partition(':')
+  of_method = arguments.load(f'{root}/configs/{method}.py:{words}')
+  columns = dict(user='who', item='what', rating='stars', time='when')
+  places = dict(source=f'{tmp_path}/films.csv', target=f'{tmp_path}/books.csv')
+  of_method.data.update(columns | places)
+  dataset, split = prepare.split_of(specs.from_config(of_method), lambda line: None)
+  target = dataset.pair.target
+  moment = dict(zip(zip(target.user, target.item), target.time))
+  train, valid, test = (
+    {
+      u: [moment[u, i] for v, i in zip(part.user, part.item) if v == u]
+      for u in range(12)
+    }
+    for part in (split.train.target, split.valid.target, split.test.target)
+  )
+  assert sum(map(len, test.values())) > 0 < sum(map(len, valid.values()))
+  for u in range(12):
+    of_user = [part[u] for part in (train, valid, test) if part[u]]
+    assert all(max(a) < min(b) for a, b in itertools.pairwise(of_user))

