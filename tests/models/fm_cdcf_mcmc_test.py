@@ -1,5 +1,7 @@
 """The Gibbs sampler against coordinates of a dense machine, one by one."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +52,28 @@ def one_by_one(values, derivative, error):
   return values, error
 
 
+def in_turn(data, x, y):
+  """The ratings as the sampler takes them; `x` and `y` in their order."""
+  rows = data.target.by_user
+  number = dataclasses.replace(rows, value=jnp.arange(rows.n_entries))
+  order = fm_cdcf_mcmc.in_turn(number).value
+  return fm_cdcf_mcmc.in_turn(rows), x[order], y[order]
+
+
+def errors(params, data, ratings, centre):
+  form = helpers.jitted(fm_cdcf_mcmc.errors)
+  return form(params, data.source.by_user, ratings, centre)
+
+
+def test_every_rating_is_taken_once_and_neighbours_are_of_different_users():
+  rows = helpers.small().data.target.by_user
+  ratings = fm_cdcf_mcmc.in_turn(rows)
+  taken = np.stack([ratings.user, ratings.item, ratings.value], axis=1)
+  given = np.stack([rows.row, rows.column, rows.value], axis=1)
+  np.testing.assert_array_equal(taken[np.lexsort(taken.T)], given[np.lexsort(given.T)])
+  assert np.mean(ratings.user[1:] == ratings.user[:-1]) < 0.1
+
+
 def without_noise(params):
   """Priors and draws of a sweep that ends at the conditional means."""
   prior = fm_cdcf_mcmc.Prior(jnp.float32(LAMBDA), jnp.float32(MU))
@@ -63,13 +87,14 @@ def test_weights_are_drawn_around_their_conditional_means(chunk, monkeypatch):
   monkeypatch.setattr(fm_cdcf_mcmc, 'CHUNK', chunk)
   small = helpers.small()
   params, (x, y) = start(small), dense(small)
-  error, _ = helpers.jitted(fm_cdcf_mcmc.errors)(params, small.data, CENTRE)
+  ratings, x, y = in_turn(small.data, x, y)
+  error, _ = errors(params, small.data, ratings, CENTRE)
   weight, after = fm_cdcf_mcmc.linear_sweep(
     *without_noise(params),
     params.weight,
     error,
     ALPHA,
-    small.data.target.by_user,
+    ratings,
     fm_cdcf_mcmc.source_by_item(small.data, CENTRE),
   )
   expected, left = one_by_one(
@@ -84,14 +109,15 @@ def test_a_factor_is_drawn_around_its_conditional_means(chunk, monkeypatch):
   monkeypatch.setattr(fm_cdcf_mcmc, 'CHUNK', chunk)
   small = helpers.small()
   params, (x, y) = start(small), dense(small)
-  error, totals = helpers.jitted(fm_cdcf_mcmc.errors)(params, small.data, CENTRE)
+  ratings, x, y = in_turn(small.data, x, y)
+  error, totals = errors(params, small.data, ratings, CENTRE)
   factor, after = fm_cdcf_mcmc.factor_sweep(
     *without_noise(params),
     Features(*(f[:, 1] for f in params.factor)),
     totals[:, 1],
     error,
     ALPHA,
-    small.data.target.by_user,
+    ratings,
     fm_cdcf_mcmc.source_by_item(small.data, CENTRE),
   )
   expected, left = one_by_one(
@@ -106,11 +132,11 @@ def test_a_factor_is_drawn_around_its_conditional_means(chunk, monkeypatch):
 def test_one_coordinate_is_that_of_another_implementation():
   _, data, _ = helpers.golden_arrays()
   params = helpers.fm_golden_params()
-  error, totals = helpers.jitted(fm_cdcf_mcmc.errors)(params, data, 0.0)
-  ratings = data.target.by_user
-  v, u = params.factor.target[ratings.column, 0], ratings.row
+  ratings = fm_cdcf_mcmc.in_turn(data.target.by_user)
+  error, totals = errors(params, data, ratings, 0.0)
+  v, u = params.factor.target[ratings.item, 0], ratings.user
   facts = [params.factor.user[:, 0] + totals[:, 0]] + [
-    jax.ops.segment_sum(value, u, ratings.n_rows)
+    jax.ops.segment_sum(value, u, ratings.count.size)
     for value in (v**2, v, jnp.ones_like(v), error, v * error)
   ]
   prior = fm_cdcf_mcmc.Prior(jnp.float32(0.1), jnp.float32(0.0))

@@ -31,6 +31,7 @@ from xdomain.models import fm_cdcf
 from xdomain.models.fm_cdcf import Features, Params
 
 CHUNK = 128  # Ratings of a source item at a time.
+STREAMS = 16  # of ratings, which a sum over all ratings takes in turn
 
 
 class Hyper(NamedTuple):
@@ -50,6 +51,15 @@ class Chain(NamedTuple):
 class Prior(NamedTuple):
   precision: base.Array  # lambda []
   mean: base.Array  # mu []
+
+
+class Ratings(NamedTuple):
+  """The target's training ratings; those of a user do not follow each other."""
+
+  user: base.Array  # [E]
+  item: base.Array  # [E]
+  value: base.Array  # [E]
+  count: base.Array  # [U] of each user
 
 
 class Source(NamedTuple):
@@ -129,10 +139,10 @@ def sweep(
   key: base.Array, params: Params, data: base.Arrays, centre: base.Array | float
 ):
   """Parameters after each was drawn once given all others, and the squared error."""
-  ratings, source = data.target.by_user, source_by_item(data, centre)
+  ratings, source = in_turn(data.target.by_user), source_by_item(data, centre)
   keys = jax.random.split(key, 4)
-  error, totals = errors(params, data, centre)
-  n = max(1, ratings.n_entries)
+  error, totals = errors(params, data.source.by_user, ratings, centre)
+  n = max(1, ratings.value.size)
   alpha = jax.random.gamma(keys[0], (1 + n) / 2) * 2 / (1 + error @ error)
   change = jax.random.normal(keys[1]) / jnp.sqrt(alpha * n) - jnp.mean(error)
   weight, error = linear_sweep(
@@ -158,6 +168,18 @@ def sweep(
   return Params(params.level + change, weight, factor), error @ error
 
 
+def in_turn(rows: base.Rows) -> Ratings:
+  """Ratings in an order that takes one from each of `STREAMS` parts in turn.
+
+  Sums of neighbours that go to one address wait for each other: on a CPU, sums over
+  the users in this order take a tenth of the time.
+  """
+  whole = rows.n_entries - rows.n_entries % STREAMS
+  order = jnp.arange(whole).reshape(STREAMS, -1).T.ravel()
+  order = jnp.append(order, jnp.arange(whole, rows.n_entries))
+  return Ratings(rows.row[order], rows.column[order], rows.value[order], rows.length)
+
+
 def source_by_item(data: base.Arrays, centre: base.Array | float) -> Source:
   """z of every source rating, by item."""
   by_user, by_item = data.source.by_user, data.source.by_item
@@ -171,16 +193,23 @@ def source_by_item(data: base.Arrays, centre: base.Array | float) -> Source:
   return Source(by_item.start, user, z)
 
 
-def errors(params: Params, data: base.Arrays, centre: base.Array | float):
+def errors(
+  params: Params, source: base.Rows, ratings: Ratings, centre: base.Array | float
+):
   """`[E]` predictions minus ratings, and the sums S of z v, `[U, H]`."""
-  source, ratings = data.source.by_user, data.target.by_user
   profile = source.for_all(
     lambda ids: fm_cdcf.profiles(params, ids, source.entries(ids), centre)
   )
-  own, other = profile[ratings.row], params.factor.target[ratings.column]
-  rated = jnp.sum(own[:, :-1] * other, axis=1) + own[:, -1]
-  rated += params.weight.target[ratings.column]
-  return rated - ratings.value, profile[:, :-1] - params.factor.user
+  user, item, value, _ = ratings
+
+  def add(rated, vectors):  # A factor at a time: gathers of numbers, not of rows.
+    own, other = vectors
+    return rated + own[user] * other[item], None
+
+  linear = profile[:, -1][user] + params.weight.target[item]
+  factors = profile[:, :-1].T, params.factor.target.T
+  rated, _ = jax.lax.scan(add, linear, factors)
+  return rated - value, profile[:, :-1] - params.factor.user
 
 
 def draws(key: base.Array, values: Features):
@@ -223,27 +252,27 @@ def linear_sweep(
   weight: Features,
   error: base.Array,
   alpha: base.Array | float,
-  ratings: base.Rows,
+  ratings: Ratings,
   source: Source,
 ):
   """Draws all weights w: of users, then target items, then source items."""
-  by_user, by_item = _sums(ratings)
+  by_user, by_item = _sums(ratings, weight)
   user = draw(
     weight.user,
     noise.user,
     priors.user,
     alpha,
-    ratings.length,
+    ratings.count,
     by_user(error),
   )
-  error += (user - weight.user)[ratings.row]
+  error += (user - weight.user)[ratings.user]
   count = by_item(jnp.ones_like(error))
   target = draw(
     weight.target, noise.target, priors.target, alpha, count, by_item(error)
   )
-  error += (target - weight.target)[ratings.column]
+  error += (target - weight.target)[ratings.item]
   none = jnp.zeros_like(user)
-  facts = [none + 1, none, none, ratings.length, by_user(error), none]
+  facts = [none + 1, none, none, ratings.count, by_user(error), none]
   values, change = source_sweep(
     priors.source,
     noise.source,
@@ -253,7 +282,7 @@ def linear_sweep(
     source,
     crossed=0.0,
   )
-  return Features(user, target, values), error + change[ratings.row, 1]
+  return Features(user, target, values), error + change[:, 1][ratings.user]
 
 
 def factor_sweep(
@@ -263,7 +292,7 @@ def factor_sweep(
   total: base.Array,
   error: base.Array,
   alpha: base.Array | float,
-  ratings: base.Rows,
+  ratings: Ratings,
   source: Source,
 ):
   """Draws one factor of all features: of users, target items, source items.
@@ -275,15 +304,15 @@ def factor_sweep(
     total: `[U]` sums S of z v over the source ratings of a user.
     error: `[E]` predictions minus ratings.
     alpha: precision of a rating.
-    ratings: of the target, by user.
+    ratings: of the target.
     source: of the source, by item.
 
   Returns:
     The new values and the new errors.
   """
-  by_user, by_item = _sums(ratings)
-  v = factor.target[ratings.column]
-  n, b, a = ratings.length, by_user(v), by_user(v**2)
+  by_user, by_item = _sums(ratings, factor)
+  v = factor.target[ratings.item]
+  n, b, a = ratings.count, by_user(v), by_user(v**2)
   e, ve = by_user(error), by_user(v * error)
   user = draw(
     factor.user,
@@ -293,8 +322,8 @@ def factor_sweep(
     a + 2 * total * b + n * total**2,
     ve + total * e,
   )
-  error += ((user - factor.user)[ratings.row]) * (v + total[ratings.row])
-  h = (user + total)[ratings.row]
+  error += ((user - factor.user)[ratings.user]) * (v + total[ratings.user])
+  h = (user + total)[ratings.user]
   target = draw(
     factor.target,
     noise.target,
@@ -303,8 +332,8 @@ def factor_sweep(
     by_item(h**2),
     by_item(h * error),
   )
-  error += h * (target - factor.target)[ratings.column]
-  v = target[ratings.column]
+  error += h * (target - factor.target)[ratings.item]
+  v = target[ratings.item]
   sums = [by_user(x) for x in (v, v**2, error, v * error)]
   facts = [user + total, sums[1], sums[0], n, sums[2], sums[3]]
   values, change = source_sweep(
@@ -316,25 +345,17 @@ def factor_sweep(
     source,
     crossed=1.0,
   )
-  change = change[ratings.row]
-  error += v * change[:, 0] + change[:, 1]
+  a, b = change.T
+  error += v * a[ratings.user] + b[ratings.user]
   return Features(user, target, values), error
 
 
-def _sums(ratings):
+def _sums(ratings, values):
   """Sums of `[E]` values over users `[U]`, and over target items `[T]`."""
-  by_user = functools.partial(
-    jax.ops.segment_sum,
-    segment_ids=ratings.row,
-    num_segments=ratings.n_rows,
-    indices_are_sorted=True,
+  return (
+    functools.partial(jax.ops.segment_sum, segment_ids=ids, num_segments=group.size)
+    for ids, group in ((ratings.user, values.user), (ratings.item, values.target))
   )
-  by_item = functools.partial(
-    jax.ops.segment_sum,
-    segment_ids=ratings.column,
-    num_segments=ratings.n_columns,
-  )
-  return by_user, by_item
 
 
 def source_sweep(
