@@ -18,9 +18,9 @@ from xdomain.ops import sampling, sparse
 
 BLOCK = 128  # Items of a product at a time, each with a column of all users.
 LARGEST = 20_000  # Items up to which a dense matrix of items x items fits.
-# Slots of padded rows at a time. [SLOTS, H] stays near the cache of a CPU; an
+# Slots of padded rows at a time. [SLOTS, H] stays in the cache of a CPU core; an
 # accelerator needs many systems at once.
-SLOTS = {'cpu': 1 << 13}
+SLOTS = {'cpu': 1 << 12}
 MANY_SLOTS = 1 << 18
 SHORTEST = 8  # Rows up to this length share one class.
 
