@@ -17,6 +17,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from xdomain.data.types import DataError
 
 if TYPE_CHECKING:
@@ -229,9 +231,10 @@ def _lines_of_width(data, text, quote) -> int | None:
   if quote is not None or data.count(b'\r') != data.count(b'\r\n'):
     return None
   data = _without_blank_lines(data)
-  n = data.count(b'\n') + (not data.endswith(b'\n'))
-  separators = data.count(text.separator.encode())
-  return n if separators == n * (text.width - 1) else None
+  characters = np.frombuffer(data, np.uint8)  # `bytes.count` takes five times as long.
+  n = np.count_nonzero(characters == ord('\n')) + (not data.endswith(b'\n'))
+  separators = np.count_nonzero(characters == ord(text.separator))
+  return int(n) if separators == n * (text.width - 1) else None
 
 
 def _blocks(data) -> Iterator[tuple[int, int]]:
