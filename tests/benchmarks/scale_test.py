@@ -51,14 +51,14 @@ def test_a_tiny_profile_has_all_of_its_time():
 def test_growth_is_written_with_its_plot_after_each_case(tmp_path, monkeypatch):
   cells = []
 
-  def cell(part, method, size, limit):
+  def once(part, method, size, limit):
     cells.append((part, method, size, limit))
     if method == 'ease' and size > 1:
       return None
     seconds = dict(split=1.0, epoch=2 * size, rank=3.0, list=4.0)
     return seconds | dict(users=9, items=7, mib=100.0)
 
-  monkeypatch.setattr(scale, 'cell', cell)
+  monkeypatch.setattr(scale, '_once', once)
   out = tmp_path / 'growth'
   lines = list(scale.growth(['bpr', 'ease'], [0.5, 2.0, 4.0], 60, str(out)))
   assert [case[1:3] for case in cells] == [

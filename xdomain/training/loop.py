@@ -134,9 +134,7 @@ def fit(
       progress, metrics = _train(plan, stage, progress, running, key, data, hyper)
       value = None
       if queries and (progress.epoch % every == 0 or progress.epoch == limit):
-        kept = stage.keep(progress.state)
-        values, _ = validate(plan, stage, measure, kept, shown, queries)
-        value = shards.fetch(values)
+        value = _measured(plan, stage, progress, measure, shown, queries)
         progress = _select(stage, progress, running, value)
       best = progress.best_value, progress.best_epoch
       seconds = time.perf_counter() - started
@@ -251,6 +249,13 @@ def _train(
       f' {np.max(broken) + 1}; try a smaller learning rate (hyper.lr)'
     )
   return progress._replace(epoch=epoch, state=state, failed=failed), metrics
+
+
+def _measured(plan, stage, progress, measure, shown, queries) -> np.ndarray:
+  """`[W]` the validation error of each member, on the host."""
+  kept = stage.keep(progress.state)
+  values, _ = validate(plan, stage, measure, kept, shown, queries)
+  return shards.fetch(values)
 
 
 def _select(stage, progress, running, value) -> Progress:
