@@ -68,7 +68,8 @@ def prepare_apart(spec: specs.Spec, seeds: Collection[int], say: Say) -> Prepare
   """A split for a search of a ranking that sees no interaction that a seed tests on.
 
   The test interactions of all seeds are taken out of the data, and the rest is split
-  by the same protocol. Both of its held-out parts are for validation.
+  by the same protocol. Both of its held-out parts are for validation. Files that are
+  split already keep their own validation part.
 
   Args:
     spec: of one run; its seed is that of the split of the rest.
@@ -79,6 +80,8 @@ def prepare_apart(spec: specs.Spec, seeds: Collection[int], say: Say) -> Prepare
     DataError: the data cannot be read, or the rest cannot be split.
   """
   dataset = sources.dataset(say=say, **spec.data)
+  if dataset.folds:  # Every seed has the same test.
+    return prepare(spec, say)
   rest = dataset.pair.target
   for seed in seeds:
     tested = _split(specs.replaced(spec, seed=seed), dataset).test.target

@@ -134,7 +134,7 @@ def fill(
 
 
 def _about(searches) -> list[str]:
-  """What the searches of each row tried and chose, as parts of the table's text."""
+  """Parts of the table's text that state the budget and choices of each row."""
   by_row = {}
   for search in searches:
     by_row.setdefault(search['row'], []).append(search)
@@ -142,8 +142,8 @@ def _about(searches) -> list[str]:
     return []
   rows = [{'method': row} | tune.over_seeds(found) for row, found in by_row.items()]
   return [
-    'Searches, by validation data alone; the minutes are CPU time, of all searches of'
-    ' a row together:',
+    'The searches of each row, on validation data alone; the minutes are CPU time, of'
+    ' all its searches together:',
     render.markdown(rows),
   ]
 
@@ -287,7 +287,7 @@ def _tuned(
 
 
 def _prepared_to_search(spec, seeds):
-  """The data of a search, by what `_tuned` says of rankings and ratings."""
+  """The data of a search: the split of its seed, or for rankings one without tests."""
 
   def say(line):
     del line
