@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+import traceback
 
 import ml_collections
 
@@ -36,7 +37,7 @@ def load(text):
   """Returns the config that `path.py:argument` names, before any override.
 
   Raises:
-    ValueError: no such file, or an argument that it does not know.
+    ValueError: no such file, an argument that it does not know, or an error in it.
   """
   path, _, argument = find(text).partition(':')
   path = pathlib.Path(path)
@@ -50,10 +51,29 @@ def load(text):
     raise ValueError(f'{path} is no config: a config is a Python file')
   spec = importlib.util.spec_from_file_location('config', path)
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, 'get_config'):
-    raise ValueError(f'{path} is no config: it has no function get_config')
-  return module.get_config(*([argument] if argument else []))
+  try:
+    spec.loader.exec_module(module)
+    if not hasattr(module, 'get_config'):
+      raise ValueError(f'{path} is no config: it has no function get_config')
+    config = module.get_config(*([argument] if argument else []))
+  except ValueError:
+    raise
+  except Exception as error:
+    what = f'{type(error).__name__}: {getattr(error, "msg", error)}'
+    raise ValueError(f'{_place(path, error)}: {what}') from error
+  if not isinstance(config, ml_collections.ConfigDict):
+    kind = type(config).__name__
+    raise ValueError(f'{path}: get_config returns {kind}; it must return a ConfigDict')
+  return config
+
+
+def _place(path, error):
+  """The file of a config, with the line that an error points to if it has one."""
+  line = getattr(error, 'lineno', None)
+  for frame in traceback.extract_tb(error.__traceback__):
+    if pathlib.Path(frame.filename) == path:
+      line = frame.lineno
+  return f'{path}, line {line}' if line else str(path)
 
 
 def check_field(config, name):

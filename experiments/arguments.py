@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags
 
 import configs
+from experiments import output
 
 load = configs.load
 
@@ -27,7 +28,11 @@ def _parse(argv, has_config):
   try:
     if has_config:
       check_config(argv)
-    rest = flags.FLAGS(argv)
+    rest = []
+    with output.reader_may_stop():  # It prints --help.
+      rest = flags.FLAGS(argv)
+    if not rest:
+      sys.exit()
     if len(rest) > 1:
       raise ValueError(
         f'unexpected word {rest[1]!r}; flags begin with --, as in'

@@ -7,6 +7,8 @@ in the installed `configs`.
 import runpy
 import sys
 
+from experiments import output
+
 COMMANDS = {
   'main': 'trains the method of a config, and those beside it',
   'compare': 'trains several methods on two files, and shows one table',
@@ -29,9 +31,10 @@ def main() -> None:
   """Runs the command that the first word names."""
   words = sys.argv[1:]
   if not words or words[0] in ('-h', '--help', 'help'):
-    print('xdomain COMMAND [--flag=value ...]; xdomain COMMAND --help lists flags\n')
-    for name, text in COMMANDS.items():
-      print(f'  {name:10} {text}')
+    with output.reader_may_stop():
+      print('xdomain COMMAND [--flag=value ...]; xdomain COMMAND --help lists flags\n')
+      for name, text in COMMANDS.items():
+        print(f'  {name:10} {text}')
     sys.exit(0 if words else 2)
   if words[0] not in COMMANDS:
     from xdomain import wording

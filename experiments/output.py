@@ -1,4 +1,4 @@
-"""Writes recommendations to a file or to a terminal."""
+"""Writes recommendations to a file or a terminal, also one that stops reading."""
 
 import contextlib
 import io
@@ -54,11 +54,18 @@ def reader_may_stop() -> Iterator[None]:
   Output that cannot be written ends the program with one line.
   """
   try:
-    yield
-    if sys.stdout:
-      sys.stdout.flush()
+    try:
+      yield
+    finally:
+      if sys.stdout:
+        sys.stdout.flush()
   except OSError as error:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    drop()
     if not isinstance(error, BrokenPipeError):
       print(f'error: the output cannot be written: {error.strerror}', file=sys.stderr)
       sys.exit(1)
+
+
+def drop() -> None:
+  """Drops all further output, also what Python flushes as it ends."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

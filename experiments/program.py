@@ -6,6 +6,8 @@ import sys
 
 from absl import flags, logging
 
+from experiments import output
+
 CACHE = flags.DEFINE_boolean(
   'compile_cache', True, "Keep compiled programs in the user's cache folder."
 )
@@ -38,6 +40,9 @@ def running():
   except (stop.Stopped, KeyboardInterrupt):
     print(stop.SAYS, file=sys.stderr)
     _leave(stop.STATUS)
+  except BrokenPipeError:
+    output.drop()
+    _leave(0)
   except Exception as error:
     from xdomain.runs import session
 

@@ -292,6 +292,26 @@ def test_a_wrong_argument_is_answered_with_what_would_do(text, message):
     arguments.load(text)
 
 
+@pytest.mark.parametrize(
+  ('body', 'message'),
+  [
+    ('def get_config(:', ', line 1: SyntaxError: invalid syntax'),
+    ('import nothing_here', ", line 1: ModuleNotFoundError: No module named 'nothing"),
+    ('def get_config():\n  return 1 / 0', ', line 2: ZeroDivisionError: division by'),
+    (
+      'def get_config():\n  return 3',
+      ': get_config returns int; it must return a Conf',
+    ),
+    ('\0', 'own.py: SyntaxError: source code'),
+  ],
+)
+def test_an_error_in_a_config_is_one_line(body, message, tmp_path):
+  (tmp_path / 'own.py').write_text(body)
+  with pytest.raises(ValueError, match=re.escape(message)) as error:
+    arguments.load(str(tmp_path / 'own.py'))
+  assert str(tmp_path / 'own.py') in str(error.value)
+
+
 def test_amazon_is_chosen_by_the_number_of_the_pair():
   data = arguments.load('configs/darec.py:item,pair=3').data
   assert (data.kind, data.pair) == ('amazon', 3)

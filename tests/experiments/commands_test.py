@@ -153,3 +153,20 @@ def test_items_of_the_target_in_the_source_change_no_result(ask, tmp_path):
     (table,) = re.findall(r'^ +item_knn +(.*)$', answer.stdout, re.M)[:1]
     rows.append(table)
   assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize('words', ['main --help', '', 'summary {records}'])
+def test_a_reader_that_stops_reading_ends_a_command_quietly(words, tmp_path, request):
+  records = write(tmp_path / 'r.jsonl', helpers.rating_record('bias', 0, 1.0))
+  command = [sys.executable, '-m', 'experiments.cli']
+  ended = subprocess.Popen(
+    [*command, *words.format(records=records).split()],
+    cwd=request.config.rootpath,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  )
+  assert ended.stdout and ended.stderr
+  ended.stdout.close()
+  with ended.stderr:
+    assert ended.stderr.read() == b''
+  assert ended.wait(60) in (0, 2)
