@@ -296,7 +296,7 @@ def table(name, arg, /, *, title, rows, columns, **settings):
     | settings
   )
   # The values that the command has without further flags.
-  shown = 'name', 'rows', 'columns', 'measures', 'seeds'
+  shown = 'name', 'note', 'rows', 'columns', 'measures', 'seeds'
   config.plain = {field: config[field] for field in shown} | {
     'data': config.data.to_dict()
   }

@@ -118,6 +118,16 @@ def test_the_text_says_how_the_runs_were_made(tmp_path):
   assert '\n\nNot here: no file\n\n```\npython -m experiments.table' in text
 
 
+def test_rows_that_a_table_leaves_out_are_named(tmp_path):
+  config = table(rows=('A', 'B', 'C'), seeds=(0,), note='A note.')
+  config.rows, config.note = ('A',), 'B and C take too long.'
+  config = table_config.from_config(config)
+  report.write(config, {('A', 'x'): [rating_record()]}, [], tmp_path, print)
+  text = (tmp_path / 'table.md').read_text()
+  assert '\n\nB and C take too long.\n\nLeft out: B, C.\n\n| method' in text
+  assert "'--config.note=B and C take too long.'" in text
+
+
 @pytest.mark.parametrize(
   'names, parts',
   [

@@ -65,13 +65,19 @@ def write(
 def _markdown(config, grid, records, notes):
   """The table with what a reader needs in order to trust it."""
   first, *others = [grids.markdown(each) for each in _parts(grid)]
-  parts = [f'# {config.title}', config.note, first]
+  parts = [f'# {config.title}', config.note, _left_out(config), first]
   parts += ['At every cut-off:', *others] if others else []
   if records:
     parts += [grids.legend(grid), *_differences(grid), *_beside(config, records)]
     parts += [_incomplete(config, records), _about(records)]
   parts += [*notes, f'```\n{_command(config)}\n```']
   return '\n\n'.join(filter(None, parts)) + '\n'
+
+
+def _left_out(config):
+  """A sentence about the rows that the plain command has and this table has not."""
+  names = [row for row in config.plain.get('rows', ()) if row not in config.rows]
+  return f'Left out: {", ".join(names)}.' if names else ''
 
 
 def _parts(grid):
