@@ -39,12 +39,16 @@ def write_recommendations(path: pathlib.Path, rows) -> None:
 
 
 def show_recommendations(rows) -> None:
-  """Prints a line an item; a console that cannot show an id gets escapes."""
+  """Prints a line an item."""
   with reader_may_stop():
     for user, item, score, popular in rows:
-      line = f'{user}\t{item}\t{score:.4g}' + '\tpopular' * popular
-      encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'  # None: it is closed.
-      print(line.encode(encoding, 'backslashreplace').decode(encoding))
+      print(f'{user}\t{item}\t{score:.4g}' + '\tpopular' * popular)
+
+
+def escape() -> None:
+  """Lets a console that cannot show a letter of an id or a path print an escape."""
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='backslashreplace')
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ def running():
   from xdomain.runs import stop
 
   logging.set_verbosity(logging.WARNING)  # jax logs every missing backend.
+  output.escape()
   sys.excepthook, sys.unraisablehook = _hook, _unraisable_hook
   try:
     from xdomain.runs import hosts, session

@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from experiments import arguments, output
+from experiments import arguments, output, program
 from tests import helpers
 from xdomain import api
 from xdomain.data import device, types
+from xdomain.reporting import terminal
 from xdomain.runs import methods, prepare, run, store
 from xdomain.runs import spec as specs
 from xdomain.training import loop
@@ -326,8 +327,11 @@ def test_a_console_that_cannot_show_an_id_gets_an_escape(monkeypatch):
   raw = io.BytesIO()
   console = io.TextIOWrapper(raw, encoding='ascii', newline='\n')
   monkeypatch.setattr(sys, 'stdout', console)
-  output.show_recommendations([api.Recommendation('büb', 'i', 1.0, True)])
-  assert raw.getvalue() == b'b\\xfcb\ti\t1\tpopular\n'
+  with program.running():
+    output.show_recommendations([api.Recommendation('büb', 'i', 1.0, True)])
+    terminal.Terminal().say('films/é.csv')
+    console.flush()
+  assert raw.getvalue() == b'b\\xfcb\ti\t1\tpopular\nfilms/\\xe9.csv\n'
 
 
 def test_output_that_cannot_be_written_is_one_line(monkeypatch, capsys):
