@@ -242,6 +242,7 @@ def test_a_record_holds_what_is_needed_to_repeat_it(tmp_path):
     (dict(sweep=dict(hyper=dict(mu=('a',)))), "hyper.mu is 'a'"),
     (dict(name='a/b'), "name is 'a/b'"),
     (dict(name=''), "name is ''"),
+    (dict(name='\udcc3'), 'it must be a printable name'),
     (dict(width=-1), 'width is -1; it must be at least 0'),
     (dict(model=dict(heads=(4, 'a'))), "model.heads is (4, 'a'); it"),
     (dict(sweep=dict(seed=(0, 1.5))), 'sweep.seed is 1.5; it must be'),

@@ -291,8 +291,8 @@ def check_numbers(spec: Spec) -> None:
     listed = [member[name] for member in spec.sweep.members if name in member]
     for each in (value, *spec.sweep.hyper.get(name, ()), *listed):
       _check_hyper(name, each)
-  fine = bool(spec.name) and '/' not in spec.name
-  check('name', spec.name, fine, "a name without '/'")
+  fine = bool(spec.name) and '/' not in spec.name and spec.name.isprintable()
+  check('name', spec.name, fine, "a printable name without '/'")
 
 
 def _check_setting(field, value):
