@@ -68,11 +68,16 @@ TRIED = (
 )
 
 
-def matrix_but(cases, tried):
-  """All cases; those that are not among the tried ones run in the matrix only."""
-  assert set(tried) <= set(cases)
+def marked(cases):
+  """All cases: TRIED in the default suite, the first of each config optimised too."""
+  assert set(TRIED) <= set(cases)
+  first = {case.partition(':')[0]: case for case in reversed(cases)}.values()
   return [
-    case if case in tried else pytest.param(case, marks=pytest.mark.matrix)
+    pytest.param(
+      case,
+      marks=[pytest.mark.matrix] * (case not in TRIED)
+      + [pytest.mark.optimised] * (case in first),
+    )
     for case in cases
   ]
 
@@ -93,7 +98,7 @@ def test_a_config_builds_its_model(text):
   assert jax.eval_shape(first.init, jax.random.key(0), data, method.hyper, ())
 
 
-@pytest.mark.parametrize('text', matrix_but(CASES, TRIED))
+@pytest.mark.parametrize('text', marked(CASES))
 def test_the_quick_form_runs_and_is_recorded(text, tmp_path):
   config = arguments.load(f'{text.replace("movielens", "synthetic")},synthetic,quick')
   config.epochs = 2

@@ -43,6 +43,14 @@ SMOKE = (
   'training/loop_test.py',
 )
 
+# Tests of numbers, which are also run as the commands compile.
+OPTIMISED = (
+  '/tests/ops/',
+  '/tests/evaluation/rankings_test.py',
+  '/tests/least_squares_test.py',
+  '/tests/precision_test.py',
+)
+
 
 @pytest.hookimpl(tryfirst=True)  # Before tests are chosen by their markers.
 def pytest_collection_modifyitems(items):
@@ -51,6 +59,8 @@ def pytest_collection_modifyitems(items):
     path = item.path.as_posix()
     if path.endswith(SMOKE):
       item.add_marker('smoke')
+    if any(part in path for part in OPTIMISED) or 'another_implem' in item.name:
+      item.add_marker('optimised')
     if '/tests/benchmarks/' in path:  # No part of the library.
       item.add_marker('matrix')
     if path.endswith('/models/contract_test.py'):  # Each case is another model.
