@@ -68,6 +68,8 @@ def _compare(display):
     f'{"lower" if protocol.rates else "higher"} is better; validation chose'
     f' {found.best}; intervals are 95 %, paired, over users'
   )
+  for note in found.notes:
+    display.say(note)
   if FINAL.value:
     best = found.fits[found.best]
     final = xd.fit(found.best, pair, epochs=best.epoch, seed=SEED.value)

@@ -1,5 +1,6 @@
 """The Python API on two small files, as a first user meets it."""
 
+import re
 import subprocess
 import sys
 import warnings
@@ -196,3 +197,12 @@ def test_methods_are_compared_on_one_split(split):
   column = f'full NDCG@10 minus {found.best}'
   assert ' to ' in found.rows[1][column] and found.rows[0][column] == ''
   assert found.best in str(found)
+
+
+def test_a_method_that_predicts_no_better_than_the_mean_rating_is_named(pair):
+  split = xd.by_ratio(pair, seed=0)
+  found = xd.compare(split, ['bias', 'pmf'], epochs=1)
+  # Around 0, all predictions of PMF are clipped to the lowest rating at first.
+  (note,) = found.notes
+  assert re.match(r'pmf has not learnt: its validation RMSE of [23]\.\d{4} is', note)
+  assert note in str(found)

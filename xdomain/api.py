@@ -249,6 +249,7 @@ class Comparison(NamedTuple):
 
   fits: dict[str, Trained]  # by method, the best on validation first
   rows: list[dict[str, str]]  # a row a method, with its difference to the best
+  notes: list[str]  # a line for each method that has not learnt
 
   @property
   def best(self) -> str:
@@ -259,10 +260,11 @@ class Comparison(NamedTuple):
     names = list(self.rows[0])
     width = [max(len(n), *(len(row[n]) for row in self.rows)) for n in names]
     lines = [names, *(list(row.values()) for row in self.rows)]
-    return '\n'.join(
+    lines = [
       '  '.join(cell.ljust(n) for cell, n in zip(line, width)).rstrip()
       for line in lines
-    )
+    ]
+    return '\n'.join([*lines, *self.notes])
 
 
 def compare(
@@ -305,7 +307,11 @@ def compare(
         row[f'{measure} minus {best}'] = f'{gap:+.4f} ({low:+.4f} to {high:+.4f})'
     rows.append(row)
   columns = dict.fromkeys(column for row in rows for column in row)
-  return Comparison(found, [{c: row.get(c, '') for c in columns} for row in rows])
+  rows = [{c: row.get(c, '') for c in columns} for row in rows]
+  notes = [
+    protocols.unlearnt(name, split, each.measures) for name, each in found.items()
+  ]
+  return Comparison(found, rows, list(filter(None, notes)))
 
 
 def _answers(model, split):

@@ -81,4 +81,8 @@ def _run(spec, data, workdir, display, part, parts, seconds):
       f'{spec.name}: from its records of {records[0]["time"]}; to train it again,'
       f' delete {folder} or use another workdir'
     )
+  if len(records) == 1:
+    note = protocols.unlearnt(spec.name, data[0].split, records[0])
+    if note:
+      display.say(note)
   return Finished(spec, folder, records)

@@ -42,6 +42,27 @@ class Protocol(NamedTuple):
   rates: bool  # whether it predicts ratings, on the scale of the data
 
 
+def unlearnt(name: str, split: types.Split, measures: dict) -> str:
+  """A line if validation is no better than one rating for all, or nothing.
+
+  Args:
+    name: of the method.
+    split: that the method was trained and validated on.
+    measures: of its record.
+  """
+  if 'valid_rmse' not in measures or split.valid.target is None:
+    return ''
+  mean = np.mean(split.train.target.value, dtype=np.float64)
+  floor = np.sqrt(np.mean((split.valid.target.value - mean) ** 2))
+  if measures['valid_rmse'] < floor:
+    return ''
+  return (
+    f'{name} has not learnt: its validation RMSE of {measures["valid_rmse"]:.4f} is not'
+    f' below {floor:.4f}, that of the mean rating; try more patience, another learning'
+    ' rate or another start'
+  )
+
+
 class Measures(dict):
   """The measures of a test; printed, its rows are easy to read."""
 
