@@ -1,7 +1,15 @@
-"""README and docs/: their code runs, their commands parse, links lead somewhere.
+"""README and docs/: their code and commands run, links lead somewhere.
 
-A fenced block of `python` or `bash` is run or parsed, unless an HTML comment just
-before it says `not run: <reason>`, or names the test below that runs it.
+A fenced block of `python` or `bash` is run, unless an HTML comment just before it says
+`not run: <reason>`, or names the test below that runs it. For commands this means:
+
+- Every command, also one within a sentence, is parsed: program, flags and config exist.
+- A command of this package runs as it stands, on the example files; one with a config
+  at toy size: on a synthetic pair unless it names own files, for two epochs, with two
+  trials, one cell of a table.
+- Of commands with the same program and flags, which differ in values alone, the first
+  of all pages runs, and those that read the files or the runs of their page.
+- `pip`, `pytest` and other programs are parsed only: `.ci/run` runs them.
 """
 
 import ast
@@ -23,6 +31,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
+import configs
 from tests import helpers
 from xdomain.training import loop
 
@@ -164,15 +173,31 @@ def test_the_notebook_runs_and_was_committed_with_outputs(tmp_path, monkeypatch)
 # --- Commands ---------------------------------------------------------------
 
 
-def commands() -> list[tuple[str, str]]:
-  """Every command of every page, as one line."""
+def commands(mark='') -> list[tuple[str, str]]:
+  """The commands of every page, as one line, in blocks whose mark begins so."""
   return [
     (block.page, line)
     for block in BLOCKS
-    if block.language == 'bash' and not block.mark.startswith('not run: ')
+    if block.language == 'bash' and block.mark.startswith(mark)
+    if mark or not block.mark
     for line in re.sub(r'\\\n\s*', ' ', block.text).splitlines()
     if line.strip() and not line.startswith('#')
   ]
+
+
+def inline_commands() -> list[tuple[str, str]]:
+  """The commands of this package within sentences and tables."""
+  return sorted(
+    {
+      (name(path), ' '.join(line.split()))
+      for path in PAGES
+      for line in re.findall(
+        r'`((?:python -m (?:experiments|benchmarks)\.|xdomain )[^`]*)`',
+        re.sub(r'^```.*?^```$', '', path.read_text('utf-8'), flags=re.M | re.S),
+      )
+      if not re.search(r'\.\.\.|COMMAND', line)
+    }
+  )
 
 
 @functools.cache
@@ -210,7 +235,9 @@ def check_program(module, arguments):
 
 # ml_collections loads a config file in a way that Python deprecates.
 @pytest.mark.filterwarnings('ignore:the load_module')
-@pytest.mark.parametrize('page, line', commands())
+@pytest.mark.parametrize(
+  'page, line', commands() + commands('serve: ') + inline_commands()
+)
 def test_a_command_is_one_that_there_is(page, line, monkeypatch):
   monkeypatch.chdir(ROOT)
   for part in line.split('&&'):
@@ -231,27 +258,109 @@ def test_a_command_is_one_that_there_is(page, line, monkeypatch):
       assert words[0] in known, line
 
 
-OWN_FILES = (
-  'README.md',
-  'docs/howto/own_files.md',
-  'docs/howto/cold_start.md',
-  'docs/howto/recommend.md',
-)
+def package_commands(page) -> list[tuple[str, list[str]]]:
+  """Program and arguments of each of a page's commands of this package."""
+  found = []
+  for where, line in commands():
+    words = shlex.split(line, comments=True)
+    if where == page and words[:2] == ['python', '-m']:
+      room, _, program = words[2].partition('.')
+      found += [(program, words[3:])] * (room == 'experiments')
+    elif where == page and words[0] == 'xdomain':
+      found.append((words[1], words[2:]))
+  return found
+
+
+def config_of(arguments) -> str | None:
+  """The text of `--config=`."""
+  found = [word[9:] for word in arguments if word.startswith('--config=')]
+  return found[0] if found else None
+
+
+def kind(program, arguments) -> tuple[str, ...]:
+  """Program and flags of a command, without their values."""
+  return program, *sorted({word.partition('=')[0] for word in arguments})
+
+
+def reads_files(arguments) -> bool:
+  """Whether a command reads what its page has, and no config."""
+  flags_given = {word.partition('=')[0] for word in arguments}
+  return '--config' not in flags_given and bool({'--source', '--run'} & flags_given)
+
+
+@functools.cache
+def first_of_kind() -> dict[tuple, tuple[str, str]]:
+  """The page and the arguments of the first command of each kind."""
+  found = {}
+  for page in map(name, PAGES):
+    for program, arguments in package_commands(page):
+      found.setdefault(kind(program, arguments), (page, shlex.join(arguments)))
+  return found
+
+
+def to_run(page) -> list[tuple[str, list[str]]]:
+  """Program and arguments of each of a page's commands that run."""
+  return [
+    (program, arguments)
+    for program, arguments in package_commands(page)
+    if reads_files(arguments)
+    or first_of_kind()[kind(program, arguments)] == (page, shlex.join(arguments))
+  ]
+
+
+def toy(program, arguments) -> list[str]:
+  """The arguments of a command, of which a config is at toy size."""
+  if config_of(arguments) is None:
+    return arguments
+  path, _, argument = config_of(arguments).partition(':')
+  words = [word for word in argument.split(',') if word not in ('', 'full', 'quick')]
+  own = {'tables', 'given'} & set(words)
+  words += ['quick'] if own else ['synthetic', 'quick']
+  small = f'--config={path}:{",".join(words)}'
+  rest = [word for word in arguments if not word.startswith('--config=')]
+  if program == 'table':
+    config = configs.load(small.removeprefix('--config='))
+    rows, columns = map(str, (config.rows[-1:], config.columns[:1]))
+    rest += [f'--config.rows={rows}', f'--config.columns={columns}', '--results=toy']
+    return [small, *rest, '--config.seeds=(0,)']
+  if program == 'tune':
+    rest += ['--config.search.trials=2']
+    rest += [] if '--seeds=0' in rest else ['--seeds=2']
+  return [small, *rest, *['--config.epochs=2'] * (program in ('main', 'tune'))]
+
+
+def run_command(program, arguments):
+  ended = helpers.run_command(program, *arguments)
+  finding = program == 'audit' and ended.returncode == 3
+  assert not ended.returncode or finding, f'{program} {arguments}\n{ended.stderr}'
+
+
+def train(run):
+  """Makes the run that is named after its config, unless there is one of that name."""
+  stems = [
+    path.stem for path in configs.files() if f'{run}_'.startswith(f'{path.stem}_')
+  ]
+  if stems and not list(pathlib.Path('runs').glob(f'{run}-seed*')):
+    stem = max(stems, key=len)
+    config = f'--config={stem}:{run.removeprefix(stem)[1:]}'
+    run_command('main', toy('main', [config]))
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize('page', OWN_FILES)
-def test_the_commands_of_a_page_run_on_the_example_files(page, examples, capsys):
+@pytest.mark.parametrize('page', [page for page in map(name, PAGES) if to_run(page)])
+def test_the_commands_of_a_page_run(page, examples, capsys):
+  """In order, in one folder; the files and runs that they read are made before."""
+  (examples / 'results').symlink_to(ROOT / 'results')
   (examples / 'users.txt').write_text('ann\nbob\n')
-  lines = [line for where, line in commands() if where == page]
-  lines = [line for line in lines if line.startswith('xdomain ')]
-  assert lines
-  if '--final' not in ' '.join(lines):  # Its Python saves what commands read.
+  rows = [f'u{user},t{item},{item % 7}' for user in range(50) for item in range(50)]
+  (examples / 'theirs.csv').write_text('\n'.join(['user,item,score', *rows]))
+  if '.save(' in '\n'.join(block.text for block in programs().get(page, ())):
     test_the_python_of_a_page_runs(page, examples, capsys)
-  for line in lines:
-    _, command, *words = shlex.split(line)
-    ended = helpers.run_command(command, *words)
-    assert not ended.returncode, f'{line}\n{ended.stderr}'
+  for program, arguments in to_run(page):
+    for word in arguments:
+      if word.startswith(('--run=', '--against=')):
+        train(word.partition('=')[2])
+    run_command(program, toy(program, arguments))
 
 
 # --- Method pages -----------------------------------------------------------
