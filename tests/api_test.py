@@ -121,6 +121,28 @@ def test_a_list_crosses_from_a_source_item(ease):
     ease.recommend_for(['f99'])
 
 
+def test_an_item_that_is_given_twice_counts_once(ease):
+  assert ease.recommend_for(['f1', 'f1'], top=3) == ease.recommend_for(['f1'], top=3)
+
+
+@pytest.mark.parametrize(
+  ('ask', 'message'),
+  [
+    (lambda of: of.recommend('u5'), r"users='u5' is one text; .* users=\['u5'\]"),
+    (lambda of: of.recommend_for('f1'), "source='f1' is one text; give a list"),
+    (lambda of: of.recommend(['u5'], top=0), 'top is 0; it must be at least 1'),
+    (lambda of: of.recommend_for(['f1'], top=1.5), 'top is 1.5; it must be'),
+    (
+      lambda of: of.recommend_for({'f1': float('nan')}),
+      "the rating of 'f1' is nan, which is no number",
+    ),
+  ],
+)
+def test_a_wrong_question_is_refused(ease, ask, message):
+  with pytest.raises(specs.SpecError, match=message):
+    ask(ease)
+
+
 def test_a_method_that_cannot_fold_in_says_so(split):
   trained = xd.fit('bpr', split, **FIT)
   with pytest.raises(specs.SpecError, match='bpr cannot score a user who was not'):

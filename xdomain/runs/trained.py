@@ -92,10 +92,12 @@ class Trained:
         by default it warns.
 
     Raises:
-      SpecError: no user is left, or the fallback is unknown.
+      SpecError: no user is left, or an argument is wrong.
     """
     say = _warn if say is None else say
     check_fallback(fallback)
+    _check_list('users', users)
+    _check_top(top)
     names = self.ids.users
     wanted = names if users is None else types.texts(dict.fromkeys(map(str, users)))
     rows = np.arange(len(names)) if users is None else places(names, wanted)
@@ -159,9 +161,10 @@ class Trained:
       say: called with a line where scores tie; by default it warns.
 
     Raises:
-      SpecError: the method cannot score users who were never trained on, or no item
-        is known.
+      SpecError: the method cannot score users who were never trained on, no item is
+        known, or an argument is wrong.
     """
+    _check_top(top)
     new = types.Pair(
       self._ratings('source', source, self.dataset.pair.source),
       self._ratings('target', target, self.dataset.pair.target),
@@ -323,9 +326,11 @@ class Trained:
 
   def _ratings(self, domain, given, like):
     """The interactions of one new user in a domain."""
+    _check_list(domain, given)
     names = getattr(self.ids, domain)
-    values = given.values() if isinstance(given, Mapping) else [None] * len(given)
-    wanted = [str(each) for each in given]
+    given = given if isinstance(given, Mapping) else dict.fromkeys(given)
+    given = {str(name): value for name, value in given.items()}  # Each item once.
+    wanted = list(given)
     rows = places(names, types.texts(wanted))
     for name, row in zip(wanted, rows):
       if row < 0:
@@ -334,7 +339,10 @@ class Trained:
           f'{wording.instead(name, _near(name, names))}'
         )
     highest = self.dataset.scale[1] if protocols.of(self.spec).rates else 1.0
-    value = [highest if each is None else each for each in values]
+    value = [highest if each is None else each for each in given.values()]
+    for name, each in zip(wanted, value):
+      if not isinstance(each, int | float | np.number) or not np.isfinite(each):
+        raise specs.SpecError(f'the rating of {name!r} is {each!r}, which is no number')
     return types.Ratings(
       np.zeros(len(rows), np.int32),
       rows.astype(np.int32),
@@ -356,6 +364,19 @@ class Trained:
       for item in best
       if count[item] >= 0
     ]
+
+
+def _check_list(name, given):
+  if isinstance(given, str):
+    raise specs.SpecError(
+      f'{name}={given!r} is one text; give a list of ids, as in {name}=[{given!r}]'
+    )
+
+
+def _check_top(top):
+  specs.check(
+    'top', top, isinstance(top, int | np.integer) and int(top) > 0, 'at least 1'
+  )
 
 
 def _near(name, names, most=20):
