@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.faults import processes
 from xdomain import files
 from xdomain.data.readers import download
+from xdomain.reporting import records
 from xdomain.runs import stop
 
 SAME, REFUSED, ALTERED, WRONG = 'same', 'refused', 'altered', 'WRONG'
@@ -300,6 +301,8 @@ class Campaign:
       return WRONG, processes.fault(ended)
     if _is_of_artifact(relative):
       return self._of_artifact(job, relative, ended.text)
+    if relative.name == 'test.npz' and is_refused(folder / relative):
+      return REFUSED, ''  # By what compares tests; the command shows records.
     different = compared(folder, self.whole(job))
     if not different:
       return SAME, ''
@@ -316,6 +319,15 @@ class Campaign:
         raise RuntimeError(f'{at} recommends nothing: {ended.text[-2000:]}')
       self._recommended[at] = ended.text
     return (SAME, '') if text == self._recommended[at] else (WRONG, 'other items')
+
+
+def is_refused(test: pathlib.Path) -> bool:
+  """Whether the reader of a run's test refuses the file, by its path."""
+  try:
+    records.read_test(test.parent)
+  except records.RecordError as error:
+    return str(test) in str(error)
+  return False
 
 
 def _is_of_artifact(relative) -> bool:

@@ -74,6 +74,16 @@ def test_every_harm_changes_the_file_that_it_names(tmp_path):
   assert seen == set(kills.HARMS)
 
 
+def test_a_damaged_test_is_refused_by_its_reader(tmp_path):
+  path = tmp_path / 'test.npz'
+  np.savez_compressed(path, user=np.arange(99))
+  assert not kills.is_refused(path)
+  path.write_bytes(path.read_bytes()[:99])
+  assert kills.is_refused(path)
+  path.unlink()
+  assert kills.is_refused(path)
+
+
 def test_a_forked_command_ends_with_its_status_and_its_text(tmp_path):
   # In a process where jax has not begun to compute.
   code = (

@@ -292,7 +292,8 @@ def read_test(folder: pathlib.Path, member: int = 0) -> dict[str, np.ndarray]:
     RecordError: their file is damaged or missing.
   """
   try:
-    with np.load(folder / 'test.npz') as arrays:
+    # NumPy would leave the file of a damaged archive open.
+    with open(folder / 'test.npz', 'rb') as file, np.load(file) as arrays:
       return {name: x[member] if x.ndim > 1 else x for name, x in arrays.items()}
   except DAMAGE:
     raise _damaged_test(folder) from None
