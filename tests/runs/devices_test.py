@@ -1,10 +1,13 @@
 """A run names its memory and its mesh, and is refused before it starts."""
 
+import re
+
 import jax
+import jax.numpy as jnp
 import pytest
 
 from tests import helpers
-from xdomain import shards
+from xdomain import base, shards
 from xdomain.data import synthetic
 from xdomain.runs import defaults, devices, memory, methods, prepare
 from xdomain.runs import spec as specs
@@ -53,6 +56,34 @@ def test_interactions_that_do_not_fit_are_refused_before_they_are_placed(monkeyp
   monkeypatch.setattr(memory, 'free', lambda: 2**10)
   with pytest.raises(specs.SpecError, match=r'interactions take about .* kB on a d'):
     prepare.put('both', dataset, dataset.pair)
+
+
+def shapes(users, items, entries):
+  """Both domains of a pair, as shapes alone."""
+
+  def rows(n_rows, n_columns):
+    def of(n, dtype=jnp.int32):
+      return jax.ShapeDtypeStruct((n,), dtype)
+
+    many = of(entries), of(entries), of(entries, jnp.float32)
+    return base.Rows(of(n_rows + 1), *many, of(n_rows), n_columns, longest=1 << 18)
+
+  domain = base.Domain(rows(users, items), rows(items, users))
+  return base.Arrays(domain, domain)
+
+
+@pytest.mark.parametrize('method', ['bpr', 'item_knn'])
+def test_more_cells_than_32_bits_count_are_planned_and_refused(monkeypatch, method):
+  monkeypatch.setattr(memory, 'free', lambda: 16 * 2**30)
+  users, items = 100_000_000, 30_000_000
+  spec = defaults.spec_of(method)
+  found = methods.of(spec, base.Sizes(users, items, items))
+  with pytest.raises(specs.SpecError) as error:
+    devices.placed(spec, found, shapes(users, items, 1_000_000_000))
+  # The state, the best state and, of BPR, a gradient; neighbours are no gradient.
+  least = 3 * 4 * (users + items) * 64 if method == 'bpr' else 2 * 8 * items * 200
+  takes = re.search(r'takes about ([\d.]+) GB', str(error.value))
+  assert takes and float(takes[1]) * 2**30 > 0.999 * least
 
 
 @pytest.mark.parametrize('mesh', [(2,), (1, 0), (1, 'a')])
