@@ -524,7 +524,6 @@ def growth(methods, sizes, limit: float, out: str) -> Iterator[str]:
   head = f'# How cost grows with interactions\n\n`{command}`, CPU seconds:\n\n'
   for line in linear_table(methods, sizes, limit, found):
     lines.append(line)
-    yield line
     if out and found:
       plot(found, out)
       image = (
@@ -532,6 +531,7 @@ def growth(methods, sizes, limit: float, out: str) -> Iterator[str]:
       )
       text = head + '\n'.join(lines) + f'\n\n{image}\n'
       files.write(pathlib.Path(f'{out}.md'), text.encode())
+    yield line
 
 
 def main(argv):
