@@ -67,28 +67,39 @@ def test_arrays_of_other_ranks_are_refused():
     sparse.flatten_rows(rows.start, rows.column, rows.value, jnp.zeros((2, 2), int), 5)
 
 
-@hypothesis.settings(deadline=None, max_examples=25, derandomize=True)
-@hypothesis.given(
-  cells=st.dictionaries(
-    st.tuples(st.integers(0, 6), st.integers(0, 8)), st.integers(1, 5), max_size=40
-  ),
-  ids=st.lists(st.integers(0, 7), min_size=6, max_size=6),
-)
-def test_any_rows_are_flattened_and_summed_as_the_dense_matrix(cells, ids):
-  dense = np.zeros((8, 9), np.float32)  # The last row is padding.
-  for place, value in cells.items():
-    dense[place] = value
-  row, column = np.nonzero(dense)
-  start = np.searchsorted(row, np.arange(8))
-  room = (0, 63 - row.size)  # All cells: one shape, so one program.
-  entries = flatten_rows(
-    start, np.pad(column, room), np.pad(dense[row, column], room), np.array(ids), 54
+def test_any_rows_are_flattened_and_summed_as_the_dense_matrix():
+  @jax.jit
+  def program(start, column, value, ids, table):
+    entries = sparse.flatten_rows(start, column, value, ids, 54)
+    return sparse.gather_sum(table, entries, 6), *sparse.cells(entries, 6, 9)
+
+  @hypothesis.settings(deadline=None, max_examples=25, derandomize=True)
+  @hypothesis.given(
+    cells=st.dictionaries(
+      st.tuples(st.integers(0, 6), st.integers(0, 8)), st.integers(1, 5), max_size=40
+    ),
+    ids=st.lists(st.integers(0, 7), min_size=6, max_size=6),
   )
-  table = np.arange(18, dtype=np.float32).reshape(9, 2)
-  np.testing.assert_allclose(gather_sum(table, entries, 6), dense[ids] @ table)
-  value, seen = helpers.jitted(sparse.cells, static_argnums=(1, 2))(entries, 6, 9)
-  np.testing.assert_array_equal(value, dense[ids])
-  np.testing.assert_array_equal(seen, dense[ids] > 0)
+  def check(cells, ids):
+    dense = np.zeros((8, 9), np.float32)  # The last row is padding.
+    for place, value in cells.items():
+      dense[place] = value
+    row, column = np.nonzero(dense)
+    start = np.searchsorted(row, np.arange(8))
+    room = (0, 63 - row.size)  # All cells: one shape, so one program.
+    table = np.arange(18, dtype=np.float32).reshape(9, 2)
+    total, value, seen = program(
+      start,
+      np.pad(column, room),
+      np.pad(dense[row, column], room),
+      np.array(ids),
+      table,
+    )
+    np.testing.assert_allclose(total, dense[ids] @ table)
+    np.testing.assert_array_equal(value, dense[ids])
+    np.testing.assert_array_equal(seen, dense[ids] > 0)
+
+  check()
 
 
 # --- Sums, against the dense form ---
