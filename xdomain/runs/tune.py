@@ -112,16 +112,17 @@ def _stored(file):
 def _study(folder):
   try:
     import optuna
+    import sqlalchemy.pool
   except ImportError:
     raise specs.SpecError(
       'a search needs Optuna, which is not installed; run pip install optuna'
     ) from None
   optuna.logging.set_verbosity(optuna.logging.WARNING)
-  return optuna.create_study(
-    storage=f'sqlite:///{folder.resolve() / STUDY}',
-    study_name='search',
-    load_if_exists=True,
+  storage = optuna.storages.RDBStorage(
+    f'sqlite:///{folder.resolve() / STUDY}',
+    engine_kwargs={'poolclass': sqlalchemy.pool.NullPool},  # Leaves no file open.
   )
+  return optuna.create_study(storage=storage, study_name='search', load_if_exists=True)
 
 
 def _ended(study, config) -> str:
