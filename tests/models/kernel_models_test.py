@@ -146,11 +146,11 @@ def alternating(start, source, target, hyper, sweeps):
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize('source_weight, factors', [(0.6, 5), (0.0, 5), (0.6, 48)])
-def test_kernel_als_blends_its_parts_and_switches_by_history(source_weight, factors):
+@pytest.mark.parametrize('source_weight', [0.6, 0.0])
+def test_kernel_als_blends_its_parts_and_switches_by_history(source_weight):
   pair, sweeps = pair_with_cold_users(), 3
   hyper = kernel_als.Hyper(source_weight, 0.7, 2.0, 4.0, 3.0, 0.5, 5.0, 0.4, 0.2)
-  settings = dict(factors=factors, sweeps=sweeps, rank=3)
+  settings = dict(factors=5, sweeps=sweeps, rank=3)
   scores, _ = fit(kernel_als, pair, hyper, **settings)
   of_kernel, _ = fit(ntk_ridge, pair, ntk_ridge.Hyper(0.7, source_weight, 1.0))
   cold, _ = fit(ntk_ridge, pair, ntk_ridge.Hyper(2.0, 1.0, 0.0))
@@ -158,12 +158,12 @@ def test_kernel_als_blends_its_parts_and_switches_by_history(source_weight, fact
   source, target = helpers.dense(pair.source), helpers.dense(pair.target)
   model, data = kernel_als.model(device.sizes(pair), **settings), device.put(pair)
   begun = loop.begin(model, jax.random.key(0), data, hyper, 0, ())
-  of_factors = alternating(begun.state.item[0], source, target, hyper, sweeps)
+  factors = alternating(begun.state.item[0], source, target, hyper, sweeps)
   known = target.sum(1, keepdims=True) > 0
   popular = standardised(np.log1p(target.sum(0))[None])
   expected = (
     0.6 * standardised(np.where(known, of_kernel, cold))
-    + 0.4 * standardised(np.where(known, of_factors, low_rank))
+    + 0.4 * standardised(np.where(known, factors, low_rank))
     + 0.2 * popular
   )
   chex.assert_trees_all_close(np.asarray(scores), expected, atol=5e-3)

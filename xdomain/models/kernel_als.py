@@ -230,15 +230,6 @@ def fit_users(together: Both, item: base.Array, hyper: Hyper) -> base.Array:
 def fit_rows(rows, table, count, value, hyper) -> base.Array:
   """`[R, H]` optimal vectors of rows, given those of their columns.
 
-  A row of L positives whose columns have the vectors `Y [L, H]` solves
-
-    (G + penalty I + alpha Y^T Y) x = b,   G = table^T table = V diag(s) V^T
-
-  Where 2 L is at most H, Woodbury's identity leaves a system of L instead of H, with
-  `d = 1 / (s + penalty)`, `b` and `Y` in the basis V:
-
-    x = d b - d Y^T (I / alpha + Y diag(d) Y^T)^-1 Y (d b)
-
   Args:
     rows: the positives, `[R, n]`.
     table: `[n, H]` vectors of the columns.
@@ -246,38 +237,15 @@ def fit_rows(rows, table, count, value, hyper) -> base.Array:
     value: of a positive in each column, `[n, 1]` or a scalar.
     hyper: the hyper-parameters.
   """
-  gram, alpha = table.T @ table, hyper.alpha
+  gram, worth = table.T @ table, value * table
   penalty = hyper.factor_penalty * jnp.maximum(count, 1.0) ** hyper.frequency
-  spectrum, basis = eigen(gram)
 
-  def of_columns(vectors, columns, observed):
-    seen = jnp.where(observed[..., None], vectors[columns], 0)  # [B, L, H]
-    worth = jnp.where(observed[..., None], (value * vectors)[columns], 0)
-    return seen, (1 + alpha) * jnp.sum(worth, axis=1)
-
-  def solution(ids, columns, observed):
-    if 2 * columns.shape[1] <= gram.shape[0]:
-      return of_few(ids, columns, observed)
-    seen, right = of_columns(table, columns, observed)
-    own = alpha * jnp.einsum('blh,blk->bhk', seen, seen)
+  def vectors(ids, columns, observed):
+    seen = jnp.where(observed[..., None], table[columns], 0)  # [B, L, H]
+    right = jnp.sum(jnp.where(observed[..., None], worth[columns], 0), axis=1)
+    right = (1 + hyper.alpha) * right
+    own = hyper.alpha * jnp.einsum('blh,blk->bhk', seen, seen)
     ridge = penalty[ids][:, None, None] * jnp.eye(gram.shape[0])
     return least_squares.solve(gram + own + ridge, right)
 
-  def of_few(ids, columns, observed):
-    seen, right = of_columns(turned, columns, observed)
-    scale = 1 / (spectrum + penalty[ids][:, None])  # [B, H]
-    scaled = seen * scale[:, None]
-    among = alpha * jnp.einsum('blh,bkh->blk', scaled, seen) + jnp.eye(seen.shape[1])
-    less = least_squares.solve(among, jnp.einsum('blh,bh->bl', scaled, right))
-    x = scale * right - alpha * jnp.einsum('blh,bl->bh', scaled, less)
-    return x @ basis.T
-
-  turned = table @ basis
-  return least_squares.by_length(rows, solution, table.shape[1])
-
-
-@jax.custom_batching.sequential_vmap
-def eigen(matrix: base.Array) -> tuple[base.Array, base.Array]:
-  """Eigenvalues `[H]`, at least 0, and eigenvectors `[H, H]` of a Gramian."""
-  values, vectors = jnp.linalg.eigh(matrix)
-  return jnp.maximum(values, 0), vectors
+  return least_squares.by_length(rows, vectors, table.shape[1])
