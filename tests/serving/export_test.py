@@ -66,9 +66,11 @@ def agrees(model, folder):
 
 
 def same(got, expected):
+  # Kernel-ALS blends scores of deviation 1 that solve linear systems in float32: two
+  # programs compiled quickly give them to 1e-4, optimised ones to 1e-5.
   scores = [score for _, score in got]
   np.testing.assert_allclose(
-    scores, [row.score for row in expected], rtol=1e-4, atol=1e-5
+    scores, [row.score for row in expected], rtol=1e-4, atol=1e-4
   )
   if scores and np.ptp(scores) > 1e-3:  # Items of equal scores may change places.
     assert got[0][0] == expected[0].item or scores[0] - scores[1] < 1e-4
