@@ -84,8 +84,9 @@ def advice(error: BaseException) -> str | None:
   return None
 
 
-# The errors of libraries in Rust, such as safetensors, are no OSError.
-_IN_RUST = re.compile(r'\(os error (\d+)\)')
+# The errors of libraries in Rust, such as safetensors, are no OSError; the second form
+# is that of safetensors before 0.6.
+_IN_RUST = re.compile(r'\(os error (\d+)\)|Os \{ code: (\d+),')
 
 
 def _system_error(error) -> int | None:
@@ -95,7 +96,7 @@ def _system_error(error) -> int | None:
   if 'No space left' in str(error):
     return errno.ENOSPC
   found = _IN_RUST.search(str(error))
-  return int(found[1]) if found else None
+  return int(found[1] or found[2]) if found else None
 
 
 def _check_device():
