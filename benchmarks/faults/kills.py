@@ -256,16 +256,14 @@ class Campaign:
     if begun:
       after = whole.seconds * draw.uniform(0.3, 0.9)
       processes.run(command, self._log, after=after, number=signal.SIGKILL)
+    finished = begun and not compared(folder, whole)
     _set_writable(folder, False)
     ended = processes.run(command, self._log, processes.Limits(obeys_modes=True))
     _set_writable(folder, True)
     about = f'{job}, read-only {"run" if begun else "folder"}'
-    if ended.status == 0:  # Right if there was nothing left to write.
-      wrong = compared(folder, whole)
-      wrong = wrong and f'read-only, it ends with status 0, but {wrong}'
-    else:
-      wrong = processes.fault(ended)
-    if wrong:
+    if not ended.status and not finished:
+      return Trial(about, WRONG, 'it writes to a read-only folder')
+    if wrong := ended.status and processes.fault(ended):
       return Trial(about, WRONG, wrong)
     return self._ended(about, folder, command, 'read-only')
 

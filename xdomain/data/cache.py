@@ -109,7 +109,7 @@ def _unpack(packed: np.ndarray) -> np.ndarray:
 
 
 def stamps(paths: Sequence[pathlib.Path]) -> list[tuple]:
-  """What changes when a file does: its path, size and time of modification."""
+  """The path, size and modification time of each file, which tell that it changed."""
   return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
 
 
