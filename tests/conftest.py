@@ -15,6 +15,8 @@ from xdomain import programs
 # Several processes test at once and cannot share a GPU.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
+programs.one_thread_of_blas()
+
 QUICK_TO_COMPILE = {
   'xla_backend_optimization_level': '0',
   'xla_llvm_disable_expensive_passes': 'true',

@@ -67,6 +67,18 @@ def test_a_gpu_tries_no_triton_products_unless_asked(
   assert os.environ['XLA_FLAGS'] == (before if after is None else after)
 
 
+@pytest.mark.parametrize(
+  'cores, before, after', [(2, None, '1'), (2, '2', '2'), (16, None, None)]
+)
+def test_few_cores_get_one_thread_of_blas(monkeypatch, cores, before, after):
+  monkeypatch.delenv('OPENBLAS_NUM_THREADS', raising=False)
+  if before:
+    monkeypatch.setenv('OPENBLAS_NUM_THREADS', before)
+  monkeypatch.setattr(programs.os, 'cpu_count', lambda: cores)
+  programs.one_thread_of_blas()
+  assert os.environ.get('OPENBLAS_NUM_THREADS') == after
+
+
 def test_an_option_that_this_jaxlib_lacks_is_not_set(monkeypatch):
   assert programs.knows('--xla_backend_optimization_level')
   assert not programs.knows('--xla_backend_optimization')  # A part of a name.

@@ -166,6 +166,12 @@ def inverse(matrix: Array) -> Array:
 
 
 @jax.custom_batching.sequential_vmap
+def eigen(matrix: Array) -> tuple[Array, Array]:
+  """Eigenvalues `[n]` and eigenvectors `[n, n]`, in columns, of a symmetric matrix."""
+  return jnp.linalg.eigh(matrix)
+
+
+@jax.custom_batching.sequential_vmap
 def _solve_alone(left, right):
   factor = jax.scipy.linalg.cho_factor(left)
   return jax.scipy.linalg.cho_solve(factor, right)

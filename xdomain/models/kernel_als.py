@@ -223,29 +223,42 @@ def fit_users(together: Both, item: base.Array, hyper: Hyper) -> base.Array:
   rows, border = together.rows, together.border
   value = jnp.where(jnp.arange(rows.n_columns) < border, 1.0, hyper.source_weight)
   of_source = hyper.source_weight * (rows.length - together.target)
-  return fit_rows(rows, item, together.target + of_source, value[:, None], hyper)
+  return fit_rows(rows, item, together.target + of_source, value, hyper)
 
 
 @precision.exact
 def fit_rows(rows, table, count, value, hyper) -> base.Array:
   """`[R, H]` optimal vectors of rows, given those of their columns.
 
+  In the basis of eigenvectors of the Gram matrix of the table, a row's equations are
+  `(D + alpha Y^T Y) x = (1 + alpha) Y^T v` with a diagonal D and the row's own columns
+  Y `[L, H]`. A row with fewer positives than factors is solved in its positives, as
+  `x = D^-1 Y^T (I + alpha Y D^-1 Y^T)^-1 (1 + alpha) v`.
+
   Args:
     rows: the positives, `[R, n]`.
     table: `[n, H]` vectors of the columns.
     count: `[R]` positives of a row, for the penalty.
-    value: of a positive in each column, `[n, 1]` or a scalar.
+    value: of a positive in each column, `[n]` or a scalar.
     hyper: the hyper-parameters.
   """
-  gram, worth = table.T @ table, value * table
+  factors = table.shape[1]
+  energy, basis = least_squares.eigen(table.T @ table)
+  table = table @ basis
+  value = jnp.broadcast_to(value, table.shape[:1])
   penalty = hyper.factor_penalty * jnp.maximum(count, 1.0) ** hyper.frequency
 
   def vectors(ids, columns, observed):
     seen = jnp.where(observed[..., None], table[columns], 0)  # [B, L, H]
-    right = jnp.sum(jnp.where(observed[..., None], worth[columns], 0), axis=1)
-    right = (1 + hyper.alpha) * right
+    right = (1 + hyper.alpha) * jnp.where(observed, value[columns], 0)
+    diagonal = jnp.maximum(energy, 0) + penalty[ids][:, None]
+    if observed.shape[1] < factors:
+      small = seen / diagonal[:, None]
+      own = hyper.alpha * jnp.einsum('blh,bmh->blm', small, seen)
+      right = least_squares.solve(own + jnp.eye(own.shape[1]), right)
+      return jnp.einsum('bl,blh->bh', right, small)
     own = hyper.alpha * jnp.einsum('blh,blk->bhk', seen, seen)
-    ridge = penalty[ids][:, None, None] * jnp.eye(gram.shape[0])
-    return least_squares.solve(gram + own + ridge, right)
+    left = own + diagonal[..., None] * jnp.eye(factors)
+    return least_squares.solve(left, jnp.einsum('bl,blh->bh', right, seen))
 
-  return least_squares.by_length(rows, vectors, table.shape[1])
+  return least_squares.by_length(rows, vectors, factors) @ basis.T

@@ -46,6 +46,7 @@ def opened(
     Stopped: at a signal to end; what was finished is kept.
   """
   programs.compile_quickly()
+  programs.one_thread_of_blas()
   if keep_programs:
     programs.keep()
   with hosts.joined(among), jax.enable_x64(False), stop.on_signals():
