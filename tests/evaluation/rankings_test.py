@@ -111,6 +111,7 @@ def test_ranks_are_those_of_a_sort_however_they_are_blocked(
   cells, with_all, monkeypatch
 ):
   monkeypatch.setattr(rankings, 'CELLS', cells)
+  monkeypatch.setattr(rankings, 'FEWEST', 1)
   rng = np.random.default_rng(0)
   scores = rng.normal(size=(7, 33 if with_all else 30))
   liked = {(u, int(i)) for u in range(7) for i in rng.choice(30, 4 + u, False)}
@@ -137,6 +138,7 @@ def test_the_best_are_those_of_a_sort_however_they_are_blocked(
   cells, with_all, monkeypatch
 ):
   monkeypatch.setattr(rankings, 'CELLS', cells)
+  monkeypatch.setattr(rankings, 'FEWEST', 1)
   rng = np.random.default_rng(0)
   scores = rng.normal(size=(7, 33 if with_all else 30))
   scores[3, 4] = np.nan

@@ -94,9 +94,12 @@ def test_the_largest_scores_of_parts_are_the_largest_of_all():
   rng = np.random.default_rng(0)
   scores = rng.integers(0, 9, (5, 30)).astype(np.float32)  # With many ties.
   scores[1:3, 4:] = -np.inf
-  for parts, top in ((4, 3), (7, 30), (8, 12)):
-    expected = jax.lax.top_k(jnp.asarray(scores), top)
-    found = rankings.largest(jnp.asarray(scores), top, parts)
+  wide = rng.integers(0, 9, (5, 10 * rankings.GROUP + 9)).astype(np.float32)
+  wide[1:3, 4:] = -np.inf
+  cases = *((scores, *case) for case in ((4, 3), (7, 30), (8, 12))), (wide, 1, 5)
+  for of, parts, top in cases:
+    expected = jax.lax.top_k(jnp.asarray(of), top)
+    found = rankings.largest(jnp.asarray(of), top, parts)
     chex.assert_trees_all_equal(tuple(found), tuple(expected))
 
 

@@ -136,9 +136,9 @@ def _sources(pair) -> tuple[types.Ratings, ...]:
 
 def _shared_users(pair) -> int:
   """At least the users with interactions in both domains, rounded up."""
-  seen = np.isin(pair.target.user, np.concatenate([s.user for s in _sources(pair)]))
-  count = np.unique(pair.target.user[seen]).size
-  return min(sampling.round_up(count, 4), pair.target.n_users)
+  in_source = np.any([views.per_user(s) > 0 for s in _sources(pair)], axis=0)
+  count = np.count_nonzero(in_source & (views.per_user(pair.target) > 0))
+  return min(sampling.round_up(int(count), 4), pair.target.n_users)
 
 
 def stack(every: Sequence[base.Tree]) -> base.Tree:

@@ -105,8 +105,9 @@ def beyond_accuracy(
     return dict.fromkeys(BEYOND)
   users, items = trained
   popularity = np.bincount(items, minlength=n_items)
-  share = popularity / max(1, np.unique(users).size)
-  least = np.maximum(popularity, 1) / max(1, np.unique(users).size)
+  n_users = max(1, np.count_nonzero(np.bincount(users)))
+  share = popularity / n_users
+  least = np.maximum(popularity, 1) / n_users
   exposure = np.bincount(shown, minlength=n_items)
   return {
     'coverage': float(np.mean(exposure > 0)),
