@@ -11,12 +11,12 @@ from xdomain import wording
 FOLDER = pathlib.Path(__file__).parent
 
 
-def files():
+def files() -> list[pathlib.Path]:
   """Returns the paths of all configs."""
   return [path for path in sorted(FOLDER.glob('[a-z]*.py')) if path.stem != 'common']
 
 
-def find(text):
+def find(text: str) -> str:
   """Returns `path.py:argument` of a config in the working directory or installed.
 
   `darec:item`, `darec.py:item` and `configs/darec.py:item` name the same config. What
@@ -33,7 +33,7 @@ def find(text):
   return text
 
 
-def load(text):
+def load(text: str) -> ml_collections.ConfigDict:
   """Returns the config that `path.py:argument` names, before any override.
 
   Raises:
@@ -76,7 +76,7 @@ def _place(path, error):
   return f'{path}, line {line}' if line else str(path)
 
 
-def check_field(config, name):
+def check_field(config: ml_collections.ConfigDict, name: str) -> None:
   """Raises a ValueError with the nearest word unless a config has a dotted field."""
   at = config
   *path, last = name.split('.')

@@ -20,7 +20,7 @@ SELECTED = {
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, axis=('item', 'user'), **common.ARGUMENT)
   config = common.method(
     'autorec',

@@ -11,7 +11,7 @@ SEARCH = dict(hyper=dict(penalty=('log', 0.1, 100.0)))
 PENALTY = 4.0  # the best of eight trials on MovieLens (results/searches)
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.ARGUMENT)
   return common.method(
     'bias',

@@ -24,7 +24,7 @@ SELECTED = {
 SGD = dict(lr=1e-2, penalty=0.07, penalty_bias=0.07)
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(
     arg,
     feedback=('explicit', 'implicit'),

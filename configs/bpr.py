@@ -37,7 +37,7 @@ SELECTED = {
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT)
   role = 'cold' if arg.cold else arg.view
   config = common.ranking_baseline(

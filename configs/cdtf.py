@@ -16,7 +16,7 @@ SEARCH = dict(
 FACTORS, SELECTED = 8, dict(source=1.0, lambda_a=5000.0)
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.ARGUMENT)
   config = common.method(
     'cdtf',

@@ -17,7 +17,7 @@ SEARCH = dict(
 FACTORS, SELECTED = 8, dict(alpha=0.5, penalty=3.0)
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, solver=('adam', 'als'), **common.ARGUMENT)
   config = common.method(
     'cmf',

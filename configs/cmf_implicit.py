@@ -20,7 +20,7 @@ SEARCH = dict(
 PENALTY = 6e-4  # the best of eight trials on MovieLens (results/searches)
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'cmf_implicit',

@@ -2,14 +2,17 @@
 
 import json
 import pathlib
+from typing import Any
 
 import ml_collections
 
 from xdomain import wording
 from xdomain.data import sources
 
+Argument = ml_collections.ConfigDict  # the values of `parse_arg`
 
-def parse_arg(arg, **fields):
+
+def parse_arg(arg: str | None, **fields: Any) -> Argument:
   """Parses the argument of a config file, as in `configs/darec.py:item,pair=3`.
 
   Args:
@@ -85,14 +88,14 @@ BASELINE_ARGUMENT = RANKING_ARGUMENT | dict(cold=False)
 ONE_DOMAIN = ('merged', 'alone')  # views of a method that reads one domain
 
 
-def rating_terms(arg):
+def rating_terms(arg: Argument) -> dict:
   """Returns the protocol of a rating method where it is not the default."""
   if arg.given:
     return dict(protocol='given_ratings', split={})
   return dict(protocol='rating_by_time') if arg.time else {}
 
 
-def length(arg):
+def length(arg: Argument) -> dict:
   """Returns epochs and patience of a rating method, for `quick`, `full` or neither.
 
   The default ends within minutes on two cores and loses little; `full` is the
@@ -109,7 +112,7 @@ def length(arg):
 QUICK_USERS = 500  # that a first try trains and tests on
 
 
-def data_block(arg, **changes):
+def data_block(arg: Argument, **changes: Any) -> dict:
   """Returns the data of a rating config.
 
   Args:
@@ -124,7 +127,7 @@ def data_block(arg, **changes):
   return data(kind, **changes, **_first_try(arg))
 
 
-def implicit_block(arg):
+def implicit_block(arg: Argument) -> dict:
   """Returns the data of a ranking config; `arg` holds `data` and `quick`."""
   return data(
     'given' if arg.get('given') else f'{arg.data}_implicit', **_first_try(arg)
@@ -135,7 +138,7 @@ def _first_try(arg):
   return dict(most_users=QUICK_USERS) if arg.quick else {}
 
 
-def data(kind, **changes):
+def data(kind: str, **changes: Any) -> dict:
   """Returns the options of a kind of data: the library's defaults, but for `changes`.
 
   An option that is None may be set to a value of any type.
@@ -147,7 +150,15 @@ def data(kind, **changes):
   }
 
 
-def method(name, /, *, model, hyper, search=None, **settings):
+def method(
+  name: str,
+  /,
+  *,
+  model: dict,
+  hyper: dict,
+  search: dict | None = None,
+  **settings: Any,
+) -> ml_collections.ConfigDict:
   """Returns the config of a method.
 
   Args:
@@ -191,7 +202,7 @@ def method(name, /, *, model, hyper, search=None, **settings):
   )
 
 
-def protocol_of(protocol, arg):
+def protocol_of(protocol: str, arg: Argument) -> str:
   """Returns the protocol, or that of `time`, `last` or `given` in the argument."""
   if arg.time + arg.last + arg.given > 1:
     raise ValueError("'time', 'last' and 'given' exclude each other")
@@ -210,7 +221,9 @@ def protocol_of(protocol, arg):
   return known[word, protocol]
 
 
-def ranking_method(name, /, *, protocol='leave_one_out', **settings):
+def ranking_method(
+  name: str, /, *, protocol: str = 'leave_one_out', **settings: Any
+) -> ml_collections.ConfigDict:
   """Returns the config of a method that ranks items."""
   split = dict(negatives=99)  # drawn once, the same for every method
   if protocol in ('time_split', 'time_cold_start'):
@@ -223,7 +236,9 @@ def ranking_method(name, /, *, protocol='leave_one_out', **settings):
   return method(name, **settings)
 
 
-def ranking_baseline(name, arg, /, **settings):
+def ranking_baseline(
+  name: str, arg: Argument, /, **settings: Any
+) -> ml_collections.ConfigDict:
   """Returns the config of a ranking baseline; `arg.cold` tests cold-start users.
 
   With `arg.time` or `arg.last` the split is by time.
@@ -256,7 +271,16 @@ SEARCHED = (
 )
 
 
-def table(name, arg, /, *, title, rows, columns, **settings):
+def table(
+  name: str,
+  arg: Argument,
+  /,
+  *,
+  title: str,
+  rows: dict[str, tuple],
+  columns: dict[str, dict],
+  **settings: Any,
+) -> ml_collections.ConfigDict:
   """Returns the config of a table or a figure.
 
   Args:
@@ -303,13 +327,13 @@ def table(name, arg, /, *, title, rows, columns, **settings):
   return config
 
 
-def paper(name):
+def paper(name: str) -> dict:
   """Returns the printed numbers of 'darec' or 'sharedvae', with flags."""
   path = pathlib.Path(__file__).parent / 'papers' / f'{name}.json'
   return json.loads(path.read_text('utf-8'))
 
 
-def ranked_in_paper(number, methods, column):
+def ranked_in_paper(number: str, methods: dict[str, str], column: str) -> dict:
   """Returns printed HR and NDCG of SharedVAE, by row, column and measure.
 
   Args:
@@ -329,7 +353,9 @@ def ranked_in_paper(number, methods, column):
   }
 
 
-def statistics(name, arg, /, *, title, data, paper):
+def statistics(
+  name: str, arg: Argument, /, *, title: str, data: dict, paper: dict
+) -> ml_collections.ConfigDict:
   """Returns the config of a table of counts of data sets."""
   words = [arg.data] if arg.data != 'movielens' else []
   return ml_collections.ConfigDict(

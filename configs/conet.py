@@ -24,7 +24,7 @@ SELECTED = {
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, variant=('conet', 'sconet'), **common.BASELINE_ARGUMENT)
   config = common.ranking_baseline(
     'conet',

@@ -22,7 +22,7 @@ SELECTED = {
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, pairing=('user', 'random'), **common.ARGUMENT)
   config = common.method(
     'conet_rating',

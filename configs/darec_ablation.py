@@ -8,7 +8,7 @@ On the MovieLens pair. One hour on two CPU cores.
 from configs import autorec, common, darec
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   config = common.table(
     'darec_ablation',

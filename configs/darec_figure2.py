@@ -12,7 +12,7 @@ from configs import common, darec
 WIDTHS = (200, 400, 500, 800, 1200)  # the paper's range, and the default
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   return common.table(
     'darec_figure2',

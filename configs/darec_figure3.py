@@ -38,7 +38,7 @@ BESIDE = {  # not in the paper's figure
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   columns = {'90 %': {}}
   if arg.data == 'amazon':

@@ -16,7 +16,7 @@ ROWS = {
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   config = common.table(
     'darec_initial_table',

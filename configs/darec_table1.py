@@ -9,7 +9,7 @@ The MovieLens pair by default; `:amazon` counts the paper's four pairs.
 from configs import common
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, data=('movielens', 'amazon'))
   data, paper = {'MovieLens': common.data('movielens')}, {}
   if arg.data == 'amazon':

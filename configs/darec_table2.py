@@ -36,7 +36,7 @@ BESIDE = {  # not in the paper's table
 PERCENT = (80, 90)  # of the ratings are for training
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   pairs = (1, 2, 3, 4) if arg.data == 'amazon' else ('',)
   return common.table(

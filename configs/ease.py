@@ -17,7 +17,7 @@ COLD_PENALTIES = ('log', 100.0, 1e5)
 PENALTY, COLD_PENALTY = 500.0, 8000.0
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'ease',

@@ -27,7 +27,7 @@ SEARCH = WARM_SEARCH | dict(
 LR_MAPPING, COLD_LR_MAPPING = 0.03, 0.003
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, mapped=('all', 'cold_only'), **common.BASELINE_ARGUMENT)
   config = common.ranking_baseline(
     'emcdr',

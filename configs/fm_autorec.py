@@ -21,7 +21,7 @@ SEARCH = dict(
 )
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.ARGUMENT)
   config = common.method(
     'fm_autorec',

@@ -25,12 +25,12 @@ SEARCH = {
 FACTORS, CENTRE = 16, 1.0
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, solver=('mcmc', 'adam'), **common.ARGUMENT)
   return mcmc(arg) if arg.solver == 'mcmc' else adam(arg)
 
 
-def mcmc(arg):
+def mcmc(arg: common.Argument):
   config = common.method(
     'fm_cdcf_mcmc',
     model=dict(factors=FACTORS, samples=100),
@@ -49,7 +49,7 @@ def mcmc(arg):
   return config
 
 
-def adam(arg):
+def adam(arg: common.Argument):
   config = common.method(
     'fm_cdcf',
     model=dict(factors=FACTORS, batch=64),

@@ -26,7 +26,7 @@ PAIRS = {
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, data=('movielens',), quick=False)
   config = common.table(
     'genre_table',

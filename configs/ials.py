@@ -25,7 +25,7 @@ SEARCH = dict(
 ALPHA, COLD_ALPHA, PENALTY = 4.0, 1.0, 30.0
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(
     arg, view=common.ONE_DOMAIN, cg=False, **common.BASELINE_ARGUMENT
   )

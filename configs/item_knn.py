@@ -18,7 +18,7 @@ SEARCH = dict(
 NEIGHBOURS, SHRINK = 200, 0.0
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'item_knn',

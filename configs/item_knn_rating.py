@@ -16,7 +16,7 @@ SEARCH = dict(
 NEIGHBOURS, SHRINK = 50, 1000.0
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.ARGUMENT)
   config = common.method(
     'item_knn_rating',

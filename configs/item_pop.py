@@ -10,7 +10,7 @@ MovieLens: .628 and .366; for cold-start users .588 and .342.
 from configs import common
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'item_pop', arg, model=dict(), hyper=dict(), epochs=1, patience=1

@@ -39,7 +39,7 @@ COLD_SEARCH = dict(
 )
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'kernel_als',

@@ -13,7 +13,7 @@ SEARCH = dict(
 )
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'low_rank_ridge',

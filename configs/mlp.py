@@ -23,7 +23,7 @@ SELECTED = dict(lr=2e-3, l2=3e-5)
 COLD = dict(lr=2e-3, l2=3e-4)
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT)
   config = common.ranking_baseline(
     'mlp',

@@ -19,7 +19,7 @@ SEARCH = dict(
 SELECTED = dict(lr=1e-3, kl=0.5, anneal=20.0, dropout=0.3)
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, view=common.ONE_DOMAIN, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'mult_vae',

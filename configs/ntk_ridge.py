@@ -16,7 +16,7 @@ PENALTY, SOURCE_WEIGHT = 1.871450068624068, 0.925596638292661
 COLD_SEARCH = dict(hyper=dict(penalty=('log', 0.01, 100.0)))
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'ntk_ridge',

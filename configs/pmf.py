@@ -19,7 +19,7 @@ SELECTED = dict(penalty=0.06, offset=0.0)
 LR = {'adam': 1e-3, 'sgd': 5e-3}
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, solver=('adam', 'sgd'), **common.ARGUMENT)
   config = common.method(
     'pmf',

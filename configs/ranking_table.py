@@ -40,7 +40,7 @@ COLD_ROWS = {
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, cold=False, **common.TABLE_ARGUMENT)
   column = {'movielens': 'MovieLens', 'amazon': 'Amazon', 'tables': 'own files'}
   config = common.table(

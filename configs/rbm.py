@@ -24,7 +24,7 @@ SELECTED = {
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, axis=('item', 'user'), **common.ARGUMENT)
   model, hyper = SELECTED[arg.axis]
   # A scale other than 1 to 5 needs other `levels`, `lowest` and `step`.

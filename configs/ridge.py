@@ -14,7 +14,7 @@ SEARCH = dict(hyper=dict(penalty=('log', 1.0, 1e4)))
 PENALTY = 300.0
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.BASELINE_ARGUMENT)
   return common.ranking_baseline(
     'ridge',

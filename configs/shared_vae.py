@@ -77,7 +77,7 @@ PROTOCOLS = dict.fromkeys(('cold', 'generic', 'cold_aux'), 'cold_start')
 PROTOCOLS['partial'] = 'partial'
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, variant=VARIANTS, **common.RANKING_ARGUMENT)
   config = variant(arg.variant, arg)
   for other in BESIDE.get(arg.variant, ()):
@@ -85,7 +85,7 @@ def get_config(arg=None):
   return config
 
 
-def variant(name, arg):
+def variant(name: str, arg: common.Argument):
   """Returns the config of one of `VARIANTS`."""
   method = METHODS.get(name, 'shared_vae')
   hyper = SELECTED.get(name, SHARED) | dict(kl=1.0, l2=1e-4)

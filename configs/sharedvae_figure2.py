@@ -12,7 +12,7 @@ from configs import common, shared_vae
 BETAS = (0, 1, 3, 10, 30, 100)
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   return common.table(
     'sharedvae_figure2',

@@ -22,7 +22,7 @@ ROWS = {
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   return common.table(
     'sharedvae_figure3',

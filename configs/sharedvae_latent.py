@@ -11,7 +11,7 @@ from configs import common, shared_vae
 SIZES = (16, 32, 64, 128, 256)
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   return common.table(
     'sharedvae_latent',

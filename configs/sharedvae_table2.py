@@ -7,7 +7,7 @@ python -m experiments.table --config=configs/sharedvae_table2.py:amazon
 from configs import common
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, data=('movielens', 'amazon'))
   name, data = {
     'movielens': ('MovieLens', common.data('movielens_implicit')),

@@ -9,6 +9,6 @@ paper's numbers alone. Table 4 is its MovieLens form.
 from configs import common, sharedvae_table4
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.AMAZON_TABLE_ARGUMENT)
   return sharedvae_table4.table('sharedvae_table3', arg, default='amazon')

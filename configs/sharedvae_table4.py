@@ -6,6 +6,8 @@ python -m experiments.table --config=configs/sharedvae_table3.py   # Amazon
 One hour on two CPU cores.
 """
 
+from typing import Any
+
 from configs import (
   bpr,
   cmf_implicit,
@@ -50,12 +52,12 @@ BESIDE = {  # not in the paper's tables
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   return table('sharedvae_table4', arg)
 
 
-def table(name, arg, **settings):
+def table(name: str, arg: common.Argument, **settings: Any):
   """Returns Table 3 or Table 4, by data set."""
   column, number = {
     'movielens': ('MovieLens', 'table4'),

@@ -12,7 +12,7 @@ from configs import common, shared_vae
 PERCENT = (100, 75, 50, 25, 0)
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   paper = {}
   if arg.data == 'amazon':

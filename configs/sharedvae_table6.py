@@ -9,6 +9,6 @@ paper's numbers alone. Table 7 is its MovieLens form.
 from configs import common, sharedvae_table7
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.AMAZON_TABLE_ARGUMENT)
   return sharedvae_table7.table('sharedvae_table6', arg, default='amazon')

@@ -6,6 +6,8 @@ python -m experiments.table --config=configs/sharedvae_table6.py   # Amazon
 Half an hour on two CPU cores.
 """
 
+from typing import Any
+
 from configs import (
   bpr,
   common,
@@ -32,12 +34,12 @@ BESIDE = {  # not in the paper's tables
 }
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   return table('sharedvae_table7', arg)
 
 
-def table(name, arg, **settings):
+def table(name: str, arg: common.Argument, **settings: Any):
   """Returns Table 6 or Table 7, by data set."""
   column, number = {
     'movielens': ('MovieLens', 'table7'),

@@ -12,7 +12,7 @@ from configs import common, shared_vae
 ROWS = {'No': (shared_vae, 'shared'), 'Yes': (shared_vae, 'aux')}
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None):
   arg = common.parse_arg(arg, **common.TABLE_ARGUMENT)
   paper = {}
   if arg.data == 'amazon':

@@ -14,12 +14,12 @@ from experiments import output
 load = configs.load
 
 
-def parse_plain(argv):
+def parse_plain(argv: list[str]) -> list[str]:
   """Parses the command line of a command whose `--config` is no config flag."""
   return _parse(argv, False)
 
 
-def parse(argv):
+def parse(argv: list[str]) -> list[str]:
   """Parses the command line, or ends the program with one line and status 2."""
   return _parse([_resolved(word) for word in argv], 'config' in flags.FLAGS)
 
@@ -62,7 +62,7 @@ def _resolved(word):
   return word
 
 
-def check_config(argv):
+def check_config(argv: list[str]) -> None:
   """Raises a ValueError where `--config` or `--config.field=` is wrong."""
   given = {}
   words = iter(argv[1:])

@@ -20,7 +20,7 @@ OUT = flags.DEFINE_string('out', None, 'A .md or .json file for the audit.')
 FAULT = 3  # the exit status
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   with program.running():
     from xdomain.reporting import terminal

@@ -31,7 +31,7 @@ python -m experiments.claims
 """
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   with program.running():
     _write(pathlib.Path(RESULTS.value))

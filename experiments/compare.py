@@ -39,7 +39,7 @@ FINAL = flags.DEFINE_string(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   from xdomain.reporting import terminal
 

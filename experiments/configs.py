@@ -14,7 +14,7 @@ from experiments import arguments, output
 NAME = flags.DEFINE_string('config', None, 'A config, to list its fields and values.')
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   with output.reader_may_stop():
     _list()

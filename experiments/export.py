@@ -24,7 +24,7 @@ TOP = flags.DEFINE_integer(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   with program.running():
     from xdomain import api

@@ -26,7 +26,7 @@ FINAL = flags.DEFINE_boolean(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   # Imported here, so that --help and a wrong flag end at once.
   with program.running():

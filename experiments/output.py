@@ -5,7 +5,11 @@ import io
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from xdomain.runs.trained import Recommendation
 
 WRITERS = {'.csv': 'write_csv', '.json': 'write_json', '.parquet': 'write_parquet'}
 
@@ -22,7 +26,7 @@ def writable(name: str | pathlib.Path) -> pathlib.Path:
   return path
 
 
-def write_recommendations(path: pathlib.Path, rows) -> None:
+def write_recommendations(path: pathlib.Path, rows: Sequence['Recommendation']) -> None:
   """Writes rows of user, item and score, and `popular` where any item is."""
   import polars as pl
 
@@ -38,7 +42,7 @@ def write_recommendations(path: pathlib.Path, rows) -> None:
   files.write(path, content.getvalue())
 
 
-def show_recommendations(rows) -> None:
+def show_recommendations(rows: Sequence['Recommendation']) -> None:
   """Prints a line an item."""
   with reader_may_stop():
     for user, item, score, popular in rows:

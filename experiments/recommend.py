@@ -41,7 +41,7 @@ OUT = flags.DEFINE_string(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   with program.running():
     path = OUT.value and output.writable(OUT.value)

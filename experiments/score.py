@@ -22,7 +22,7 @@ PREDICTIONS = flags.DEFINE_string(
 OUT = flags.DEFINE_string('out', None, 'A .json file for the measures.')
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   from xdomain.reporting import terminal
 

@@ -37,7 +37,7 @@ DEMO = flags.DEFINE_boolean(
 BROWSER = flags.DEFINE_boolean('browser', True, 'Open the page of the demo.')
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   begin = time.monotonic()
   from xdomain import programs

@@ -15,7 +15,7 @@ OUT = flags.DEFINE_string('out', None, 'The folder for the files.', required=Tru
 FORM = flags.DEFINE_enum('form', 'csv', ['csv', 'recbole', 'lenskit'], 'Of the files.')
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   from xdomain.reporting import terminal
 

@@ -18,7 +18,7 @@ CUTOFFS = flags.DEFINE_string(
 AGAINST = flags.DEFINE_string('against', '', 'Print differences from this method only.')
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   with program.running():
     _summarise(argv[1:])
 

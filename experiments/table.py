@@ -11,11 +11,16 @@ records behind them. A second run prints the same table without training.
 """
 
 import pathlib
+from typing import TYPE_CHECKING
 
+import ml_collections
 from absl import app, flags
 from ml_collections import config_flags
 
 from experiments import arguments, program
+
+if TYPE_CHECKING:
+  from xdomain.reporting.terminal import Terminal
 
 CONFIG = config_flags.DEFINE_config_file('config', help_string='The table.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'The folder of run folders.')
@@ -28,7 +33,7 @@ SECONDS = flags.DEFINE_float(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   with program.running():
     from xdomain.reporting import terminal
@@ -37,7 +42,7 @@ def main(argv):
       make(CONFIG.value, display)
 
 
-def make(config, display):
+def make(config: ml_collections.ConfigDict | None, display: 'Terminal') -> None:
   """Makes the table of a config, or lists tables."""
   from xdomain.reporting import table_config
   from xdomain.runs import data_tables, tables

@@ -23,7 +23,7 @@ BY = flags.DEFINE_enum(
 OUT = flags.DEFINE_string('out', None, 'A folder for the table and the plot.')
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   from xdomain.reporting import terminal
 

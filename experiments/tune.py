@@ -30,7 +30,7 @@ KEEP = flags.DEFINE_string(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   del argv
   with program.running():
     from xdomain.reporting import terminal

@@ -41,13 +41,16 @@ def initializer(name: str) -> Initializer:
   return known[name]
 
 
-def init(module: nn.Module, key: Array, *args) -> base.Tree:
+def init(module: nn.Module, key: Array, *args: Any) -> base.Tree:
   """Fresh parameters of a module, a tree of names; `args` as of its `__call__`."""
   return module.init(key, *args)['params']
 
 
 def apply(
-  module: nn.Module, params: base.Tree, *args, method: str | Callable | None = None
+  module: nn.Module,
+  params: base.Tree,
+  *args: Any,
+  method: str | Callable | None = None,
 ) -> Any:
   """The result of a module's method, `__call__` by default, with these parameters."""
   return module.apply({'params': params}, *args, method=method)

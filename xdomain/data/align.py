@@ -302,7 +302,7 @@ def _are_same(source, target, found) -> bool:
   return agree.size >= _SAME_UNRATED * target.user.size
 
 
-def numbers_in(ids, others) -> np.ndarray:
+def numbers_in(ids: Any, others: Any) -> np.ndarray:
   """`[n]` int64: the number of each raw id among `others`; -1 where it is not."""
   import polars as pl
 

@@ -227,7 +227,13 @@ def fit_users(together: Both, item: base.Array, hyper: Hyper) -> base.Array:
 
 
 @precision.exact
-def fit_rows(rows, table, count, value, hyper) -> base.Array:
+def fit_rows(
+  rows: base.Rows,
+  table: base.Array,
+  count: base.Array,
+  value: base.Array | float,
+  hyper: Hyper,
+) -> base.Array:
   """`[R, H]` optimal vectors of rows, given those of their columns.
 
   In the basis of eigenvectors of the Gram matrix of the table, a row's equations are

@@ -1,5 +1,7 @@
 """Differences of two methods by buckets of users or items: activity, popularity, ..."""
 
+import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,7 +77,13 @@ def plot(rows: list[dict], by: str, measure: str) -> 'Figure':
   return figure
 
 
-def save(rows: list[dict], by: str, measure: str, folder, say) -> None:
+def save(
+  rows: list[dict],
+  by: str,
+  measure: str,
+  folder: pathlib.Path,
+  say: Callable[[str], object],
+) -> None:
   """Writes `plot.png` and `plot.svg`, or says why there are none."""
   try:
     figures.save(plot(rows, by, measure), folder / 'plot')

@@ -328,7 +328,7 @@ def differences(
   return protocols.of(spec).differences(test_of(folder, member), test_of(other))
 
 
-def test_of(folder, member: int = 0) -> dict[str, np.ndarray]:
+def test_of(folder: str | pathlib.Path, member: int = 0) -> dict[str, np.ndarray]:
   """The arrays of a run's test, `[Q]` of its queries and the answers of a member.
 
   Raises:

@@ -19,8 +19,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -204,7 +205,7 @@ class Names:
 class Portable:
   """An exported method, ready to recommend."""
 
-  def __init__(self, folder, verify: bool = True):
+  def __init__(self, folder: str | os.PathLike[str], verify: bool = True):
     """Reads a folder.
 
     Args:
@@ -488,7 +489,7 @@ class Portable:
     )
     return self.named(*self.best([query]), top)[0]
 
-  def places(self, domain: str, given) -> dict[int, float | None]:
+  def places(self, domain: str, given: Iterable[str]) -> dict[int, float | None]:
     """The places of raw ids, with ratings or None; `ExportError` names unknown ones."""
     names, found, unknown = getattr(self, domain), {}, []
     values = given if isinstance(given, Mapping) else dict.fromkeys(given)
@@ -501,7 +502,9 @@ class Portable:
       raise Unknown(domain, unknown)
     return found
 
-  def named(self, items, scores, top) -> list[list[tuple[str, float]]]:
+  def named(
+    self, items: np.ndarray, scores: np.ndarray, top: int
+  ) -> list[list[tuple[str, float]]]:
     """Raw ids and scores, without the items that were left out."""
     return [
       [
@@ -572,6 +575,6 @@ def _without(query, domain, at):
   )
 
 
-def load(folder, verify: bool = True) -> Portable:
+def load(folder: str | os.PathLike[str], verify: bool = True) -> Portable:
   """The exported method of a folder; `ExportError` where it holds none."""
   return Portable(folder, verify)

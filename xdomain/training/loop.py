@@ -336,7 +336,15 @@ def epoch(
 
 @functools.partial(jax.jit, static_argnames=('plan', 'stage'), donate_argnames='state')
 @precision.full
-def run_epoch(plan, stage, state, key, at, data, hyper):
+def run_epoch(
+  plan: placement.Plan,
+  stage: base.Stage,
+  state: base.Tree,
+  key: base.Array,
+  at: tuple[int, int],
+  data: base.Arrays,
+  hyper: Any,
+) -> tuple[base.Tree, dict, base.Array]:
   """`epoch` of each member, and what the stage inspects; `at` is (stage, epoch)."""
 
   def member(state, hyper, key, data):
@@ -372,7 +380,14 @@ def _folded(key, stage, epoch):
 
 @functools.partial(jax.jit, static_argnames=('plan', 'stage', 'measure'))
 @precision.full
-def validate(plan, stage, measure, state, data, queries):
+def validate(
+  plan: placement.Plan,
+  stage: base.Stage,
+  measure: Measure,
+  state: base.Tree,
+  data: base.Arrays,
+  queries: base.Queries,
+) -> tuple[base.Array, Any]:
   """The measure of each member's predictions: `[W]` errors and `[W, ...]` answers.
 
   The test asks by the same program: `state` is what `stage.keep` leaves.
@@ -389,7 +404,13 @@ def validate(plan, stage, measure, state, data, queries):
 
 @functools.partial(jax.jit, static_argnames=('stage', 'measure'))
 @precision.full
-def answers(stage, measure, state, data, queries):
+def answers(
+  stage: base.Stage,
+  measure: Measure,
+  state: base.Tree,
+  data: base.Arrays,
+  queries: base.Queries,
+) -> Any:
   """The answers of `validate` of one member, whose tables are in shards."""
   return measure(stage.predict(shards.whole(state), data), data, queries)[1]
 
