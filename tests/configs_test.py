@@ -1,5 +1,6 @@
 """Every config builds what it says, and its quick form runs."""
 
+import functools
 import json
 import pathlib
 import re
@@ -193,13 +194,17 @@ def test_rows_have_the_settings_that_their_searches_chose(text):
       assert ours == value or without, (row, name)
 
 
+@functools.cache
+def configs_by_name():
+  return {config.name: config for config in map(arguments.load, SEARCHED)}
+
+
 @pytest.mark.parametrize('path', sorted(ROOT.glob('results/searches/*.json')))
 def test_a_search_that_is_kept_is_of_a_config_and_is_best_first(path):
   found = json.loads(path.read_text())
   assert not tune.fault_of(found)
   name = re.sub(r'_seed\d+$', '', path.stem)
-  every = {arguments.load(text).name: text for text in SEARCHED}
-  config = arguments.load(every[name])
+  config = configs_by_name()[name]
   assert (found['config']['name'], found['config']['method']) == (name, config.method)
   whole = max(trial.get('epochs', 0) for trial in found['trials'])
   values = [

@@ -53,6 +53,10 @@ OPTIMISED = (
   '/tests/precision_test.py',
 )
 
+# Here each case compiles programs of its own. The suite runs the last, which is the
+# least trivial; the matrix runs the others.
+ONE_CASE = ('/tests/models/', '/tests/ops/', '/tests/least_squares_test.py')
+
 
 @pytest.hookimpl(tryfirst=True)  # Before tests are chosen by their markers.
 def pytest_collection_modifyitems(items):
@@ -67,11 +71,10 @@ def pytest_collection_modifyitems(items):
       item.add_marker('matrix')
     if path.endswith('/models/contract_test.py'):  # Each case is another model.
       continue
-    if '/tests/models/' in path or '/tests/ops/' in path:
+    if any(part in path for part in ONE_CASE):
       cases.setdefault(item.nodeid.partition('[')[0], []).append(item)
-  # A case compiles programs of its own. The first and the last differ in all values.
   for several in cases.values():
-    for item in several[1:-1]:
+    for item in several[:-1]:
       item.add_marker('matrix')
 
 

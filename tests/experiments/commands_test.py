@@ -155,7 +155,10 @@ def test_items_of_the_target_in_the_source_change_no_result(ask, tmp_path):
   assert rows[0] == rows[1]
 
 
-@pytest.mark.parametrize('words', ['main --help', '', 'summary {records}'])
+@pytest.mark.parametrize(
+  'words',
+  ['main --help', '', pytest.param('summary {records}', marks=pytest.mark.matrix)],
+)
 def test_a_reader_that_stops_reading_ends_a_command_quietly(words, tmp_path, request):
   records = write(tmp_path / 'r.jsonl', helpers.rating_record('bias', 0, 1.0))
   command = [sys.executable, '-m', 'experiments.cli']

@@ -229,6 +229,7 @@ def test_an_epoch_costs_ratings_and_not_users_times_items(feedback):
   assert memory < 4 * 1000 * 4000 / 4
 
 
+@pytest.mark.matrix
 @FEEDBACK
 def test_a_planted_taste_is_found(feedback):
   small, floor = helpers.planted()

@@ -216,6 +216,7 @@ def test_people_without_positives_are_ranked_by_the_items_biases():
   assert np.any(scores[0] != bias)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('bias', bpr.BIASES)
 def test_all_scores_are_the_scores_of_all_items(bias):
   small = helpers.implicit()

@@ -127,6 +127,7 @@ def test_the_objective_never_rises(weight):
   assert np.all(np.diff(values) < 0)
 
 
+@pytest.mark.matrix
 def test_the_items_of_a_domain_are_turned_to_fit_best():
   small = helpers.small()
   domain = small.data.target
@@ -173,6 +174,7 @@ def test_a_planted_taste_is_found_with_the_help_of_the_source():
   assert with_source < 0.9 * floor
 
 
+@pytest.mark.matrix
 def test_with_weight_zero_the_source_says_nothing():
   small = helpers.small()
   source = small.split.train.source

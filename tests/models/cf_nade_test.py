@@ -96,6 +96,7 @@ def test_every_gradient_is_that_of_another_implementation(kind, padding):
     np.testing.assert_allclose(gradient, expected, atol=1e-9)
 
 
+@pytest.mark.matrix
 def test_the_mean_over_orders_is_that_of_another_implementation():
   with jax.enable_x64(True):
     losses = [
@@ -214,6 +215,7 @@ def test_the_average_predicts_and_not_the_latest():
   assert np.any(tables[0] != tables[1])
 
 
+@pytest.mark.matrix
 def test_decay_pulls_the_weights_and_not_the_biases():
   small = helpers.small()
   model = cf_nade.model(small.sizes, hidden=4, batch=8)

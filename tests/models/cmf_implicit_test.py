@@ -82,6 +82,7 @@ def test_each_block_is_where_the_dense_objective_is_flat():
         np.testing.assert_allclose(getattr(gradient, block), 0, atol=1e-9)
 
 
+@pytest.mark.matrix
 def test_systems_of_their_own_are_the_shared_ones_without_extra_weight():
   pair = somebody_is_new()
   with jax.enable_x64(True):

@@ -284,6 +284,7 @@ def test_cross_matrices_learn_in_batches_that_use_them(drop_cross, moves):
   assert np.any(gradients['target']['item'])
 
 
+@pytest.mark.matrix
 def test_the_lasso_pulls_every_entry_of_a_cross_matrix_alike():
   small = helpers.small()
   visit = types.PerDomain(jnp.arange(50), jnp.arange(50))
@@ -314,6 +315,7 @@ def test_joint_inference_shows_the_source_tower_the_users_mean_item():
       np.testing.assert_allclose(ours, 2 + expected[0, 0], rtol=1e-5)
 
 
+@pytest.mark.matrix
 def test_joint_inference_of_a_user_without_source_ratings_is_the_towers():
   sizes, data = lonely()
   params = helpers.jitted(conet.start, static_argnums=0)(

@@ -266,6 +266,7 @@ def test_long_gradients_are_cut_to_a_length_and_short_ones_left():
   np.testing.assert_array_equal(ours['short'], gradient['short'])
 
 
+@pytest.mark.matrix
 def test_the_gradient_of_a_batchs_sum_is_cut_at_ten():
   small = helpers.implicit()
   hyper = conet.Hyper(l1=100.0)
@@ -318,17 +319,6 @@ def test_a_score_does_not_depend_on_the_source_tower():
   other = state._replace(params=params)
   after = helpers.scorer(model.predict_all)(other, small.data)(users)
   np.testing.assert_array_equal(before, after)
-
-
-def test_all_scores_are_the_scores_of_all_items():
-  small = helpers.implicit()
-  model = conet.model(small.sizes, **SHAPE)
-  _, state = started(small)
-  users = jnp.array([3, 0, 59, 3, 17])
-  everything = helpers.scorer(model.predict_all)(state, small.data)(users)
-  items = jnp.broadcast_to(jnp.arange(small.sizes.target), everything.shape)
-  score = helpers.scorer(model.predict)(state, small.data)
-  np.testing.assert_allclose(score(users, items), everything, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,12 @@ def shapes(tree):
   return jax.eval_shape(lambda: tree)
 
 
+def call(traced: Traced, *arguments):
+  """The result of a traced function, which is not traced again."""
+  leaves = core.jaxpr_as_fun(traced.program)(*jax.tree.leaves(arguments))
+  return jax.tree.unflatten(jax.tree.structure(traced.output), leaves)
+
+
 @functools.cache
 def stage_traces(name) -> tuple[StageTraces, ...]:
   key, data = shapes((jax.random.key(0), helpers.gaps().data))
@@ -226,12 +232,14 @@ def test_functions_take_their_data_as_arguments(name):
     assert all(np.prod(shape) <= CONSTANT for shape in held), held
 
 
+@pytest.mark.matrix
 def test_functions_have_no_memory(name):
   for traced in all_traces(name):
     again = trace(traced.function, *traced.arguments)
     assert str(again.program) == str(traced.program)
 
 
+@pytest.mark.matrix
 def test_functions_can_be_mapped_over_members(name):
   def of_members(tree):
     return jax.tree.map(lambda leaf: leaf.update(shape=(MEMBERS, *leaf.shape)), tree)
@@ -314,33 +322,31 @@ def test_scores_have_the_shape_of_the_candidates(name):
 @functools.cache
 def trainer(name):
   """`(key, hyper, data) -> kept state, losses [EPOCHS] of each stage`, compiled."""
-  model = build(name)
 
   def train_stage(stage, key, hyper, data, previous):
     def epoch(state, key):
       key_visits, key_steps = jax.random.split(key)
-      visits = stage.epoch(key_visits, data)
+      visits = call(stage.epoch, key_visits, data)
 
       def step(state, numbered):
         number, visit = numbered
-        return stage.step(
-          state, visit, data, jax.random.fold_in(key_steps, number), hyper
-        )
+        key = jax.random.fold_in(key_steps, number)
+        return call(stage.step, state, visit, data, key, hyper)
 
       n = jax.tree.leaves(visits)[0].shape[0]
       state, metrics = jax.lax.scan(step, state, (jnp.arange(n), visits))
       return state, jnp.mean(metrics['loss'])
 
-    state = stage.init(key, data, hyper, previous)
+    state = call(stage.init, key, data, hyper, previous)
     return jax.lax.scan(epoch, state, jax.random.split(key, EPOCHS))
 
   def train(key, hyper, data):
     done, losses = (), []
-    for number, stage in enumerate(model.stages):
+    for number, stage in enumerate(stage_traces(name)):
       state, loss = train_stage(
         stage, jax.random.fold_in(key, number), hyper, data, done
       )
-      done, losses = (*done, stage.keep(state)), [*losses, loss]
+      done, losses = (*done, call(stage.keep, state)), [*losses, loss]
     return done[-1], losses
 
   return jax.jit(train)
@@ -357,13 +363,13 @@ trained = functools.cache(train)
 @functools.cache
 def scorer(name):
   """`(state, data, users, items) -> scores by item, scores of all`, compiled."""
-  model = build(name)
+  traces = score_traces(name)
 
   def score(state, data, users, items):
-    one_by_one = model.predict(state, data)(users, items)
-    if model.predict_all is None:
+    one_by_one = call(traces['predict'], state, data, users, items)
+    if 'predict_all' not in traces:
       return one_by_one, None
-    return one_by_one, model.predict_all(state, data)(users)
+    return one_by_one, call(traces['predict_all'], state, data, users)
 
   return jax.jit(score)
 
@@ -414,6 +420,7 @@ def test_a_key_decides_every_bit(name):
   chex.assert_trees_all_equal(train(name), trained(name))
 
 
+@pytest.mark.matrix
 def test_every_hyper_parameter_changes_the_result(name):
   # Loud weights: their effect shows in float32 at once.
   default = load(name).Hyper()

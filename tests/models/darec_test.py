@@ -149,6 +149,7 @@ def test_every_gradient_is_that_of_another_implementation(axis):
     )
 
 
+@pytest.mark.matrix
 def test_user_darec_reverses_the_classifier_and_item_darec_does_not():
   for axis, sign in (('user', -1), ('item', 1)):
     expected = golden(axis)
@@ -213,6 +214,7 @@ def test_each_domain_is_scored_by_its_own_head_and_embeddings(axis):
       assert np.any(moved != 0) == (changed == domain)
 
 
+@pytest.mark.matrix
 @AXES
 def test_the_source_has_a_penalty_of_its_own(axis):
   small = helpers.small()

@@ -48,6 +48,7 @@ def test_no_item_predicts_itself():
   np.testing.assert_array_equal(np.diag(end.weight), 0)
 
 
+@pytest.mark.matrix
 def test_of_both_domains_the_source_speaks_for_new_people():
   pair = helpers.implicit().split.train
   known = views.take(pair.target, pair.target.user > 0)

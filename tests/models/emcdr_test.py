@@ -183,6 +183,7 @@ def test_what_is_planted_in_the_source_ranks_for_new_people():
   assert 1 - ours > 1.3 * (1 - chance)
 
 
+@pytest.mark.matrix
 def test_all_scores_are_the_scores_of_all_items():
   data, sizes = helpers.implicit().data, helpers.implicit().sizes
   model, progress = fit(data, mapped='cold_only')

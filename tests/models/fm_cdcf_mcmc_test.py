@@ -166,6 +166,7 @@ def test_the_errors_of_a_sweep_are_those_of_what_it_drew():
   np.testing.assert_allclose(sse, np.sum((rated(params, x) - y) ** 2), rtol=1e-4)
 
 
+@pytest.mark.matrix
 def test_priors_are_drawn_from_their_posterior():
   values = 3 + 0.5 * jax.random.normal(jax.random.key(0), (2000,))
   precision, mean = jax.vmap(lambda key: fm_cdcf_mcmc.draw_prior(key, values))(

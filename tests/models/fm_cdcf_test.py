@@ -70,6 +70,7 @@ def test_predictions_are_those_of_another_implementation():
   np.testing.assert_allclose(known, expected()['pred_train'], rtol=1e-9)
 
 
+@pytest.mark.matrix
 def test_the_best_value_of_one_factor_is_that_of_another_implementation():
   def loss(value):
     params = helpers.fm_golden_params()
@@ -117,6 +118,7 @@ def test_the_users_with_the_most_source_ratings_fit_into_one_batch():
     np.testing.assert_array_equal(source.value[ours], rows.value[theirs])
 
 
+@pytest.mark.matrix
 def test_what_was_never_rated_stays_zero():
   sizes, data, _ = helpers.golden_arrays()
   end = loop.fit(

@@ -78,6 +78,7 @@ def test_the_objective_never_rises():
   assert np.all(np.diff(losses) < 1e-5 * losses[0])
 
 
+@pytest.mark.matrix
 def test_of_both_domains_the_source_speaks_for_new_people():
   pair = helpers.implicit().split.train
   known = views.take(pair.target, pair.target.user > 1)
@@ -97,6 +98,7 @@ def test_who_has_nothing_has_no_vector():
   assert np.all(np.any(end.user[1:] != 0, axis=1))
 
 
+@pytest.mark.matrix
 def test_conjugate_gradients_end_where_exact_solutions_do():
   small = helpers.implicit()
   ends = [

@@ -183,6 +183,7 @@ def fresh():
   return network.init(jax.random.key(0), first, first[:, None])['params']
 
 
+@pytest.mark.matrix
 def test_a_fresh_network_is_drawn_as_the_authors_draw_it():
   params = fresh()
   tower = params['tower']
@@ -206,6 +207,7 @@ def test_parameters_are_counted_as_in_the_paper():
   assert helpers.count(fresh()) == (900 + 800) * 32 + layers
 
 
+@pytest.mark.matrix
 def test_both_ways_to_multiply_a_table_agree():
   small = helpers.implicit()
   _, state = started(small.data, small.sizes)
@@ -218,6 +220,7 @@ def test_both_ways_to_multiply_a_table_agree():
   np.testing.assert_allclose(all_at_once[5:6, 7:9], one, atol=1e-5)
 
 
+@pytest.mark.matrix
 def test_all_scores_are_the_scores_of_all_items():
   small = helpers.implicit()
   model = mlp.model(small.sizes, **SHAPE)

@@ -67,6 +67,7 @@ def test_loss_and_every_gradient_are_those_of_another_implementation(power, form
     )
 
 
+@pytest.mark.matrix
 def test_steps_of_one_rating_are_those_of_surprise():
   golden = helpers.golden('golden_rating')
   users, source, target = golden['data']['U,IS,IT']
@@ -188,6 +189,7 @@ def test_training_costs_ratings_and_not_users_times_items():
   assert memory < 4 * 3000 * 4000 / 16
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(('power', 'penalty'), [(1.0, 0.1), (0.0, 2.0)])
 def test_a_planted_taste_is_found(power, penalty):
   small, floor = helpers.planted()

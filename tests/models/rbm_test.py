@@ -158,6 +158,7 @@ def test_a_uniform_number_near_one_samples_the_last_level():
   assert rbm.sample_level(logits, jnp.array([np.nextafter(1, 0)])) == 4
 
 
+@pytest.mark.matrix
 def test_a_long_chain_forgets_the_data():
   """After many steps, levels are as likely as among all states."""
   params = jax.tree.map(jnp.float32, golden_params())

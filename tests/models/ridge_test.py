@@ -63,6 +63,7 @@ def test_a_score_ignores_the_target_of_who_asks():
   )
 
 
+@pytest.mark.matrix
 def test_over_users_the_scores_and_the_loss_are_the_same():
   pair = helpers.implicit().split.train
   known = views.take(pair.target, pair.target.user >= 20)

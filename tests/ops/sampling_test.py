@@ -84,6 +84,7 @@ def test_shuffled_ids_come_once_in_batches_of_nearly_one_size(n, batch):
     assert np.min(np.sum(ids < n, axis=1)) >= batch - 6
 
 
+@pytest.mark.matrix
 def test_any_two_shuffled_ids_meet_as_often_as_by_chance():
   n, batch = 30, 6
   keys = jax.random.split(jax.random.key(0), 4000)
@@ -161,6 +162,7 @@ def test_without_entries_every_column_is_absent():
   assert set(np.ravel(drawn)) == {0, 1, 2, 3}
 
 
+@pytest.mark.matrix
 @hypothesis.settings(deadline=None, max_examples=25, derandomize=True)
 @hypothesis.given(
   held=st.lists(st.sets(st.integers(0, 8)), min_size=5, max_size=5),

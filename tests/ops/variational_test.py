@@ -187,6 +187,7 @@ def test_padded_users_change_nothing():
   assert_trees_close(wider, plain, rtol=1e-12)
 
 
+@pytest.mark.matrix
 def test_beta_may_be_traced_and_swept():
   params, x, weight = problem()
 

@@ -318,7 +318,13 @@ def drawn():
   }
 
 
-@pytest.mark.parametrize('kind', ['curves', 'heat', 'bars', 'ranked'])
+@pytest.mark.parametrize(
+  'kind',
+  [
+    'curves',
+    *(pytest.param(k, marks=pytest.mark.matrix) for k in ('heat', 'bars', 'ranked')),
+  ],
+)
 def test_files_are_the_same_bytes_every_time(tmp_path, kind):
   def files(folder):
     written = figures.save(drawn()[kind], tmp_path / folder / 'beta=0.5')

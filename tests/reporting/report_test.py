@@ -41,7 +41,7 @@ def table(measures=('rmse',), rows=('A',), columns=('x',), **settings):
 @pytest.mark.parametrize(
   'name, config, data',
   [
-    (
+    pytest.param(
       'darec_table2_douban_book_music',
       'configs/darec_table2.py:tables',
       dict(
@@ -52,6 +52,7 @@ def table(measures=('rmse',), rows=('A',), columns=('x',), **settings):
         source='book_ratings.tsv',
         target='music_ratings.tsv',
       ),
+      marks=pytest.mark.matrix,
     ),
     ('sharedvae_table8', 'configs/sharedvae_table8.py', {}),
   ],

@@ -78,6 +78,7 @@ def test_a_checkpoint_of_another_config_is_refused(tmp_path):
     go(other, tmp_path)
 
 
+@pytest.mark.matrix
 def test_a_sweep_leaves_a_record_a_member_equal_to_its_run(tmp_path):
   swept = config(
     'configs/autorec.py:item,quick,synthetic', sweep=dict(hyper=dict(lr=(0.001, 0.01)))
@@ -170,6 +171,7 @@ def test_a_second_process_waits_for_the_first(tmp_path):
     assert said == [f'another process is running in {tmp_path}; waiting for it']
 
 
+@pytest.mark.matrix
 def test_a_request_to_stop_saves_the_epoch_that_has_ended(tmp_path):
   go(config(), tmp_path / 'unbroken')
 

@@ -15,8 +15,8 @@ from experiments import arguments
 from tests import helpers
 from xdomain import files
 from xdomain.data import types
+from xdomain.reporting import plots, table_config, terminal
 from xdomain.reporting import records as records_lib
-from xdomain.reporting import table_config, terminal
 from xdomain.runs import archive, data_tables, prepare, run, tables
 from xdomain.runs import spec as specs
 from xdomain.training import loop
@@ -51,6 +51,16 @@ def trained(monkeypatch):
   monkeypatch.setattr(tables.prepare, 'prepare', lambda spec, say: None)
   monkeypatch.setattr(tables.cache, 'digest', lambda dataset: digest(dataset.pair))
   return specs_of_runs
+
+
+@pytest.fixture(autouse=True)
+def plotted(monkeypatch):
+  """The names of folders that have a plot; to draw it takes longer than all else."""
+  names = []
+  monkeypatch.setattr(
+    plots, 'save', lambda draw, folder, say: names.append(folder.name)
+  )
+  return names
 
 
 def digest(pair):
@@ -144,17 +154,18 @@ def test_a_field_that_is_wrong_is_named(change, reason):
     tables.cells(table_config.from_config(config))
 
 
-def test_a_table_is_written_and_written_again_without_training(filled, trained, capsys):
+def test_a_table_is_written_and_written_again_without_training(
+  filled, trained, plotted, capsys
+):
   folder = filled / 'out' / 'small_synthetic_quick'
   first = {path.name: path.read_bytes() for path in folder.iterdir()}
   assert set(first) == {
     'table.md',
     'table.csv',
     'table.tex',
-    'plot.png',
-    'plot.svg',
     'records.jsonl.xz',
   }
+  assert plotted == [folder.name]
   kept = records_lib.read(folder / 'records.jsonl.xz')
   assert len(kept) == 2 * 2 * 2
   lines = list(csv.DictReader(first['table.csv'].decode().splitlines()))
@@ -313,7 +324,7 @@ def test_a_run_that_diverged_leaves_the_others_and_is_named(tmp_path, trained):
   assert not trained and (folder / 'table.md').read_text() == text
 
 
-def test_a_table_of_runs_that_all_diverged_has_no_plot(tmp_path):
+def test_a_table_of_runs_that_all_diverged_has_no_plot(tmp_path, plotted):
   config = small({'AutoRec': (autorec, 'item')})
   config.methods.AutoRec.hyper.lr = 1e30
   folder = fill(config, tmp_path)
@@ -323,6 +334,7 @@ def test_a_table_of_runs_that_all_diverged_has_no_plot(tmp_path):
     'table.tex',
     'records.jsonl.xz',
   }
+  assert not plotted
 
 
 # --- Tuning -----------------------------------------------------------------

@@ -150,6 +150,7 @@ def test_a_range_grows_by_a_decade_beyond_the_edge_that_is_best():
   assert tune.widened(('linear', 0.0, 1.0), 1.0) == ('linear', 0.0, 1.0)
 
 
+@pytest.mark.matrix
 def test_a_search_ends_by_its_minutes(tmp_path):
   space = dict(lr=('log', 1e-3, 1e-1))
   found = go(longer(config(hyper=space, minutes=1e-6)), tmp_path)
@@ -244,6 +245,7 @@ def test_a_study_that_cannot_be_read_or_written_is_one_line(tmp_path, monkeypatc
     go(config(), tmp_path)
 
 
+@pytest.mark.matrix
 def test_another_space_is_another_search(tmp_path):
   go(config(), tmp_path)
   go(config(hyper=dict(lr=(1e-2,))), tmp_path)

@@ -360,6 +360,7 @@ def running(folders, tmp_path):
   process.communicate()
 
 
+@pytest.mark.matrix
 def test_signals_swap_and_end_without_losing_a_request(running):
   process, port, mine = running
   statuses, versions, ending = [], [], threading.Event()

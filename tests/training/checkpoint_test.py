@@ -1,3 +1,4 @@
+import functools
 import resource
 import shutil
 
@@ -20,6 +21,7 @@ def arguments():
   return model, jax.random.key(0), small.data, darec.Hyper()
 
 
+@functools.cache
 def stands():
   """A run's progress after every epoch, copied before the loop reuses it."""
   small = helpers.small()

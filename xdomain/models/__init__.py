@@ -1,8 +1,10 @@
 """One file a method: `Hyper` and `model(sizes, **settings) -> Model`."""
 
+import functools
 import pkgutil
 
 
-def names() -> list[str]:
+@functools.cache
+def names() -> tuple[str, ...]:
   """The methods there are, without importing any of them."""
-  return [module.name for module in pkgutil.iter_modules(__path__)]
+  return tuple(module.name for module in pkgutil.iter_modules(__path__))

@@ -236,6 +236,7 @@ def test_the_seed_decides_the_vectors():
   assert (one != other).all()
 
 
+@pytest.mark.matrix
 def test_the_vectors_are_the_same_in_another_process():
   made = vectors(reviews(), new=[4])
   code = (
