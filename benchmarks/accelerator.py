@@ -500,8 +500,8 @@ def part_darec():
   hyper, key = darec.Hyper(), jax.random.key(0)
   data = device.put(pair)
   done, best = (), ()
-  for index in range(len(model.stages) - 1):
-    progress = loop.begin(model, key, data, hyper, index, done)
+  for _ in model.stages[:-1]:
+    progress = loop.begin(model, key, data, hyper, done)
     done, best = (*done, progress.best), (*best, progress.best_of())
   last = model.stages[-1]
   stage = last._replace(

@@ -55,10 +55,10 @@ def _report(name):
   data = device.put(pair)
   plan = placement.plan(key, hyper, data, axes)
   key, data = plan.place((key, data))
-  for index, stage in enumerate(model.stages):
-    state = loop.abstract(model, key, data, hyper, index, axes).state
+  for stage, at in zip(model.stages, loop.shapes(model, key, data, hyper, axes)):
+    state = at.state
     program = loop.run_epoch.lower(
-      plan, stage, state, key, (index, 1), data, plan.per_member(hyper)
+      plan, stage, state, key, (at.stage, 1), data, plan.per_member(hyper)
     ).compile()
     on_each = sum(
       math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize

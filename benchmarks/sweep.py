@@ -76,8 +76,8 @@ def last_stage(model, data, hyper, steps):
   from xdomain.training import loop
 
   done, key = (), jax.random.key(0)
-  for index in range(len(model.stages)):
-    progress = loop.begin(model, key, data, hyper, index, done)
+  for _ in model.stages:
+    progress = loop.begin(model, key, data, hyper, done)
     done = (*done, progress.best)
   stage = model.stages[-1]
 

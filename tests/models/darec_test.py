@@ -182,7 +182,7 @@ def test_source_ratings_do_not_train_the_target_head():
   model = darec.model(small.sizes, axis='user', embed=8)
   hyper = darec.Hyper(lam=0.0, target=0.0)
   end = loop.fit(model, jax.random.key(0), small.data, hyper, epochs=1)
-  start = loop.begin(model, jax.random.key(0), small.data, hyper, 2, end.done).state
+  start = loop.begin(model, jax.random.key(0), small.data, hyper, end.done).state
   chex.assert_trees_all_equal(end.best.params['target'], start.params['target'])
   kernels = [s.params['source']['hidden_0']['kernel'] for s in (end.best, start)]
   assert np.any(kernels[0] != kernels[1])
@@ -293,9 +293,8 @@ def test_parameters_are_counted_by_the_layers_of_the_paper():
   model = darec.model(
     small.sizes, axis='user', embed=8, extractor=6, heads=(5, 4), classifier=3
   )
-  shapes = loop.abstract(
-    model, jax.random.key(0), small.data, darec.Hyper(), 2
-  ).state.params
+  *_, last = loop.shapes(model, jax.random.key(0), small.data, darec.Hyper())
+  shapes = last.state.params
   users, source, target = small.sizes
   del users
   head = 6 * 5 + 5 + 5 * 4 + 4

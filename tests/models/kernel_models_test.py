@@ -157,7 +157,7 @@ def test_kernel_als_blends_its_parts_and_switches_by_history(source_weight):
   low_rank, _ = fit(low_rank_ridge, pair, low_rank_ridge.Hyper(5.0), rank=3)
   source, target = helpers.dense(pair.source), helpers.dense(pair.target)
   model, data = kernel_als.model(device.sizes(pair), **settings), device.put(pair)
-  begun = loop.begin(model, jax.random.key(0), data, hyper, 0, ())
+  begun = loop.begin(model, jax.random.key(0), data, hyper, ())
   factors = alternating(begun.state.item[0], source, target, hyper, sweeps)
   known = target.sum(1, keepdims=True) > 0
   popular = standardised(np.log1p(target.sum(0))[None])

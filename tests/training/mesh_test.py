@@ -138,12 +138,12 @@ def test_no_table_crosses_devices(name, monkeypatch):
   axes, key = shards.Axes(1, 8), jax.random.key(0)
   plan = placement.plan(key, hyper, pair.data, axes)
   key, data = plan.place((key, pair.data))
-  for index, stage in enumerate(model.stages):
-    state = loop.abstract(model, key, data, hyper, index, axes).state
+  for stage, at in zip(model.stages, loop.shapes(model, key, data, hyper, axes)):
+    state = at.state
     if not tables(state):
       continue
     program = loop.run_epoch.lower(
-      plan, stage, state, key, (index, 1), data, plan.per_member(hyper)
+      plan, stage, state, key, (at.stage, 1), data, plan.per_member(hyper)
     ).compile()
     shapes = {table.array.shape[1:] for table in tables(state)}
     shapes |= {(table.n_rows, *table.array.shape[2:]) for table in tables(state)}
@@ -220,7 +220,7 @@ def test_each_device_solves_its_share_of_the_systems(name):
   axes, key = shards.Axes(2, 4), jax.random.key(0)
   plan = placement.plan(key, hyper, pair.data, axes)
   key, data = plan.place((key, pair.data))
-  state = loop.abstract(model, key, data, hyper, 0, axes).state
+  state = loop.shapes(model, key, data, hyper, axes)[0].state
   program = loop.run_epoch.lower(
     plan, model.stages[0], state, key, (0, 1), data, plan.per_member(hyper)
   ).compile()

@@ -43,8 +43,7 @@ def of_member(
     model, key, data, hyper, valid, measure: as for `loop.fit` of one member.
   """
   needs = []
-  for index, stage in enumerate(model.stages):
-    progress = loop.abstract(model, key, data, hyper, index)
+  for stage, progress in zip(model.stages, loop.shapes(model, key, data, hyper)):
     gradient = getattr(progress.state, 'params', progress.state)
     kept = progress.state, progress.best, progress.done, gradient
     found = jax.tree.leaves(kept)
@@ -152,9 +151,7 @@ def width(
     At least 1 for each device.
   """
   free = free_bytes() if free is None else free
-  begins = [
-    loop.abstract(model, key, data, hyper, index) for index in range(len(model.stages))
-  ]
+  begins = loop.shapes(model, key, data, hyper)
   devices = jax.local_device_count()
   if not all(at_once(placement.size(each.state), own is not None) for each in begins):
     return devices

@@ -166,7 +166,7 @@ def check(spec: specs.Spec, prepared: preparing.Prepared) -> None:
   (prepared,), method = _seen_and_method(spec, [prepared])
   with fitting(spec):
     key = jax.random.key(0)
-    at = loop.abstract(method.model, key, prepared.data, method.hyper, 0)
+    at, *_ = loop.shapes(method.model, key, prepared.data, method.hyper)
   need = placement.size((at.state, at.best)) // len(method.members)
   room = memory.free() * jax.local_device_count()
   if need > room:

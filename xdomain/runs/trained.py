@@ -471,9 +471,8 @@ def _state_shapes(spec, dataset, train):
   seen = prepare.VIEWS[spec.view](dataset, train)
   method = methods.of(spec, device.sizes(seen))
   data = prepare.put(spec.view, dataset, train)
-  last = len(method.model.stages) - 1
   key = jax.random.key(spec.seed)
-  progress = loop.abstract(method.model, key, data, method.hyper, last)
+  *_, progress = loop.shapes(method.model, key, data, method.hyper)
   return jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), progress.best
   )

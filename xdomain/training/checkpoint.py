@@ -126,7 +126,7 @@ def restore(
       ' begin again'
     )
   _check_identity(folder, saved, identity)
-  shapes = loop.abstract(model, key, data, hyper, stage, axes)
+  shapes = loop.shapes(model, key, data, hyper, axes)[stage]
   wanted = {part: getattr(shapes, part) for part in PARTS}
   in_shards = about.get('shards', False)
   form = shards.form(wanted, in_shards, shards.lengths(data))

@@ -117,7 +117,7 @@ def fit(
   key, data, valid, shown = plan.place((key, data, valid, shown))
   shown = data if shown is None else shown
   if progress is None:
-    progress = begin(model, key, data, hyper, 0, (), axes)
+    progress = begin(model, key, data, hyper, (), axes)
     watch(None, progress)
   hyper = plan.per_member(hyper)
   # Of a run that is resumed at the end of a stage, that of the next.
@@ -145,7 +145,7 @@ def fit(
     if progress.stage + 1 == len(model.stages):
       return progress
     done = (*progress.done, progress.best)
-    after = begin(model, key, data, hyper, progress.stage + 1, done, axes)
+    after = begin(model, key, data, hyper, done, axes)
     progress = after._replace(failed=progress.failed)
     watch(None, progress)
 
@@ -155,12 +155,11 @@ def begin(
   key: base.Array,
   data: base.Arrays,
   hyper: Any,
-  stage: int,
   done: tuple,
   axes: shards.Axes = shards.ONE,
 ) -> Progress:
-  """The progress of a stage before its first epoch; `done` are the stages before."""
-  plan = placement.plan(key, hyper, data, axes)
+  """The progress of a stage before its first epoch, after the stages in `done`."""
+  plan, stage = placement.plan(key, hyper, data, axes), len(done)
   hyper = plan.per_member(hyper)
   state, best = _init(plan, model.stages[stage], key, stage, data, hyper, done)
   value = np.full(plan.width, np.inf, np.float32)
@@ -168,27 +167,28 @@ def begin(
   return Progress(stage, 0, state, best, value, epoch, failed, done)
 
 
-def abstract(
+def shapes(
   model: base.Model,
   key: base.Array,
   data: base.Arrays,
   hyper: Any,
-  stage: int,
   axes: shards.Axes = shards.ONE,
-) -> Progress:
-  """Shapes and dtypes of a stage's progress, to restore a checkpoint into."""
-  done = ()
-  for index in range(stage):
-    done = (*done, abstract(model, key, data, hyper, index, axes).best)
+) -> list[Progress]:
+  """Shapes, dtypes and sharding of the progress of each stage; nothing is computed."""
+  plan, found = placement.plan(key, hyper, data, axes), []
 
   def arrays(key, data, done):
-    progress = begin(model, key, data, hyper, stage, done, axes)
+    progress = begin(model, key, data, hyper, done, axes)
     return progress._replace(stage=None, epoch=None)
 
-  shapes = jax.eval_shape(arrays, key, data, done)
-  sharding = placement.plan(key, hyper, data, axes).sharding(shapes)
-  shapes = jax.tree.map(lambda leaf, at: leaf.update(sharding=at), shapes, sharding)
-  return shapes._replace(stage=stage, epoch=0)
+  for index in range(len(model.stages)):
+    done = tuple(each.best for each in found)
+    of_stage = jax.eval_shape(arrays, key, data, done)
+    placed = jax.tree.map(
+      lambda leaf, at: leaf.update(sharding=at), of_stage, plan.sharding(of_stage)
+    )
+    found.append(placed._replace(stage=index, epoch=0))
+  return found
 
 
 def validated(stage: base.Stage, valid: Any) -> base.Queries | None:
@@ -279,13 +279,13 @@ def _bare(leaf):
 
 def _compile(plan, model, key, data, hyper, valid, shown, measure, first):
   """Compiles the programs of all stages from the first on, side by side."""
+  begins = shapes(model, key, data, hyper, plan.axes)[first:]
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     compiling = []
-    for index, stage in enumerate(model.stages[first:], first):
-      at = abstract(model, key, data, hyper, index, plan.axes)
+    for at, stage in zip(begins, model.stages[first:]):
+      rest = key, (at.stage, 1), data, hyper
       if plan.mesh() is None:  # Of a single device jax expects no sharding.
         at = jax.tree.map(_bare, at._replace(stage=None, epoch=None))
-      rest = key, (index, 1), data, hyper
       lowered = [run_epoch.lower(plan, stage, at.state, *rest)]
       if queries := validated(stage, valid):
         lowered.append(validate.lower(plan, stage, measure, at.best, shown, queries))
