@@ -201,7 +201,7 @@ def toy(tmp_path, monkeypatch):
     MOVIES,
     [('F', 25, 3, '1'), ('M', 18, 0, '2'), ('F', 35, 20, '3')],
   )
-  monkeypatch.setattr(download, 'movielens_1m', lambda say: (path, 'zip'))
+  monkeypatch.setattr(download, 'movielens_1m', lambda say: path)
 
 
 def liked(dataset):
@@ -234,7 +234,7 @@ def test_the_small_movielens_has_the_domains_of_the_large_one(toy, monkeypatch):
   read = movielens.read
   monkeypatch.setattr(download, 'movielens_100k', lambda say: None)
   monkeypatch.setattr(cache, 'cached', lambda say, build, *_: build())
-  path, _ = download.movielens_1m(len)
+  path = download.movielens_1m(len)
   monkeypatch.setattr(movielens, 'read', lambda *_, **size: read(path))
   for kind, least in (('movielens', 'at_least'), ('movielens_implicit', '')):
     options = {least: 1} if least else dict(source_at_least=2, target_at_least=1)

