@@ -142,6 +142,7 @@ def test_too_little_memory_is_said_in_one_line(capsys):
     raise jax.errors.JaxRuntimeError('INTERNAL: something else')
 
 
+@pytest.mark.matrix
 def test_a_device_that_is_not_there_is_said_in_one_line(ask_process, environment):
   environment['JAX_PLATFORMS'] = 'abacus'
   done = ask_process(QUICK)

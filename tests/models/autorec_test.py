@@ -176,6 +176,7 @@ def test_biases_are_penalised_when_asked(penalise):
   assert abs(pull - penalise * 10) < 0.1
 
 
+@pytest.mark.matrix
 def test_item_autorec_is_user_autorec_of_the_transpose():
   small = helpers.small()
   turned = base.Domain(small.data.target.by_item, small.data.target.by_user)
@@ -201,6 +202,7 @@ def test_parameters_are_counted_as_in_the_paper(axis):
   chex.assert_shape(state.params['encoder']['table'], (columns, 8))
 
 
+@pytest.mark.matrix
 def test_training_costs_entries_and_not_users_times_items():
   small = helpers.small(
     0,

@@ -208,6 +208,7 @@ def test_without_vectors_it_ends_at_the_bias_model():
   np.testing.assert_allclose(ours, expected, atol=1e-3)
 
 
+@pytest.mark.matrix
 @FEEDBACK
 def test_an_epoch_costs_ratings_and_not_users_times_items(feedback):
   small = helpers.small(

@@ -234,6 +234,7 @@ def test_all_scores_are_the_scores_of_all_items(bias):
   )
 
 
+@pytest.mark.matrix
 def test_a_planted_taste_is_found():
   small = helpers.implicit()
   model = bpr.model(small.sizes, factors=16, batch=64)
@@ -255,6 +256,7 @@ def test_a_planted_taste_is_found():
   assert 1 - ours.best_value > 1.1 * (1 - floor)
 
 
+@pytest.mark.matrix
 def test_an_epoch_costs_positives_and_not_users_times_items():
   small = helpers.small(
     0,

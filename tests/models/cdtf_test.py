@@ -214,6 +214,7 @@ def test_who_rated_nothing_anywhere_is_not_trained():
   np.testing.assert_array_equal(known[:, 0], [True] * 4 + [False])
 
 
+@pytest.mark.matrix
 def test_an_iteration_costs_ratings_and_not_users_times_items():
   small = helpers.small(
     0,

@@ -117,6 +117,7 @@ def test_predictions_are_those_of_another_implementation():
   np.testing.assert_allclose(raw, golden()['pred_test'], rtol=1e-9)
 
 
+@pytest.mark.matrix
 def test_biases_begin_as_those_of_another_implementation():
   _, data, _ = helpers.golden_arrays()
   params = cf_nade.start(jax.random.key(0), NETWORK, data.target.by_user, SCALE)
@@ -269,6 +270,7 @@ def test_ratings_on_another_scale_train_the_same_model():
   np.testing.assert_allclose(scores[0] / 2 - 0.5, scores[1], atol=1e-5)
 
 
+@pytest.mark.matrix
 def test_a_column_without_ratings_predicts_the_level_of_all():
   small = helpers.small()
   rows = small.data.target.by_user

@@ -228,6 +228,7 @@ def without(small, source=(), target=()):
   return small._replace(data=device.put(pair))
 
 
+@pytest.mark.matrix
 def test_same_user_pairing_shows_one_person_in_both_domains():
   small = without(helpers.implicit(), source=[3, 5])
   stage, _ = started(small, pairing='same_user')

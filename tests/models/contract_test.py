@@ -178,7 +178,7 @@ def score_traces(name) -> dict[str, Traced]:
       ask(model.predict_source), kept[-1], data, users, items
     )
   for stage, traced, state in zip(model.stages, stage_traces(name), kept):
-    if stage.predict is not None:
+    if stage.predict not in (None, model.predict):
       traces[f'{stage.name}.predict'] = trace(
         ask(stage.predict), state, data, users, items
       )

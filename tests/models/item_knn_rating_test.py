@@ -110,6 +110,7 @@ def test_the_twin_of_an_item_says_how_it_is_liked():
   np.testing.assert_allclose(rate(small, state, 2, 1), 4, rtol=1e-5)
 
 
+@pytest.mark.matrix
 def test_an_item_seen_beside_others_once_is_predicted_by_its_biases():
   events = [[0, 0, 5], [0, 1, 3], [1, 0, 1], [1, 2, 2]]
   small = toy(events, 2, 3)
@@ -134,6 +135,7 @@ def test_the_nearest_are_kept_in_order():
   assert not np.any((everything.item == np.arange(50)[:, None]) & real)
 
 
+@pytest.mark.matrix
 def test_no_matrix_of_all_pairs_is_built():
   small = helpers.small(
     0,

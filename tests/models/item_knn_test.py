@@ -59,6 +59,7 @@ def test_a_twin_is_as_near_as_can_be_but_for_the_shrinkage():
   np.testing.assert_allclose(scores[0], [0.75, 0.75, 0])
 
 
+@pytest.mark.matrix
 def test_no_matrix_of_all_pairs_is_built():
   small = helpers.small(
     0,

@@ -170,6 +170,7 @@ def test_only_users_and_items_with_ratings_are_trained():
   np.testing.assert_array_equal(known[:, 0], [True, True, False, False, True])
 
 
+@pytest.mark.matrix
 def test_training_costs_ratings_and_not_users_times_items():
   small = helpers.small(
     0,
@@ -205,6 +206,7 @@ def test_a_planted_taste_is_found(power, penalty):
   assert ours.best_value < 0.95 * floor
 
 
+@pytest.mark.matrix
 def test_ratings_one_by_one_are_trained_on_beside_empty_batches():
   small = helpers.small(users=30, source_ratings=300, target_ratings=350)
   model = pmf.model(small.sizes, factors=2, batch=1)

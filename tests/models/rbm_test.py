@@ -213,6 +213,7 @@ def test_decay_pulls_the_weights_and_not_the_biases():
   assert not np.any(pull.visible) and not np.any(pull.hidden)
 
 
+@pytest.mark.matrix
 def test_before_training_a_column_predicts_its_smoothed_mean():
   small = helpers.small()
   model = rbm.model(small.sizes, axis='user', hidden=4)

@@ -166,6 +166,7 @@ def test_the_mapping_is_trained_as_in_another_implementation(noise):
   np.testing.assert_allclose(ours, GOLDEN['vae_cold']['grad_map_w'], rtol=1e-7)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
   ('settings', 'total'),
   [

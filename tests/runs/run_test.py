@@ -93,7 +93,7 @@ def test_a_sweep_leaves_a_record_a_member_equal_to_its_run(tmp_path):
     assert record['test']['rmse'] == pytest.approx(single['test']['rmse'], abs=1e-4)
 
 
-@pytest.mark.parametrize('seconds', [0.0, 1e9])
+@pytest.mark.parametrize('seconds', [0.0, pytest.param(1e9, marks=pytest.mark.matrix)])
 def test_a_diverged_run_says_where_and_keeps_the_last_good_checkpoint(
   tmp_path, seconds
 ):

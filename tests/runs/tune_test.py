@@ -181,12 +181,13 @@ def test_the_best_on_validation_is_chosen_and_the_test_set_is_left_alone(
   assert json.loads(saved.read_text()) == found
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
   ('place', 'name', 'calls', 'left'),
   [
-    pytest.param(run, 'run', 1, 1, marks=pytest.mark.matrix),
+    (run, 'run', 1, 1),
     (optuna.Study, 'add_trial', 3, 2),
-    pytest.param(optuna.Study, 'tell', 3, 0, marks=pytest.mark.matrix),
+    (optuna.Study, 'tell', 3, 0),
   ],
   ids=lambda value: value if isinstance(value, str) else '',
 )

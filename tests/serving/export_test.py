@@ -135,6 +135,7 @@ json.dump([model.named(items, scores, 4)[2], why], sys.stdout)
 """
 
 
+@pytest.mark.matrix
 def test_it_runs_with_jax_and_numpy_alone(exported):
   model, folder = exported
   run = subprocess.run(

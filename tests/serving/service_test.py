@@ -241,6 +241,7 @@ def test_concurrent_requests_share_batches(folders):
   assert total == 150 and count <= 6
 
 
+@pytest.mark.matrix
 def test_a_swap_loses_nothing_and_two_take_turns(folders, tmp_path):
   mine = shutil.copytree(folders / 'ease', tmp_path / 'mine')
   made = service.Service([mine])
