@@ -43,6 +43,13 @@ def go(config, folder, watch=lambda report: None, seconds=0.0):
   return run.run(config, prepared, folder, watch=watch, seconds=seconds)
 
 
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """The folder of a finished run, and its records."""
+  folder = tmp_path_factory.mktemp('finished')
+  return folder, go(config(), folder)
+
+
 def test_a_first_try_says_how_much_is_tried():
   lines = []
   first_try = config(data=dict(most_users=100))
@@ -64,10 +71,9 @@ def test_a_run_broken_in_every_stage_ends_as_the_unbroken_one(tmp_path, seconds)
   )
 
 
-def test_a_finished_run_is_shown_from_its_records(tmp_path):
-  first = go(config(), tmp_path)
-  again = go(config(), tmp_path, watch=killed_after(1))
-  assert again == first
+def test_a_finished_run_is_shown_from_its_records(finished):
+  folder, first = finished
+  assert go(config(), folder, watch=killed_after(1)) == first
 
 
 def test_a_checkpoint_of_another_config_is_refused(tmp_path):
@@ -149,12 +155,12 @@ def test_a_state_that_cannot_be_allocated_is_refused():
     run.check(huge, prepared)
 
 
-def test_a_finished_run_is_not_shown_for_data_that_changed(tmp_path):
-  go(config(), tmp_path)
+def test_a_finished_run_is_not_shown_for_data_that_changed(finished):
+  folder, _ = finished
   prepared = prepare.prepare(config(), say=lambda line: None)
   prepared = prepared._replace(hashes=prepared.hashes | {'data': 'other'})
   with pytest.raises(specs.SpecError, match='on other data'):
-    run.run(config(), prepared, tmp_path, watch=lambda report: None)
+    run.run(config(), prepared, folder, watch=lambda report: None)
 
 
 def test_a_second_process_waits_for_the_first(tmp_path):
@@ -212,15 +218,15 @@ def test_the_folder_is_named_by_config_and_seed(tmp_path):
   assert store.folder_of(config(), tmp_path) == store.folder_of(config(), tmp_path)
 
 
-def test_a_record_holds_what_is_needed_to_repeat_it(tmp_path):
-  (record,) = go(config(), tmp_path)
+def test_a_record_holds_what_is_needed_to_repeat_it(finished):
+  folder, (record,) = finished
   assert record['config']['data']['kind'] == 'synthetic'
   assert len(record['hashes']['split']) == 64
   assert record['versions']['jax'] == jax.__version__
   assert record['hyper']['mu'] == 0.01  # Not 0.00999999977.
   assert record['test']['rmse_interval'][0] < record['test']['rmse']
   assert record['test_source']['ratings'] > 0
-  assert (tmp_path / 'config.json').exists()
+  assert (folder / 'config.json').exists()
 
 
 @pytest.mark.parametrize(
