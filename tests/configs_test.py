@@ -83,11 +83,6 @@ def marked(cases):
   ]
 
 
-@pytest.fixture(autouse=True)
-def _from_the_root(monkeypatch):
-  monkeypatch.chdir(ROOT)
-
-
 @pytest.mark.parametrize('text', CONFIGS + CASES)
 def test_a_config_builds_its_model(text):
   config = arguments.load(text)

@@ -58,6 +58,11 @@ OPTIMISED = (
 ONE_CASE = ('/tests/models/', '/tests/ops/', '/tests/least_squares_test.py')
 
 
+def pytest_configure(config):
+  """Tests name configs and results from the root."""
+  os.chdir(config.rootpath)
+
+
 @pytest.hookimpl(tryfirst=True)  # Before tests are chosen by their markers.
 def pytest_collection_modifyitems(items):
   cases = {}

@@ -238,8 +238,7 @@ def check_program(module, arguments):
 @pytest.mark.parametrize(
   'page, line', commands() + commands('serve: ') + inline_commands()
 )
-def test_a_command_is_one_that_there_is(page, line, monkeypatch):
-  monkeypatch.chdir(ROOT)
+def test_a_command_is_one_that_there_is(page, line):
   for part in line.split('&&'):
     words = shlex.split(part, comments=True)
     while words and re.fullmatch(r'[A-Z_]+=.*', words[0]):

@@ -13,11 +13,6 @@ from xdomain.evaluation import rankings
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
-@pytest.fixture(autouse=True)
-def _from_the_root(monkeypatch):
-  monkeypatch.chdir(ROOT)
-
-
 def cells(line):
   return [cell.strip() for cell in line.strip('|').split('|')]
 

@@ -15,23 +15,16 @@ from xdomain import files
 TINY = [f'--config.data.{name}={value}' for name, value in helpers.TINY.items()]
 
 
-@pytest.fixture
-def ask(monkeypatch, request):
-  """Runs a command of `experiments` in this process."""
-  monkeypatch.chdir(request.config.rootpath)
-  return helpers.run_command
-
-
 def write(path, *records):
   files.write(path, ''.join(map(files.line, records)))
   return str(path)
 
 
-def test_a_summary_of_ratings_and_rankings_prints_two_tables(ask, tmp_path):
+def test_a_summary_of_ratings_and_rankings_prints_two_tables(tmp_path):
   rated = [helpers.rating_record('bias', s, 1 + s / 10) for s in range(2)]
   ranked = [helpers.ranking_record('ease', s, 0.5) for s in range(3)]
   path = write(tmp_path / 'records.jsonl', *rated, *ranked)
-  answer = ask('summary', path)
+  answer = helpers.run_command('summary', path)
   assert answer.returncode == 0, answer.stderr
   first, second = answer.stdout.split('\n\n')
   assert '| bias | 2 | 1.0500 (0.9500 to 1.1500 over users) |' in first
@@ -39,28 +32,28 @@ def test_a_summary_of_ratings_and_rankings_prints_two_tables(ask, tmp_path):
   assert '| ease | 3 | 0.5000 (0.5000 to 0.5000) |' in second
 
 
-def test_a_summary_of_a_wrong_file_is_one_line(ask, tmp_path):
+def test_a_summary_of_a_wrong_file_is_one_line(tmp_path):
   (tmp_path / 'r.jsonl').write_text('{"name": "a"}\n')
-  answer = ask('summary', str(tmp_path / 'r.jsonl'))
+  answer = helpers.run_command('summary', str(tmp_path / 'r.jsonl'))
   assert answer.returncode == 1 and not answer.stdout
   assert answer.stderr.startswith('error: ') and answer.stderr.count('\n') == 1
   assert "line 1 is not a record of a run: 'config' is missing" in answer.stderr
 
 
-def test_claims_are_decided_by_kept_records(ask, tmp_path):
+def test_claims_are_decided_by_kept_records(tmp_path):
   places = [
     helpers.rating_record(row, seed, rmse + seed / 100) | {'row': row, 'column': '90 %'}
     for row, rmse in (('U-DARec', 0.8), ('U-AutoRec', 0.9))
     for seed in range(3)
   ]
   write(tmp_path / 'darec_table2' / 'records.jsonl.xz', *places)
-  answer = ask('claims', f'--results={tmp_path}')
+  answer = helpers.run_command('claims', f'--results={tmp_path}')
   assert answer.returncode == 0, answer.stderr
   assert 'U-DARec over U-AutoRec, 90 %: 0.1000 (0.1000 to 0.1000)' in answer.stdout
   assert (tmp_path / 'claims.md').read_text() == answer.stdout[:-1]
 
 
-def test_a_table_is_made_and_listed_by_its_command(ask, tmp_path):
+def test_a_table_is_made_and_listed_by_its_command(tmp_path):
   flags = [
     '--config=configs/darec_table2.py:quick,synthetic',
     *TINY,
@@ -69,7 +62,7 @@ def test_a_table_is_made_and_listed_by_its_command(ask, tmp_path):
     f'--workdir={tmp_path / "runs"}',
     f'--results={tmp_path / "results"}',
   ]
-  answer = ask('table', *flags)
+  answer = helpers.run_command('table', *flags)
   assert answer.returncode == 0, answer.stderr
   text = (tmp_path / 'results/darec_table2_synthetic_quick/table.md').read_text()
   assert '| method | RMSE |' in text and text in answer.stdout
@@ -80,9 +73,9 @@ NEVER_RUN = {f'configs/{name}_table.py' for name in ('genre', 'ratings')}
 
 
 @pytest.mark.matrix
-def test_no_table_of_movielens_misses_a_record(ask):
+def test_no_table_of_movielens_misses_a_record():
   """Records stay valid: whatever decides a run has not changed since."""
-  answer = ask('table', '--list', '--workdir=none')
+  answer = helpers.run_command('table', '--list', '--workdir=none')
   assert answer.returncode == 0, answer.stderr
   rows = [line.split() for line in answer.stdout.splitlines() if 'movielens' in line]
   rows = [row for row in rows if row[0] not in NEVER_RUN]
@@ -91,8 +84,10 @@ def test_no_table_of_movielens_misses_a_record(ask):
     assert (int(runs) > 0, missing) == (True, '0'), name
 
 
-def test_an_audit_is_printed_and_written_and_its_status_tells_of_faults(ask, tmp_path):
-  answer = ask('audit', '--config=ease:synthetic', f'--out={tmp_path / "a.json"}')
+def test_an_audit_is_printed_and_written_and_its_status_tells_of_faults(tmp_path):
+  answer = helpers.run_command(
+    'audit', '--config=ease:synthetic', f'--out={tmp_path / "a.json"}'
+  )
   assert answer.returncode == 0, answer.stderr
   assert json.loads((tmp_path / 'a.json').read_text())['faults'] == []
   assert '0 faults' in answer.stdout
@@ -105,12 +100,12 @@ def test_an_audit_is_printed_and_written_and_its_status_tells_of_faults(ask, tmp
     (tmp_path / f'{name}.csv').write_text(text)
   files = [f'--source={tmp_path}/films.csv', f'--target={tmp_path}/books.csv']
   files += ['--data=rating=', '--data=at_least=2']
-  answer = ask('audit', *files, '--data=twins=keep')
+  answer = helpers.run_command('audit', *files, '--data=twins=keep')
   assert answer.returncode == 3, answer.stderr
   assert 'twins: b3 as a film and b3, Jaccard 1.000' in answer.stdout
-  answer = ask('audit', *files)
+  answer = helpers.run_command('audit', *files)
   assert answer.returncode == 0, answer.stderr + answer.stdout
-  answer = ask('audit', '--config=easy')
+  answer = helpers.run_command('audit', '--config=easy')
   assert answer.returncode == 1 and answer.stderr.count('\n') == 1
 
 
@@ -127,7 +122,7 @@ def test_commands_run_from_any_folder(tmp_path):
   assert ended.returncode == 2 and "did you mean 'item'" in ended.stderr
 
 
-def test_items_of_the_target_in_the_source_change_no_result(ask, tmp_path):
+def test_items_of_the_target_in_the_source_change_no_result(tmp_path):
   """Films hold every row of the books, too; held-out rows must not be trained on."""
   header, films, books = 'user,item,rating\n', '', ''
   for n in range(40):
@@ -138,7 +133,7 @@ def test_items_of_the_target_in_the_source_change_no_result(ask, tmp_path):
     (tmp_path / f'{name}.csv').write_text(header + text)
   rows = []
   for source in ('films', 'leaky'):
-    answer = ask(
+    answer = helpers.run_command(
       'main',
       '--config=configs/item_knn.py:tables,quick',
       f'--config.data.source={tmp_path}/{source}.csv',

@@ -9,10 +9,7 @@ from xdomain.runs import spec as specs
 
 @pytest.mark.slow
 @pytest.mark.parametrize('axis', ['item', 'user'])
-def test_the_default_run_beats_the_bias_floor_and_lands_in_its_band(
-  axis, tmp_path, monkeypatch, request
-):
-  monkeypatch.chdir(request.config.rootpath)
+def test_the_default_run_beats_the_bias_floor_and_lands_in_its_band(axis, tmp_path):
   config = arguments.load(f'configs/darec.py:{axis}')
   prepared = prepare.prepare(specs.from_config(config), say=lambda line: None)
   counts = dict(prepared.dataset.trail)

@@ -43,7 +43,6 @@ def environment(request, tmp_path):
 @pytest.fixture
 def ask(monkeypatch, tmp_path):
   """Runs a command in this process."""
-  monkeypatch.chdir(ROOT)
   monkeypatch.setenv('XDOMAIN_DATA', str(tmp_path / 'data'))
   return functools.partial(helpers.run_command, 'main')
 

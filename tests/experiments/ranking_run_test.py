@@ -15,11 +15,6 @@ from xdomain.runs import prepare, run, store
 from xdomain.runs import spec as specs
 
 
-@pytest.fixture(autouse=True)
-def _from_the_root(monkeypatch, request):
-  monkeypatch.chdir(request.config.rootpath)
-
-
 def config(variant='shared', **fields):
   config = arguments.load(f'configs/shared_vae.py:{variant},quick,synthetic')
   config = specs.from_config(config)
@@ -32,14 +27,12 @@ def go(config, folder):
 
 
 @pytest.fixture(scope='module')
-def folders(tmp_path_factory, request):
+def folders(tmp_path_factory):
   """Finished runs of the same split: SharedVAE, and Merged."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.chdir(request.config.rootpath)
-    made = {}
-    for variant in ('shared', 'merged'):
-      made[variant] = tmp_path_factory.mktemp(variant)
-      go(config(variant), made[variant])
+  made = {}
+  for variant in ('shared', 'merged'):
+    made[variant] = tmp_path_factory.mktemp(variant)
+    go(config(variant), made[variant])
   return made
 
 

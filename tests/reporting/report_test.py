@@ -19,11 +19,6 @@ from xdomain.reporting import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _from_the_root(monkeypatch, request):
-  monkeypatch.chdir(request.config.rootpath)
-
-
 def table(measures=('rmse',), rows=('A',), columns=('x',), **settings):
   made = common.table(
     'own',

@@ -15,11 +15,6 @@ from xdomain.runs import spec as specs
 from xdomain.training import checkpoint, loop
 
 
-@pytest.fixture(autouse=True)
-def _from_the_root(monkeypatch, request):
-  monkeypatch.chdir(request.config.rootpath)
-
-
 def config(text='configs/darec.py:item,quick,synthetic', **fields):
   config = specs.from_config(arguments.load(text))
   return specs.replaced(config, **dict(epochs=3) | fields)

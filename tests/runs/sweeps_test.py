@@ -11,11 +11,6 @@ from xdomain.runs import archive, methods, prepare, run, store, sweeps
 from xdomain.runs import spec as specs
 
 
-@pytest.fixture(autouse=True)
-def _from_the_root(monkeypatch, request):
-  monkeypatch.chdir(request.config.rootpath)
-
-
 def config(width=0, epochs=2, **sweep):
   config = specs.from_config(arguments.load('configs/autorec.py:item,quick,synthetic'))
   small = dict(data=helpers.TINY, model=dict(embed=8))

@@ -23,11 +23,6 @@ from xdomain.training import loop
 
 
 @pytest.fixture(autouse=True)
-def _from_the_root(monkeypatch, request):
-  monkeypatch.chdir(request.config.rootpath)
-
-
-@pytest.fixture(autouse=True)
 def trained(monkeypatch):
   """The specs that were trained; `run` invents their results in no time."""
   specs_of_runs = []

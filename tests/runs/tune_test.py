@@ -17,11 +17,6 @@ from xdomain.runs import prepare, run, store, tune
 from xdomain.runs import spec as specs
 
 
-@pytest.fixture(autouse=True)
-def _from_the_root(monkeypatch, request):
-  monkeypatch.chdir(request.config.rootpath)
-
-
 def config(**space):
   config = arguments.load('configs/autorec.py:item,quick,synthetic')
   config.update(epochs=1, patience=1)
