@@ -1,6 +1,7 @@
 """The layers of the package: imports point down, and none is circular."""
 
 import ast
+import functools
 import graphlib
 import pathlib
 import subprocess
@@ -49,6 +50,7 @@ MODULES = {
 }
 
 
+@functools.cache
 def imports(path: pathlib.Path) -> set[str]:
   """The modules of this repository that a file imports, also inside functions."""
   found = set()

@@ -61,6 +61,7 @@ def test_the_loss_is_that_of_the_paper(padding, dense, monkeypatch):
   assert metrics['ratings'] == x.sum()
 
 
+@pytest.mark.matrix
 def test_the_weight_of_the_divergence_rises_and_stays():
   small = helpers.implicit()
   hyper = mult_vae.Hyper(kl=0.2, anneal=2.0)

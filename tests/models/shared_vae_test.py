@@ -160,6 +160,7 @@ def _in_order(params):
     yield from (decoder['output']['table'].T, decoder['output']['bias'])
 
 
+@pytest.mark.matrix
 def test_the_mapping_is_trained_as_in_another_implementation(noise):
   _, gradients = step_of('cold')
   ours = gradients['link']['mapping']['kernel']

@@ -31,7 +31,7 @@ EXACT_METHODS = (
 )
 # Methods that fold in as another one does, which the default suite tries.
 ALIKE = (
-  *('cf_nade', 'rbm', 'mult_vae', 'single_vae', 'shared_vae_cold'),
+  *('cf_nade', 'rbm', 'mult_vae', 'single_vae', 'shared_vae', 'shared_vae_cold'),
   *('item_knn_rating', 'edlae', 'low_rank_ridge', 'ntk_ridge', 'kernel_als'),
 )
 CONVERGED = {'ials': 200, 'cmf_implicit': 400}  # epochs until a fold-in moves nothing
