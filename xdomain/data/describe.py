@@ -9,7 +9,7 @@ from xdomain.data.types import Dataset, Pair
 def counts(pair: Pair) -> dict[str, int]:
   """Users, items and ratings of both domains, as a step of the trail holds them.
 
-  A user is counted in a domain that has a rating of theirs.
+  A user counts in each domain that holds a rating by this user.
   """
   in_source, in_target = (views.per_user(part) > 0 for part in pair[:2])
   return {

@@ -114,7 +114,7 @@ def source_entries(data: base.Arrays, users: base.Array):
 def profiles(
   params: Params, users: base.Array, source: sparse.Entries, centre: base.Array | float
 ):
-  """`[B, H + 1]` the users' part of all their ratings: p_u, then a_u.
+  """`[B, H + 1]` the part of a prediction that only the user decides: p_u, then a_u.
 
   Args:
     params: the parameters.

@@ -109,7 +109,7 @@ def model(
 def normalised(
   entries: sparse.Entries, n_rows: int, keep: base.Array | float = 1.0
 ) -> sparse.Entries:
-  """The entries with `keep / sqrt(n)` for values, n entries being in their row.
+  """The entries with values `keep / sqrt(n)`, where their row has n entries.
 
   Args:
     entries: the interactions of a batch of users; their values are not read.

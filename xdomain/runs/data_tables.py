@@ -37,7 +37,7 @@ def write(
   """Reads the data sets, prints the table and writes it to its folder.
 
   Raises:
-    DataError: none of the data is here, and there is nothing of a paper.
+    DataError: no data set can be read, and no paper's counts are known.
   """
   rows, missing = [], []
   for name, data in config.data.items():
@@ -62,7 +62,7 @@ def write(
 
 
 def _row(name: str, counts: Mapping[str, int]) -> dict[str, str]:
-  """The counts, and the percentage of the cells of each domain that is empty."""
+  """Counts as text, and the percentage of each domain's cells that are empty."""
   row = {'data': name} | {
     count.replace('_', ' '): f'{counts[count]:,}' for count in COUNTS
   }
