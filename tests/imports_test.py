@@ -15,7 +15,7 @@ FILES = sorted((ROOT / 'xdomain').rglob('*.py'))
 # From the lowest up. A module may import its own layer and those below; the longest
 # matching name decides.
 LAYERS = (
-  ('xdomain.wording', 'xdomain.files', 'xdomain.precision'),
+  ('xdomain.wording', 'xdomain.files', 'xdomain.precision', 'xdomain.shards'),
   ('xdomain.data', 'xdomain.ops'),
   ('xdomain.base',),
   (
@@ -23,7 +23,6 @@ LAYERS = (
     'xdomain.nets',
     'xdomain.least_squares',
     'xdomain.programs',
-    'xdomain.shards',
   ),
   ('xdomain.kernel_ridge',),
   ('xdomain.stages',),

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xdomain import wording
+from xdomain import shards, wording
 from xdomain.data.types import PerDomain as PerDomain
 from xdomain.ops import sampling, sparse
 
@@ -126,7 +126,7 @@ class Rows:
     def of(column):  # Padding reads as 0.
       if not self.n_entries:  # Nothing can be gathered from nothing.
         return jnp.zeros(ids.shape, column.dtype)
-      return column.at[ids].get(mode='fill', fill_value=0)
+      return jnp.where(weight > 0, shards.read(column, ids), 0)
 
     return Events(of(self.row), of(self.column), of(self.value), weight)
 

@@ -245,7 +245,7 @@ def by_length(rows: Rows, function: Callable[..., Tree], width: int) -> Tree:
   def of(longest, ids):
     first, slot = start[ids, None], jnp.arange(longest)
     observed = slot < start[ids + 1, None] - first  # [B, L]
-    return function(ids, column.at[first + slot].get(mode='clip'), observed)
+    return function(ids, shards.read(column, first + slot), observed)
 
   values = jax.tree.map(
     lambda shape: jnp.zeros((rows.n_rows, *shape.shape[1:]), shape.dtype),

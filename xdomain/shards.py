@@ -1,7 +1,8 @@
 """Tables in shards: rows of users or items spread over the devices of a mesh.
 
 A mesh has three axes. Members of a sweep are spread over `runs`, the rows of a batch
-over `data`, and the rows of each table over `rows`; what is not a table is replicated.
+over `data`, and the rows of each table over `rows`. Interactions are spread over both
+of the last two, and everything else is replicated.
 An array that enters or leaves a program must divide among its devices, so a table of
 `n` rows is held as a `Shards`, padded to a multiple of the axis. Programs take the
 padding off first (`whole`) and put it back last (`cut`): no model ever sees it, so it
@@ -11,19 +12,20 @@ shards, because the partitioner lays out `n` rows in the same blocks.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from xdomain import base
-from xdomain.base import Array, Tree
-
+Array, Tree = jax.Array, Any  # As in `base`, which imports this file.
 RUNS, DATA, ROWS = 'runs', 'data', 'rows'
 BY_ROWS = PartitionSpec(ROWS)
+BY_ALL = PartitionSpec((DATA, ROWS))
+READ = 1 << 16  # Entries that a device reads at a time, where it reads its share alone.
 
 
 class Axes(NamedTuple):
@@ -41,16 +43,10 @@ ONE = Axes()
 )
 @dataclasses.dataclass(frozen=True)
 class Shards:
-  """A table of `n_rows`, padded with zeros so that its rows divide."""
+  """A table or a list of entries of `n_rows`, padded with zeros so that they divide."""
 
-  array: Array  # [n_rows + padding, ...], after the axis of members
+  array: Array  # [n_rows + padding, ...], after the axis of members, if it has one
   n_rows: int
-
-
-def lengths(data: base.Arrays) -> frozenset[int]:
-  """The numbers of users and of items: a table has a row for each."""
-  rows = [each.by_user for each in (*data.sources, data.target)]
-  return frozenset({rows[0].order.shape[-1], *(each.n_columns for each in rows)})
 
 
 # --- Within a program -------------------------------------------------------
@@ -92,14 +88,29 @@ def whole(tree: Tree) -> Tree:
 
 def split(visits: Tree) -> Tree:
   """The visits of an epoch, `[N, B, ...]`, with each batch split over the mesh."""
-  among = jax.sharding.get_abstract_mesh().shape.get(DATA, 1)
+  return _over(visits, 1, (DATA, ROWS), (DATA,))
 
-  def over_data(leaf):
-    if among == 1 or leaf.ndim < 2 or leaf.shape[1] % among:
-      return leaf
-    return _constrained(leaf, PartitionSpec(None, DATA))
 
-  return jax.tree.map(over_data, visits)
+def visited(visit: Tree) -> Tree:
+  """A visit of `split`, `[B, ...]`, whose batch is split over `data` alone.
+
+  The devices of a table's shards then see the same rows.
+  """
+  return _over(visit, 0, (DATA,))
+
+
+def _over(tree, axis, *choices):
+  """The tree with an axis of each leaf over the first choice that divides it."""
+  extent = jax.sharding.get_abstract_mesh().shape
+
+  def of(leaf):
+    for names in choices:
+      among = math.prod(extent[name] for name in names)
+      if leaf.ndim > axis and leaf.shape[axis] % among == 0:
+        return _constrained(leaf, PartitionSpec(*[None] * axis, names))
+    return leaf
+
+  return tree if workers() == 1 else jax.tree.map(of, tree)
 
 
 def workers() -> int:
@@ -156,6 +167,46 @@ def looked_up(table: Array, ids: Array) -> Array:
     check_vma=False,
   )
   return mapped(jnp.pad(table, padding(table.shape, among)), ids)
+
+
+def read(entries: Array, ids: Array) -> Array:
+  """`entries[ids]`, of which every device holds an equal share of the entries.
+
+  Many ids are divided among the devices as well, and each device looks up its own:
+  then no device holds all ids or all that they stand for.
+
+  Args:
+    entries: `[E]`, `E` above 0.
+    ids: of any shape; those beyond `E` read the last entry.
+  """
+  among = workers()
+  if among == 1:
+    return entries.at[ids].get(mode='clip')
+  if ids.size < READ or ids.size % among:
+    ids = _constrained(ids, PartitionSpec())
+    return _constrained(entries.at[ids].get(mode='clip'), PartitionSpec())
+  n = entries.shape[0]
+
+  def of(part, ids):
+    def look_up(some):
+      every = jax.lax.all_gather(some, (DATA, ROWS), tiled=True)
+      place = every - jax.lax.axis_index((DATA, ROWS)) * part.shape[0]
+      found = part.at[place].get(mode='fill', fill_value=0, wrap_negative_indices=False)
+      return jax.lax.psum_scatter(found, (DATA, ROWS), tiled=True)
+
+    size = max(1, READ // among)
+    blocks = jnp.pad(ids, (0, -ids.size % size)).reshape(-1, size)
+    return jax.lax.map(look_up, blocks).reshape(-1)[: ids.size]
+
+  mapped = jax.shard_map(
+    of,
+    axis_names={DATA, ROWS},
+    in_specs=(BY_ALL, BY_ALL),
+    out_specs=BY_ALL,
+    check_vma=False,
+  )
+  padded = jnp.pad(entries, (0, -n % among))
+  return mapped(padded, jnp.clip(ids, 0, n - 1).reshape(-1)).reshape(ids.shape)
 
 
 # --- Between programs -------------------------------------------------------

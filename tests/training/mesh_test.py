@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests import helpers
-from xdomain import least_squares, shards
+from xdomain import base, least_squares, shards
 from xdomain.evaluation import rankings
 from xdomain.runs import devices, memory
 from xdomain.training import checkpoint, loop, placement
@@ -124,6 +124,40 @@ def test_a_mesh_trains_as_one_device(name):
   for table in tables(spread.state):
     (part, *_) = table.array.addressable_shards
     assert part.data.nbytes * 4 == table.array.nbytes
+
+
+@on_a_mesh
+@pytest.mark.parametrize('width', [1, 2])
+def test_each_device_holds_its_share_of_the_interactions(width):
+  """Of all that `Rows` hold but what has a number for each user or item."""
+  _, hyper, pair = method('bpr')
+  axes, key, data = shards.Axes(2, 4 // width), jax.random.key(0), pair.data
+  if width > 1:  # Of several seeds, each with data of its own.
+    key = jax.random.split(key, width)
+    data = jax.tree.map(lambda leaf: np.stack([leaf] * width), data)
+  _, placed = placement.plan(key, hyper, data, axes).place((key, data))
+  for given, found in zip(matrices(data), matrices(placed), strict=True):
+    chex.assert_trees_all_equal(given.start, found.start)
+    for name in ('row', 'column', 'value'):
+      whole, parts = getattr(given, name), getattr(found, name).array
+      chex.assert_trees_all_equal(whole, parts[..., : whole.shape[-1]])
+      assert parts.shape[-1] - whole.shape[-1] < 8
+      for part in parts.addressable_shards:
+        assert part.data.nbytes * 8 == parts.nbytes
+
+
+def matrices(data):
+  is_rows = lambda node: isinstance(node, base.Rows)  # noqa: E731
+  return [each for each in jax.tree.leaves(data, is_leaf=is_rows) if is_rows(each)]
+
+
+@on_a_mesh
+@pytest.mark.parametrize('name', ['bpr', 'mlp'])
+def test_many_entries_are_read_by_the_devices_that_hold_them(name, monkeypatch):
+  monkeypatch.setattr(shards, 'READ', 64)
+  # On a mesh of its own, so that the program is traced anew.
+  alone, spread = fit(name, shards.ONE), fit(name, shards.Axes(4, 2))
+  chex.assert_trees_all_close(best(alone), best(spread), atol=1e-5, rtol=1e-4)
 
 
 @on_a_mesh

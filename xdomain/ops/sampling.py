@@ -6,6 +6,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from xdomain import shards
+
 ROUNDS = 3  # Of rolling all rows, then all columns.
 
 
@@ -130,7 +132,7 @@ def _leading(holds, column, begin, entries, longest):
   def halve(_, bounds):
     low, high = bounds
     middle = (low + high) // 2
-    true = holds(column.at[begin + middle].get(mode='clip'), middle)
+    true = holds(shards.read(column, begin + middle), middle)
     low = jnp.where(true & (low < high), middle + 1, low)
     return low, jnp.where(true, high, middle)
 

@@ -70,7 +70,7 @@ def scoring(state: base.Tree, data: base.Arrays) -> base.Tree:
   if count == 1 or shards.any_of(state) or placement.size(state) <= memory.free() // 2:
     return state
   mesh = placement.mesh((1, 1, count), jax.local_devices())
-  return shards.spread(state, shards.lengths(data), mesh)
+  return shards.spread(state, placement.lengths(data), mesh)
 
 
 def _first(leaf):

@@ -48,7 +48,7 @@ def of_member(
     kept = progress.state, progress.best, progress.done, gradient
     found = jax.tree.leaves(kept)
     found.append(_largest(stage, progress, key, data, hyper, valid, measure))
-    tables = [leaf for leaf in found if _is_table(leaf, shards.lengths(data))]
+    tables = [leaf for leaf in found if _is_table(leaf, placement.lengths(data))]
     total = placement.size(tables)
     needs.append(Need(total, placement.size(found) - total))
   return max(needs, key=sum)

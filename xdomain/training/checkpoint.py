@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xdomain import base, shards
-from xdomain.training import loop
+from xdomain.training import loop, placement
 
 HOST = ('best_value', 'best_epoch', 'failed')
 PARTS = ('state', 'best', 'done', *HOST)
@@ -129,7 +129,7 @@ def restore(
   shapes = loop.shapes(model, key, data, hyper, axes)[stage]
   wanted = {part: getattr(shapes, part) for part in PARTS}
   in_shards = about.get('shards', False)
-  form = shards.form(wanted, in_shards, shards.lengths(data))
+  form = shards.form(wanted, in_shards, placement.lengths(data))
   strict = not in_shards and axes.rows == 1  # Else the padding may differ.
   with _one_line(DamagedCheckpoint, damaged), _manager(folder) as manager:
     args = ocp.args.Composite(tree=ocp.args.StandardRestore(form, strict=strict))

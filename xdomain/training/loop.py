@@ -321,6 +321,7 @@ def epoch(
 
   def step(state, numbered):
     number, visit = numbered
+    visit = shards.visited(visit)
     return stage.step(state, visit, data, jax.random.fold_in(key_steps, number), hyper)
 
   n = jax.tree.leaves(visits)[0].shape[0]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from xdomain import shards
+from xdomain import base, shards
 from xdomain.base import Array, Arrays, Tree
 
 EACH, ALL = PartitionSpec(shards.RUNS), PartitionSpec()
@@ -54,11 +54,18 @@ class Plan(NamedTuple):
     mesh = self.mesh()
     if mesh is None:
       return jax.device_put(given)
-    sharding = NamedSharding(mesh, EACH if self.own_data else ALL)
-    if sharding.is_fully_addressable:
-      return jax.device_put(given, sharding)
-    # Of the devices of several hosts: every host has the same values.
-    return jax.jit(lambda tree: tree, out_shardings=sharding)(given)
+    spec = EACH if self.own_data else ALL
+    sharding = NamedSharding(mesh, spec)
+
+    def of(node):
+      if isinstance(node, base.Rows) and self.axes != shards.ONE:
+        return _divided(node, mesh, spec)
+      if sharding.is_fully_addressable:
+        return jax.device_put(node, sharding)
+      # Of the devices of several hosts: every host has the same values.
+      return jax.jit(lambda tree: tree, out_shardings=sharding)(node)
+
+    return jax.tree.map(of, given, is_leaf=lambda node: isinstance(node, base.Rows))
 
   def per_member(self, hyper: Any) -> Any:
     """Hyper-parameters with leaves `[W]`; a value for all members is repeated."""
@@ -66,6 +73,27 @@ class Plan(NamedTuple):
       lambda leaf: np.broadcast_to(np.asarray(leaf, jnp.result_type(leaf)), self.width),
       hyper,
     )
+
+
+def _divided(rows, mesh, before):
+  """A matrix on a mesh, of which each device of a member has a share of the entries.
+
+  Every process has all of it. `before` is the axis of members that it leads with.
+  """
+
+  def on(array, *axes):
+    sharding = NamedSharding(mesh, PartitionSpec(*before, *axes))
+    return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+
+  def entries(array):
+    axis, among = len(before), mesh.shape[shards.DATA] * mesh.shape[shards.ROWS]
+    n = array.shape[axis]
+    padded = np.pad(array, [(0, 0)] * axis + [(0, -n % among)])
+    return shards.Shards(on(padded, (shards.DATA, shards.ROWS)), n)
+
+  rows = jax.device_get(rows)
+  parts = {name: entries(getattr(rows, name)) for name in ('row', 'column', 'value')}
+  return dataclasses.replace(jax.tree.map(on, rows), **parts)
 
 
 def mesh(shape: tuple[int, int, int], devices: list) -> Mesh:
@@ -93,8 +121,14 @@ def plan(key: Array, hyper: Any, data: Arrays, axes: shards.Axes = shards.ONE) -
   (width,) = np.broadcast_shapes(
     (1,), key.shape, *map(jnp.shape, jax.tree.leaves(hyper))
   )
-  lengths = shards.lengths(data) if axes.rows > 1 else frozenset()
-  return Plan(width, key.ndim > 0, spread(width, math.prod(axes)), axes, lengths)
+  found = lengths(data) if axes.rows > 1 else frozenset()
+  return Plan(width, key.ndim > 0, spread(width, math.prod(axes)), axes, found)
+
+
+def lengths(data: Arrays) -> frozenset[int]:
+  """The numbers of users and of items: a table has a row for each."""
+  rows = [each.by_user for each in (*data.sources, data.target)]
+  return frozenset({rows[0].order.shape[-1], *(each.n_columns for each in rows)})
 
 
 def spread(width: int, of_one: int = 1) -> int:
