@@ -245,12 +245,12 @@ def any_of(tree: Tree) -> bool:
 
 def number(tree: Tree) -> int:
   """The number of shards that the tables of a tree are in."""
-  return _mesh(tree).shape[ROWS] if any_of(tree) else 1
+  return mesh_of(tree).shape[ROWS] if any_of(tree) else 1
 
 
 def member(tree: Tree, index: int) -> Tree:
   """The tree of one member, its tables in shards, of a tree that leads with `[W]`."""
-  return _member(tree, index, _mesh(tree))
+  return _member(tree, index, mesh_of(tree))
 
 
 @functools.partial(jax.jit, static_argnames=('index', 'mesh'))
@@ -264,7 +264,8 @@ def _member(tree, index, mesh):
   return jax.tree.map(of, tree, is_leaf=_is_shards)
 
 
-def _mesh(tree):
+def mesh_of(tree: Tree) -> jax.sharding.Mesh:
+  """The mesh of a tree of which a table is in shards."""
   nodes = filter(_is_shards, jax.tree.leaves(tree, is_leaf=_is_shards))
   sharding = next(nodes).array.sharding
   assert isinstance(sharding, NamedSharding)

@@ -2,13 +2,15 @@
 
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from tests import helpers
 from xdomain import base, shards
-from xdomain.data import synthetic
+from xdomain.data import device, synthetic
 from xdomain.runs import defaults, devices, memory, methods, prepare
 from xdomain.runs import spec as specs
 
@@ -56,6 +58,18 @@ def test_interactions_that_do_not_fit_are_refused_before_they_are_placed(monkeyp
   monkeypatch.setattr(memory, 'free', lambda: 2**10)
   with pytest.raises(specs.SpecError, match=r'interactions take about .* kB on a d'):
     prepare.put('both', dataset, dataset.pair)
+
+
+def test_interactions_wait_on_the_host_where_there_are_several_devices(monkeypatch):
+  dataset = synthetic.pair(0)
+  alone = prepare.put('both', dataset, dataset.pair)
+  assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(alone))
+  takes = device.size(dataset.pair)
+  monkeypatch.setattr(jax, 'device_count', lambda: 4)
+  monkeypatch.setattr(memory, 'free', lambda: takes // 4)  # Its share fits.
+  waiting = prepare.put('both', dataset, dataset.pair)
+  assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(waiting))
+  chex.assert_trees_all_equal(alone, waiting)
 
 
 def shapes(users, items, entries):

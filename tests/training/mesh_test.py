@@ -303,8 +303,10 @@ def test_ranks_and_lists_come_from_shards(name):
   for axes in (shards.ONE, shards.Axes(1, 8)):
     state = fit(name, axes).best_of()
     assert shards.number(state) == axes.rows
-    ranks = rankings.ranks(model, state, pair.data, queries, known)
-    items, scores = rankings.best(model, state, pair.data, known, users, 10)
+    data, seen = placement.beside(state, (pair.data, known))
+    assert shards.any_of((data, seen)) == (axes != shards.ONE)
+    ranks = rankings.ranks(model, state, data, queries, seen)
+    items, scores = rankings.best(model, state, data, seen, users, 10)
     found.append((ranks, items, scores))
   alone, spread = found
   chex.assert_trees_all_equal(tuple(alone[0]), tuple(spread[0]))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from xdomain import base
@@ -43,7 +42,7 @@ def with_matrix(rows: base.Rows) -> base.Rows:
   matrix[np.asarray(rows.row), np.asarray(rows.column)] = code + 1
   table = np.zeros(LEVELS + 1, np.float32)
   table[1 : levels.size + 1] = levels
-  return dataclasses.replace(rows, code=jnp.asarray(matrix), levels=jnp.asarray(table))
+  return dataclasses.replace(rows, code=matrix, levels=table)
 
 
 def _put(array, dtype) -> base.Array:
@@ -52,6 +51,13 @@ def _put(array, dtype) -> base.Array:
 
 
 def rows(
+  row: np.ndarray, column: np.ndarray, value: np.ndarray, n_rows: int, n_columns: int
+) -> base.Rows:
+  """A sparse matrix by rows on the device; as `rows_on_host`."""
+  return jax.device_put(rows_on_host(row, column, value, n_rows, n_columns))
+
+
+def rows_on_host(
   row: np.ndarray, column: np.ndarray, value: np.ndarray, n_rows: int, n_columns: int
 ) -> base.Rows:
   """A sparse matrix by rows, from events in any order.
@@ -65,11 +71,11 @@ def rows(
   lengths = np.bincount(row, minlength=n_rows)
   start = np.concatenate([[0], np.cumsum(lengths)])
   made = base.Rows(
-    start=_put(start, np.int32),
-    row=_put(row[by_row], np.int32),
-    column=_put(column[by_row], np.int32),
-    value=_put(value[by_row], np.float32),
-    order=_put(np.argsort(-lengths, kind='stable'), np.int32),
+    start=start.astype(np.int32),
+    row=row[by_row].astype(np.int32, copy=False),
+    column=column[by_row].astype(np.int32, copy=False),
+    value=value[by_row].astype(np.float32, copy=False),
+    order=np.argsort(-lengths, kind='stable').astype(np.int32),
     n_columns=n_columns,
     longest=sampling.round_up(int(lengths.max(initial=0))),
   )
@@ -85,20 +91,33 @@ def _check_count(count, noun):
 
 
 def domain(ratings: types.Ratings) -> base.Domain:
-  """One domain's interactions, as sparse rows by user and by item."""
+  """One domain's interactions on the device, as sparse rows by user and by item."""
+  return jax.device_put(_domain(ratings))
+
+
+def _domain(ratings):
   user, item, value = ratings.user, ratings.item, ratings.value
-  of_items = rows(item, user, value, ratings.n_items, ratings.n_users)
-  return base.Domain(by_user(ratings), of_items)
+  of_items = rows_on_host(item, user, value, ratings.n_items, ratings.n_users)
+  return base.Domain(_by_user(ratings), of_items)
 
 
 def by_user(ratings: types.Ratings) -> base.Rows:
-  """One domain's interactions, as sparse rows by user alone."""
+  """One domain's interactions on the device, as sparse rows by user alone."""
+  return jax.device_put(_by_user(ratings))
+
+
+def _by_user(ratings):
   user, item, value = ratings.user, ratings.item, ratings.value
-  return rows(user, item, value, ratings.n_users, ratings.n_items)
+  return rows_on_host(user, item, value, ratings.n_users, ratings.n_items)
 
 
 def put(pair: types.Pair, border: int = 0) -> base.Arrays:
-  """A pair on the device; of several sources, a tuple of domains.
+  """A pair on the device; as `on_host`."""
+  return jax.device_put(on_host(pair, border))
+
+
+def on_host(pair: types.Pair, border: int = 0) -> base.Arrays:
+  """A pair in the form of the device; of several sources, a tuple of domains.
 
   Args:
     pair: on the host.
@@ -110,11 +129,11 @@ def put(pair: types.Pair, border: int = 0) -> base.Arrays:
   """
   every = *_sources(pair), pair.target
   _check_count(sum(each.user.size for each in every), 'interactions of all domains')
-  side = None if pair.side is None else jnp.asarray(pair.side, jnp.float32)
-  source: Any = tuple(map(domain, _sources(pair)))
+  side: Any = None if pair.side is None else np.asarray(pair.side, np.float32)
+  source: Any = tuple(map(_domain, _sources(pair)))
   if isinstance(pair.source, types.Ratings):
     (source,) = source
-  target = domain(pair.target)
+  target = _domain(pair.target)
   by_user = dataclasses.replace(
     target.by_user, border=border, shared=_shared_users(pair)
   )

@@ -116,7 +116,7 @@ def ranks(
 @functools.partial(jax.jit, static_argnames='predict')
 @precision.full
 def _places(predict, state, data, queries):
-  return places(predict(shards.whole(state), data), queries)
+  return places(predict(*shards.whole((state, data))), queries)
 
 
 def _users_at_once(known, most):
@@ -199,6 +199,7 @@ def _best(
   known,
   trained_on,
 ):
+  known, trained_on = shards.whole((known, trained_on))
   score_all = all_scores(predict, predict_all, known.n_columns, state, data)
 
   def of(users):
@@ -291,6 +292,7 @@ def _in_catalogue(
 )
 @precision.full
 def _count(predict, predict_all, capacity, parts, state, data, blocks, known, seen):
+  known, seen = shards.whole((known, seen))
   score_all = all_scores(predict, predict_all, known.n_columns, state, data)
 
   def count(block):
@@ -325,7 +327,7 @@ def all_scores(
   data: base.Arrays,
 ):
   """`users [B] -> [B, n_items]`, the scores of the first `n_items` items."""
-  state = shards.whole(state)
+  state, data = shards.whole((state, data))
   if predict_all is not None:
     everything = predict_all(state, data)
     return lambda users: everything(users)[:, :n_items]

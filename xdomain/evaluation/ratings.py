@@ -81,7 +81,8 @@ def predictions(
 @functools.partial(jax.jit, static_argnames=('predict', 'trained', 'scale'))
 @precision.full
 def _predict(predict, trained, scale, state, data, facing, queries):
-  return rate(predict(shards.whole(state), data), trained, scale, facing, queries)
+  state, data, facing = shards.whole((state, data, facing))
+  return rate(predict(state, data), trained, scale, facing, queries)
 
 
 def rate(

@@ -37,13 +37,18 @@ def placed(
   key, hyper = jax.random.key(spec.seed), jax.tree.map(_first, method.hyper)
   need = memory.of_member(method.model, key, data, hyper, valid, measure)
   free, members = memory.free(), len(method.members)
+  waits = placement.size(data) if jax.device_count() > 1 else 0  # On the host.
+
+  def takes_on(axes):
+    share = -(-waits // (axes.data * axes.rows))
+    return _on_device(need, members, axes) + share
 
   def fits(axes):
-    return _on_device(need, members, axes) <= free
+    return takes_on(axes) <= free
 
   options = [_given(spec)] if spec.mesh else _by_size()
   axes = next(filter(fits, options), options[-1])
-  takes = _on_device(need, members, axes)
+  takes = takes_on(axes)
   if takes > free:
     raise specs.SpecError(_refusal(spec, members, takes, free, fits))
   say(

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from xdomain import base, wording
@@ -181,20 +182,24 @@ def _seen_as(view, dataset, split):
 
 
 def put(view: str, dataset: types.Dataset, pair: types.Pair) -> base.Arrays:
-  """A pair on the device, in a view of it.
+  """A pair on the device, in a view of it; where there are several, on the host.
+
+  Each of several devices gets its share when the mesh is known.
 
   Raises:
-    SpecError: the device's memory cannot hold it.
+    SpecError: the devices' memory cannot hold it.
   """
   seen = VIEWS[view](dataset, pair)
-  takes, free = device.size(seen), memory.free()
+  several = jax.device_count() > 1
+  takes, free = device.size(seen) // jax.device_count(), memory.free()
   if takes > free:
     raise specs.SpecError(
       f'the interactions take about {memory.bytes_text(takes)} on a device, of which'
       f' {memory.bytes_text(free)} are free; filter them, or sample users'
     )
   # The source's items come after the target's where both are one.
-  return device.put(seen, border=pair.target.n_items if view == 'merged' else 0)
+  put = device.on_host if several else device.put
+  return put(seen, border=pair.target.n_items if view == 'merged' else 0)
 
 
 def everything(prepared: Prepared) -> base.Arrays:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from xdomain import shards
+from xdomain import base, shards
 from xdomain.data import buckets, device, given, splits, splits_by_time, types, views
 from xdomain.evaluation import lists, rankings, ratings
 from xdomain.ops import sampling
@@ -118,10 +118,20 @@ def _sizes(prepared):
   )
 
 
-def _answers(prepared, model, state, measure):
+def _seen(prepared, state) -> base.Arrays:
+  """The data that predictions of a state may use, where the state is."""
+  data = prepared.data if prepared.shown is None else prepared.shown
+  return placement.beside(state, data)
+
+
+def _known(state, ratings) -> base.Rows:
+  """`[U, T]` interactions, where the state is."""
+  return placement.beside(state, device.by_user(ratings))
+
+
+def _answers(prepared, model, state, measure, seen):
   """The measure's answers to the test queries, by the program of validation."""
   queries = prepared.test.target
-  seen = prepared.data if prepared.shown is None else prepared.shown
   padded = queries.padded(_sizes(prepared).target)
   if shards.any_of(state):
     answers = loop.answers(model.stages[-1], measure, state, seen, padded)
@@ -145,8 +155,10 @@ def _rating_error(dataset, model):
 
 
 def _rate(prepared, model, state):
-  data, test, scale = prepared.data, prepared.test, prepared.dataset.scale
-  answers = _answers(prepared, model, state, _rating_error(prepared.dataset, model))
+  test, scale = prepared.test, prepared.dataset.scale
+  measure, seen = _rating_error(prepared.dataset, model), _seen(prepared, state)
+  answers = _answers(prepared, model, state, measure, seen)
+  data = seen if prepared.shown is None else placement.beside(state, prepared.data)
   target = ratings.predictions(data, test.target, *answers)
   measures = {'test': ratings.rating_measures(target)}
   if model.predict_source is not None:
@@ -200,12 +212,12 @@ def _unranked(dataset, model):
 
 
 def _rank(prepared, model, state):
-  known = device.by_user(prepared.dataset.pair.target)
-  seen = prepared.data if prepared.shown is None else prepared.shown
-  places = _answers(prepared, model, state, _unranked(prepared.dataset, model))
+  known = _known(state, prepared.dataset.pair.target)
+  seen, unranked = _seen(prepared, state), _unranked(prepared.dataset, model)
+  places = _answers(prepared, model, state, unranked, seen)
   test = prepared.test.target
   held = np.asarray(test.user), np.asarray(test.item)[:, 0]
-  new = device.by_user(views.without(prepared.dataset.pair.target, *held))
+  new = _known(state, views.without(prepared.dataset.pair.target, *held))
   ranks = rankings.ranks(model, state, seen, test, known, places, new)
   history = histories(prepared.split, ranks.user, ranks.item)
   return ranked(prepared.dataset, prepared.split, ranks, history)
@@ -274,8 +286,8 @@ def histories(
 
 def _full_validation(prepared, model, state):
   """NDCG@10 of the validation items in the full catalogue."""
-  known = device.by_user(prepared.dataset.pair.target)
-  seen = prepared.data if prepared.shown is None else prepared.shown
+  known = _known(state, prepared.dataset.pair.target)
+  seen = _seen(prepared, state)
   ranks = rankings.ranks(model, state, seen, prepared.valid.target, known)
   at = rankings.names().index(HEADLINE)
   return {records.CHOICE: float(rankings.gains(ranks.full)[:, at].mean())}

@@ -413,7 +413,8 @@ def answers(
   queries: base.Queries,
 ) -> Any:
   """The answers of `validate` of one member, whose tables are in shards."""
-  return measure(stage.predict(shards.whole(state), data), data, queries)[1]
+  state, data = shards.whole((state, data))
+  return measure(stage.predict(state, data), data, queries)[1]
 
 
 @functools.partial(jax.jit, donate_argnames='otherwise')

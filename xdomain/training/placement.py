@@ -54,18 +54,7 @@ class Plan(NamedTuple):
     mesh = self.mesh()
     if mesh is None:
       return jax.device_put(given)
-    spec = EACH if self.own_data else ALL
-    sharding = NamedSharding(mesh, spec)
-
-    def of(node):
-      if isinstance(node, base.Rows) and self.axes != shards.ONE:
-        return _divided(node, mesh, spec)
-      if sharding.is_fully_addressable:
-        return jax.device_put(node, sharding)
-      # Of the devices of several hosts: every host has the same values.
-      return jax.jit(lambda tree: tree, out_shardings=sharding)(node)
-
-    return jax.tree.map(of, given, is_leaf=lambda node: isinstance(node, base.Rows))
+    return _on_mesh(given, mesh, EACH if self.own_data else ALL)
 
   def per_member(self, hyper: Any) -> Any:
     """Hyper-parameters with leaves `[W]`; a value for all members is repeated."""
@@ -75,11 +64,31 @@ class Plan(NamedTuple):
     )
 
 
-def _divided(rows, mesh, before):
-  """A matrix on a mesh, of which each device of a member has a share of the entries.
+def beside(state: Tree, given: Tree) -> Tree:
+  """Data where a state is: if it is in shards, each device has a share of the data."""
+  if not shards.any_of(state):
+    return jax.device_put(given)
+  return _on_mesh(given, shards.mesh_of(state), ALL)
 
-  Every process has all of it. `before` is the axis of members that it leads with.
-  """
+
+def _on_mesh(given, mesh, before):
+  """Data on a mesh; `before` is the axis of members that it leads with."""
+  sharding = NamedSharding(mesh, before)
+  several = mesh.size > mesh.shape[shards.RUNS]
+
+  def of(node):
+    if isinstance(node, base.Rows) and several:
+      return _divided(node, mesh, before)
+    if sharding.is_fully_addressable:
+      return jax.device_put(node, sharding)
+    # Of the devices of several hosts: every host has the same values.
+    return jax.jit(lambda tree: tree, out_shardings=sharding)(node)
+
+  return jax.tree.map(of, given, is_leaf=lambda node: isinstance(node, base.Rows))
+
+
+def _divided(rows, mesh, before):
+  """A matrix on a mesh: each device of a member has an equal share of its entries."""
 
   def on(array, *axes):
     sharding = NamedSharding(mesh, PartitionSpec(*before, *axes))
