@@ -52,22 +52,30 @@ def _report(name):
   pair = dataset.pair
   model, hyper = module.model(device.sizes(pair)), module.Hyper()
   axes, key = shards.Axes(DATA.value, ROWS.value), jax.random.key(0)
-  data = device.put(pair)
+  data = device.on_host(pair)
+  whole = placement.size(data)
   plan = placement.plan(key, hyper, data, axes)
   key, data = plan.place((key, data))
+  print(f'{name}: interactions {whole:,} bytes, {on_each(data):,} on each device')
   for stage, at in zip(model.stages, loop.shapes(model, key, data, hyper, axes)):
     state = at.state
     program = loop.run_epoch.lower(
       plan, stage, state, key, (at.stage, 1), data, plan.per_member(hyper)
     ).compile()
-    on_each = sum(
-      math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-      for leaf in jax.tree.leaves(state)
-    )
     whole = placement.size(state)
-    print(f'{name}, {stage.name}: state {whole:,} bytes, {on_each:,} on each device')
+    print(
+      f'{name}, {stage.name}: state {whole:,} bytes, {on_each(state):,} on each device'
+    )
     for kind, shape, moved in collectives(program.as_text() or ''):
       print(f'  {kind:20} {shape:24} {moved:>12,} bytes')
+
+
+def on_each(tree) -> int:
+  """The bytes of a tree on each device of its mesh."""
+  return sum(
+    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+    for leaf in jax.tree.leaves(tree)
+  )
 
 
 def collectives(text: str) -> list[tuple[str, str, int]]:
