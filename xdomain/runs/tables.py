@@ -169,7 +169,7 @@ def _digests(wanted, display) -> tuple[Digests, list[str], list[str]]:
       digests[key] = None
       missing.append(str(error))
       display.say(f'not here: {error}')
-  return digests, missing, audits
+  return digests, missing, list(dict.fromkeys(audits))
 
 
 def _check_kept(config, wanted, digests, folder):
