@@ -9,6 +9,7 @@ from tests import helpers
 from xdomain import base
 from xdomain.data import device, types
 from xdomain.evaluation import rankings, ratings
+from xdomain.models import kernel_als
 
 CUTOFFS = (1, 2, 3, 5)
 GOLDEN = helpers.golden('golden_ranking')
@@ -103,6 +104,31 @@ def test_known_items_are_left_out_of_the_catalogue_and_padding_of_the_sample():
   np.testing.assert_array_equal(ranks.candidates, [2, 3])
   np.testing.assert_array_equal(ranks.full, [1, 4])
   np.testing.assert_array_equal(ranks.catalogue, [3, 5])
+
+
+@pytest.mark.optimised  # As the commands compile: fusions are what it is about.
+def test_scores_that_are_computed_twice_count_a_held_item_once():
+  # XLA may fuse the formula of a score into each of its uses, rounded differently.
+  random = np.random.default_rng(0)
+  user, item = jnp.asarray(random.normal(size=(2, 300, 24)), jnp.float32)
+  popular = jnp.asarray(random.normal(size=300), jnp.float32)
+
+  def blended(users):
+    parts = [
+      kernel_als.standardised(user[users][:, some] @ item[:, some].T)
+      for some in (slice(0, 16), slice(16, 24))
+    ]
+    return 0.7 * parts[0] + 0.3 * parts[1] + 0.1 * popular
+
+  model = base.Model((), None, predict_all=lambda state, data: blended)
+  scores = np.asarray(blended(jnp.arange(300)))
+  first = np.argmax(scores, axis=1)
+  seen = known(list(enumerate(first)), 300, 300)
+  asked = queries(range(300), first, np.zeros((300, 0), int))
+  nothing = np.zeros(300, int)
+  ranks = rankings.ranks(model, None, None, asked, seen, (nothing, nothing))
+  np.testing.assert_array_equal(ranks.full, 0)
+  np.testing.assert_array_equal(ranks.catalogue, 300)
 
 
 @pytest.mark.parametrize('cells', [1, 90, 10**9])

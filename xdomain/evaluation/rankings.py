@@ -258,17 +258,12 @@ def _largest(scores, top):
   return best, jnp.take_along_axis(items, at, axis=1)
 
 
-def _cells(known, users, capacity):
-  """Rows of users `[B]`, `B` for padding, and items that they are known to like."""
-  entries = sparse.flatten_rows(known.start, known.column, known.value, users, capacity)
-  row = jnp.where(entries.weight > 0, entries.segment, users.shape[0])
-  return row, entries.column
-
-
 def _not_known(known, users, capacity):
   """`[B, T]` whether an item is outside of what users `[B]` are known to like."""
+  entries = sparse.flatten_rows(known.start, known.column, known.value, users, capacity)
+  row = jnp.where(entries.weight > 0, entries.segment, users.shape[0])
   other = jnp.ones((users.shape[0], known.n_columns), bool)
-  return other.at[_cells(known, users, capacity)].set(False, mode='drop')
+  return other.at[row, entries.column].set(False, mode='drop')
 
 
 def _in_catalogue(
@@ -299,20 +294,15 @@ def _count(predict, predict_all, capacity, parts, state, data, blocks, known, se
     users, items = block
     scores = score_all(jnp.minimum(users, known.n_rows - 1))  # [B, T]
     held = jnp.take_along_axis(scores, items[:, None], axis=1)
-    # Known items are few: they are counted with the others, then subtracted.
-    row, column = _cells(known, users, capacity)
-    ahead = ~(
-      scores.at[row, column].get(mode='clip') < held.at[row, 0].get(mode='clip')
-    )
-    n_ahead = jnp.zeros(users.shape, jnp.int32).at[row].add(ahead, mode='drop')
-    n_known = jnp.zeros(users.shape, jnp.int32).at[row].add(1, mode='drop')
+    # Left out by place: XLA may compute a score twice and round it differently.
+    other = _not_known(known, users, capacity)
     new = _not_known(seen, users, capacity) & ~jnp.isnan(scores)
     best, listed = largest(
       jnp.where(new, scores, -jnp.inf), min(lists.LISTED, known.n_columns), parts
     )
     return (
-      jnp.sum(~(scores < held), axis=1) - n_ahead,
-      1 + known.n_columns - n_known,
+      jnp.sum(~(scores < held) & other, axis=1),
+      1 + jnp.sum(other, axis=1),
       jnp.where(best > -jnp.inf, listed, -1),
     )
 
