@@ -21,7 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-Array, Tree = jax.Array, Any  # As in `base`, which imports this file.
+# As in `base`, which imports this file.
+Array = jax.Array
+Tree = Any
 RUNS, DATA, ROWS = 'runs', 'data', 'rows'
 BY_ROWS = PartitionSpec(ROWS)
 BY_ALL = PartitionSpec((DATA, ROWS))
@@ -269,6 +271,7 @@ def mesh_of(tree: Tree) -> jax.sharding.Mesh:
   nodes = filter(_is_shards, jax.tree.leaves(tree, is_leaf=_is_shards))
   sharding = next(nodes).array.sharding
   assert isinstance(sharding, NamedSharding)
+  assert isinstance(sharding.mesh, jax.sharding.Mesh)
   return sharding.mesh
 
 

@@ -50,6 +50,11 @@ def _put(array, dtype) -> base.Array:
   return jax.device_put(np.array(array, dtype))
 
 
+def _on_host(array, dtype) -> Any:
+  """The array, in the form that a device takes without a conversion."""
+  return np.asarray(array, dtype)
+
+
 def rows(
   row: np.ndarray, column: np.ndarray, value: np.ndarray, n_rows: int, n_columns: int
 ) -> base.Rows:
@@ -71,11 +76,11 @@ def rows_on_host(
   lengths = np.bincount(row, minlength=n_rows)
   start = np.concatenate([[0], np.cumsum(lengths)])
   made = base.Rows(
-    start=start.astype(np.int32),
-    row=row[by_row].astype(np.int32, copy=False),
-    column=column[by_row].astype(np.int32, copy=False),
-    value=value[by_row].astype(np.float32, copy=False),
-    order=np.argsort(-lengths, kind='stable').astype(np.int32),
+    start=_on_host(start, np.int32),
+    row=_on_host(row[by_row], np.int32),
+    column=_on_host(column[by_row], np.int32),
+    value=_on_host(value[by_row], np.float32),
+    order=_on_host(np.argsort(-lengths, kind='stable'), np.int32),
     n_columns=n_columns,
     longest=sampling.round_up(int(lengths.max(initial=0))),
   )
