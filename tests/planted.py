@@ -75,8 +75,8 @@ MISTAKES = (
   Mistake(
     'a score that is not a number ranks first',
     'evaluation/rankings.py',
-    'jnp.sum(~(scores < held), axis=1)',
-    'jnp.sum(scores > held, axis=1)',
+    '~(scores < held) & other',
+    '(scores > held) & other',
     'evaluation/rankings_test.py',
   ),
   Mistake(
