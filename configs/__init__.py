@@ -53,27 +53,30 @@ def load(text: str) -> ml_collections.ConfigDict:
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
-    if not hasattr(module, 'get_config'):
-      raise ValueError(f'{path} is no config: it has no function get_config')
+  except Exception as error:
+    raise ValueError(_fault(path, error)) from error
+  if not hasattr(module, 'get_config'):
+    raise ValueError(f'{path} is no config: it has no function get_config')
+  try:
     config = module.get_config(*([argument] if argument else []))
-  except ValueError:
+  except ValueError:  # Of an argument, in words of its own.
     raise
   except Exception as error:
-    what = f'{type(error).__name__}: {getattr(error, "msg", error)}'
-    raise ValueError(f'{_place(path, error)}: {what}') from error
+    raise ValueError(_fault(path, error)) from error
   if not isinstance(config, ml_collections.ConfigDict):
     kind = type(config).__name__
     raise ValueError(f'{path}: get_config returns {kind}; it must return a ConfigDict')
   return config
 
 
-def _place(path, error):
-  """The file of a config, with the line that an error points to if it has one."""
+def _fault(path, error):
+  """An error in a config, with the line that it points to if it has one."""
   line = getattr(error, 'lineno', None)
   for frame in traceback.extract_tb(error.__traceback__):
     if pathlib.Path(frame.filename) == path:
       line = frame.lineno
-  return f'{path}, line {line}' if line else str(path)
+  place = f'{path}, line {line}' if line else str(path)
+  return f'{place}: {type(error).__name__}: {getattr(error, "msg", error)}'
 
 
 def check_field(config: ml_collections.ConfigDict, name: str) -> None:

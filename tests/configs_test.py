@@ -307,7 +307,8 @@ def test_a_wrong_argument_is_answered_with_what_would_do(text, message):
       'def get_config():\n  return 3',
       ': get_config returns int; it must return a Conf',
     ),
-    ('\0', 'own.py: SyntaxError: source code'),
+    ('\0', 'Error: source code'),  # Python's error before 3.11.4 is a ValueError.
+    ('raise ValueError("no")', ', line 1: ValueError: no'),
   ],
 )
 def test_an_error_in_a_config_is_one_line(body, message, tmp_path):
