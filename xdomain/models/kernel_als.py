@@ -178,19 +178,7 @@ class Both(NamedTuple):
 def both(data: base.Arrays) -> Both:
   """The rows of both domains as one matrix."""
   target, source = data.target.by_user, data.source.by_user
-  row = jnp.concatenate([target.row, source.row])
-  order = jnp.argsort(row, stable=True)
-  column = jnp.concatenate([target.column, source.column + target.n_columns])[order]
-  length = target.length + source.length
-  rows = base.Rows(
-    target.start + source.start,
-    row[order],
-    column,
-    jnp.ones(row.shape),
-    jnp.argsort(-length, stable=True),
-    target.n_columns + source.n_columns,
-    target.longest + source.longest,
-  )
+  rows = least_squares.side_by_side([target, source])
   return Both(rows, target.length, target.n_columns)
 
 
