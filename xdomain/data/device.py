@@ -103,15 +103,16 @@ def domain(ratings: types.Ratings) -> base.Domain:
 def _domain(ratings):
   user, item, value = ratings.user, ratings.item, ratings.value
   of_items = rows_on_host(item, user, value, ratings.n_items, ratings.n_users)
-  return base.Domain(_by_user(ratings), of_items)
+  return base.Domain(by_user_on_host(ratings), of_items)
 
 
 def by_user(ratings: types.Ratings) -> base.Rows:
-  """One domain's interactions on the device, as sparse rows by user alone."""
-  return jax.device_put(_by_user(ratings))
+  """One domain's interactions on the device; as `by_user_on_host`."""
+  return jax.device_put(by_user_on_host(ratings))
 
 
-def _by_user(ratings):
+def by_user_on_host(ratings: types.Ratings) -> base.Rows:
+  """One domain's interactions, as sparse rows by user alone."""
   user, item, value = ratings.user, ratings.item, ratings.value
   return rows_on_host(user, item, value, ratings.n_users, ratings.n_items)
 

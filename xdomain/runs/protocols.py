@@ -126,7 +126,7 @@ def _seen(prepared, state) -> base.Arrays:
 
 def _known(state, ratings) -> base.Rows:
   """`[U, T]` interactions, where the state is."""
-  return placement.beside(state, device.by_user(ratings))
+  return placement.beside(state, device.by_user_on_host(ratings))
 
 
 def _answers(prepared, model, state, measure, seen):
