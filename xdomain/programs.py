@@ -40,8 +40,8 @@ def one_thread_of_blas() -> None:
   """Lets OpenBLAS use one thread on up to four cores, unless the user has set a number.
 
   XLA calls LAPACK from threads of its own. Threads of OpenBLAS spin while they wait,
-  so that a solve of 256 rows takes up to a hundred times as long on two busy cores.
-  OpenBLAS reads the variable once, at the first call of LAPACK.
+  which makes small solves very slow on a busy machine. OpenBLAS reads the variable
+  once, at the first call of LAPACK.
   """
   if (os.cpu_count() or 1) <= 4:
     os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
