@@ -20,7 +20,12 @@ SEARCH = dict(
     alpha=('log', 1e-5, 1e-2),
     offset=(0.0, 1.0),
   ),
-  model=dict(dropped=(0.0, 0.3, 0.6), initial=('glorot', 'small')),
+  model=dict(
+    dropped=(0.0, 0.3, 0.6),
+    embed=(100, 200, 500),
+    from_autorec=(False, True),
+    initial=('glorot', 'small'),
+  ),
 )
 # The best of eight trials on MovieLens (results/searches), from small initial weights;
 # the AutoRecs are those of configs/autorec.py.
@@ -58,6 +63,7 @@ def get_config(arg: str | None = None):
       batch=128,
       initial='small',
       dropped=0.0,
+      from_autorec=False,
     ),
     hyper=dict(
       lr=1e-3,

@@ -237,16 +237,19 @@ class Decoder(nn.Module):
     widths: of the hidden layers.
     activation: of the hidden layers.
     kernel_init: initialises kernels and the table; biases start at 0.
+    beside: values that the table multiplies after those of the last hidden layer.
   """
 
   columns: int
   widths: tuple[int, ...]
   activation: Activation = nn.tanh
   kernel_init: Initializer = glorot
+  beside: int = 0
 
   def setup(self):
     self.hidden = hidden_layers(self.widths, self.kernel_init)
-    self.output = OutputTable(self.columns, self.widths[-1], self.kernel_init)
+    units = self.widths[-1] + self.beside
+    self.output = OutputTable(self.columns, units, self.kernel_init)
 
   def __call__(self, x: Array) -> Array:
     """`[B, columns]` logits of latents `[B, Z]`."""

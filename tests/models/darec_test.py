@@ -301,3 +301,35 @@ def test_parameters_are_counted_by_the_layers_of_the_paper():
   classifier = 6 * 3 + 3 + 3 + 1
   outputs = (source + target) * (4 + 1)
   assert helpers.count(shapes) == (8 * 6 + 6 + 2 * head + classifier + outputs)
+
+
+@AXES
+def test_heads_from_autorec_begin_at_its_predictions(axis):
+  sizes, data, _ = helpers.golden_arrays()
+  model = darec.model(
+    sizes,
+    axis=axis,
+    embed=3,
+    extractor=3,
+    heads=(4, 2),
+    classifier=2,
+    from_autorec=True,
+  )
+  hyper, key = darec.Hyper(offset_autorec=0.5, offset=1.0), jax.random.key(1)
+  embedded = [
+    helpers.jitted(stage.init)(key, data, hyper, ()) for stage in model.stages[:2]
+  ]
+  begun = helpers.jitted(model.stages[2].init)(key, data, hyper, tuple(embedded))
+  users = jnp.arange(sizes.users)[:, None]
+  for state, stage, n, predict in (
+    (embedded[0], model.stages[0], sizes.source, model.predict_source),
+    (embedded[1], model.stages[1], sizes.target, model.predict),
+  ):
+    items = jnp.arange(n)[None]
+    wanted = stage.predict(state, data)(users, items)
+    chex.assert_trees_all_close(predict(begun, data)(users, items), wanted, atol=1e-6)
+    assert np.ptp(wanted) > 1e-3
+  visit = jax.tree.map(lambda ids: ids[0], model.stages[2].epoch(key, data))
+  after, metrics = helpers.jitted(model.stages[2].step)(begun, visit, data, key, hyper)
+  moved = jax.tree.map(lambda new, old: jnp.any(new != old), after.params, begun.params)
+  assert moved['target']['output']['table'] and np.isfinite(metrics['loss'])

@@ -22,6 +22,10 @@ follows: eq. 3's classifier loss with prediction and label exchanged (as printed
 it is log 0); eq. 6's update, where mu does not weigh the classifier; and eq. 7
 with the classifier's loss added. `beta` weighs the domain that is *not*
 evaluated; eq. 3 read literally is `beta=1, target=beta`.
+
+An extension, `from_autorec`, adds `<f, W_d[c]>` to yhat_d. W_d and o_d begin as the
+decoder of the domain's AutoRec and O_d as 0, so that training begins at the
+predictions of the two AutoRecs.
 """
 
 import functools
@@ -68,6 +72,7 @@ class DARec(nn.Module):
     head_widths: of the two layers of a head below its output table.
     classifier_width: hidden units of the classifier.
     kernel_init: of the weights.
+    embed: width of the embeddings, where the heads' tables multiply them as well.
   """
 
   columns: tuple[int, int]
@@ -75,19 +80,22 @@ class DARec(nn.Module):
   head_widths: tuple[int, int]
   classifier_width: int
   kernel_init: nets.Initializer = nets.small
+  embed: int = 0
 
   def setup(self):
     init = self.kernel_init
     (self.extractor,) = nets.hidden_layers((self.extractor_width,), init)
     self.source, self.target = (
-      nets.Decoder(columns, self.head_widths, nn.relu, init) for columns in self.columns
+      nets.Decoder(columns, self.head_widths, nn.relu, init, self.embed)
+      for columns in self.columns
     )
     self.classifier = nets.MLP((self.classifier_width,), 1, nn.sigmoid, init)
 
   def __call__(self, f):
     """All outputs of all rows; initialises the module."""
     x = self.pattern(f)
-    return self.source(x), self.target(x), self.logit(x)
+    source, target = (self.units(x, f, domain) for domain in PerDomain._fields)
+    return self.source.output(source), self.target.output(target), self.logit(x)
 
   def pattern(self, f: base.Array):
     """`[B, d_f]` rating patterns x of embeddings `[B, H]`."""
@@ -97,19 +105,21 @@ class DARec(nn.Module):
     """`[B]` log odds t that a row is of the target domain."""
     return self.classifier(x)[:, 0]
 
-  def units(self, x: base.Array, domain: str):
-    """`[B, h2]` the last hidden layer a_d of a domain's head."""
-    return getattr(self, domain).units(x)
+  def units(self, x: base.Array, f: base.Array, domain: str):
+    """`[B, h2]` the last hidden layer a_d of a domain's head, or `[B, h2 + H]`."""
+    units = getattr(self, domain).units(x)
+    return jnp.concatenate([units, f], axis=-1) if self.embed else units
 
   def squared_error(
     self,
     x: base.Array,
+    f: base.Array,
     domain: str,
     entries: sparse.Entries | sparse.Cells,
     level: base.Array,
   ):
-    """The squared error of a domain's rows by their patterns, a sum."""
-    units = self.units(x, domain)
+    """The squared error of a domain's rows, a sum."""
+    units = self.units(x, f, domain)
     return getattr(self, domain).output.squared_error(units, entries, level)
 
   def rate(self, units: base.Array, domain: str, columns: base.Array):
@@ -129,6 +139,7 @@ def model(
   batch: int = 128,
   initial: str = 'small',
   dropped: float = 0.0,
+  from_autorec: bool = False,
 ) -> base.Model:
   """U-DARec or I-DARec.
 
@@ -145,6 +156,7 @@ def model(
     dropped: share of the ratings that are left out at random, at each step, where
       stage 2 embeds a row. At 0 an embedding has seen every rating that it is trained
       to predict.
+    from_autorec: whether stage 2 begins at the predictions of the AutoRecs.
   """
   base.check_axis(axis)
   if len(heads) != 2:
@@ -154,7 +166,12 @@ def model(
   columns = (source, target) if axis == 'user' else (users, users)
   first, second = heads
   network = DARec(
-    columns, extractor, (first, second), classifier, nets.initializer(initial)
+    columns,
+    extractor,
+    (first, second),
+    classifier,
+    nets.initializer(initial),
+    embed if from_autorec else 0,
   )
   in_turn = (
     _autorec(sizes, 'source', **settings),
@@ -202,23 +219,29 @@ def _second_stage(axis, network, embed, half, dropped) -> base.Stage:
     given = (
       Given(
         autorec.encode_all(state.params, rows),
-        hyper.offset * rows.mean(),
+        state.frozen if network.embed else hyper.offset * rows.mean(),
         state.params if dropped else (),
       )
       for state, rows in zip(previous, rows_of(data))
     )
     params = nets.init(network, key, jnp.zeros((1, embed)))
+    if network.embed:
+      for domain, state in zip(PerDomain._fields, previous):
+        params[domain]['output'] = _beside_zeros(
+          state.params['decoder'], network.head_widths[-1]
+        )
     return params, PerDomain(*given)
 
   def epoch(key, data):
     return interleaved(key, *rows_of(data), half)
 
-  def mean_squared_error(params, domain, given, x, rows, ids):
+  def mean_squared_error(params, domain, given, x, f, rows, ids):
     """Per observed rating, of one domain's half of a batch."""
     sse = nets.apply(
       network,
       params,
       x,
+      f,
       domain,
       rows.observed(ids),
       given.level,
@@ -248,11 +271,12 @@ def _second_stage(axis, network, embed, half, dropped) -> base.Stage:
 
   def loss(params, given, visit, data, key, hyper):
     rows = rows_of(data)
-    patterns = patterns_of(params, embeddings(given, rows, visit, key))
+    embedded = embeddings(given, rows, visit, key)
+    patterns = patterns_of(params, embedded)
     mse = PerDomain(
       *(
         mean_squared_error(params, *of_domain)
-        for of_domain in zip(PerDomain._fields, given, patterns, rows, visit)
+        for of_domain in zip(PerDomain._fields, given, patterns, embedded, rows, visit)
       )
     )
     if axis == 'user':
@@ -289,6 +313,12 @@ def _second_stage(axis, network, embed, half, dropped) -> base.Stage:
   )
 
 
+def _beside_zeros(decoder, width):
+  """An AutoRec's decoder as the table of a head, whose other units weigh 0."""
+  table = jnp.pad(decoder['table'], ((0, 0), (width, 0)))
+  return {'table': table, 'bias': decoder['bias']}
+
+
 def interleaved(
   key: base.Array, source: base.Rows, target: base.Rows, half: int
 ) -> PerDomain:
@@ -317,7 +347,7 @@ def _score(axis, network, domain, state, data):
   f, level, _ = getattr(state.frozen, domain)
   params = state.params
   x = nets.apply(network, params, f, method='pattern')
-  units = nets.apply(network, params, x, domain, method='units')  # [rows, h2]
+  units = nets.apply(network, params, x, f, domain, method='units')
 
   def rate(row, column):
     return level + nets.apply(
