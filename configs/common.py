@@ -271,6 +271,19 @@ SEARCHED = (
 )
 
 
+def by_time(arg: Argument) -> str:
+  """Returns what the note of a table says of a split by time, of another nothing."""
+  if not arg.time:
+    return ''
+  text = (
+    ' Training, validation and test follow each other in time, in both domains. There'
+    ' is one such split, so intervals over seeds are those of training alone.'
+  )
+  if arg.data == 'movielens':
+    text += ' Settings are those of the random split.'
+  return text
+
+
 def table(
   name: str,
   arg: Argument,
@@ -285,7 +298,7 @@ def table(
 
   Args:
     name: name of its folder for MovieLens.
-    arg: holds `data` and `quick`.
+    arg: holds `data` and `quick`, and perhaps `time`, which is passed to the methods.
     title: title of the table.
     rows: module of a method's config and its argument, by row.
     columns: replaced fields, by column: a dict of `terms`, and the number `x` where
@@ -293,10 +306,11 @@ def table(
     **settings: fields that replace the defaults below.
   """
   quick = ['quick'] if arg.quick else []
+  time = ['time'] if arg.get('time') else []
   words = [arg.data] if arg.data != settings.pop('default', 'movielens') else []
-  words += quick
+  words += [*time, *quick]
   rows = {
-    row: module.get_config(','.join([*given, arg.data, *quick]))
+    row: module.get_config(','.join([*given, arg.data, *time, *quick]))
     for row, (module, *given) in rows.items()
   }
   config = ml_collections.ConfigDict(
