@@ -3,6 +3,7 @@ r"""U-DARec and I-DARec, beside AutoRec and the bias floor on the same split.
 python -m experiments.main --config=configs/darec.py:item
 python -m experiments.main --config=configs/darec.py:user
 python -m experiments.main --config=configs/darec.py:item,pair=3   # Amazon
+python -m experiments.main --config=configs/darec.py:item,end_to_end   # an extension
 
 One to two minutes on two CPU cores. Expected test RMSE on the MovieLens pair: .878
 (item) and .889 (user). The paper's Table 2 has the Amazon pairs, for example .9665 for
@@ -50,8 +51,10 @@ SELECTED = {
 
 
 def get_config(arg: str | None = None):
-  text = arg
-  arg = common.parse_arg(arg, axis=('item', 'user'), **common.ARGUMENT)
+  of_autorec = ','.join(w for w in (arg or '').split(',') if w != 'end_to_end')
+  arg = common.parse_arg(
+    arg, axis=('item', 'user'), end_to_end=False, **common.ARGUMENT
+  )
   config = common.method(
     'darec',
     model=dict(
@@ -63,7 +66,8 @@ def get_config(arg: str | None = None):
       batch=128,
       initial='small',
       dropped=0.0,
-      from_autorec=False,
+      from_autorec=arg.end_to_end,
+      end_to_end=arg.end_to_end,
     ),
     hyper=dict(
       lr=1e-3,
@@ -77,9 +81,9 @@ def get_config(arg: str | None = None):
     data=common.data_block(arg),
     **common.length(arg),
   )
-  config.name = f'darec_{arg.axis}'
+  config.name = f'darec_{arg.axis}' + '_end_to_end' * arg.end_to_end
   config.beside.bias = bias.get_config()
-  config.beside.autorec = autorec.get_config(text)
+  config.beside.autorec = autorec.get_config(of_autorec)
   if arg.quick:
     config.model.update(embed=32, extractor=16, heads=(16, 16), classifier=8, batch=32)
     config.hyper.lr = 1e-2

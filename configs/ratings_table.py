@@ -6,7 +6,8 @@ python -m experiments.table --config=configs/ratings_table.py:tables \
 
 Settings of DARec's Table 2 were chosen among eight points of a grid, with small initial
 weights. Here initial weights, rates, penalties, widths of AutoRec, dropped ratings and
-heads that begin as AutoRec's decoder are searched, for DARec and AutoRec alike.
+heads that begin as AutoRec's decoder are searched, for DARec and AutoRec alike. DARec
+trained end to end is an extension.
 """
 
 from configs import autorec, bias, common, darec, fm_autorec, fm_cdcf
@@ -18,6 +19,7 @@ ROWS = {
   'I-DARec': (darec, 'item'),
   'U-AutoRec': (autorec, 'user'),
   'U-DARec': (darec, 'user'),
+  'I-DARec, end to end': (darec, 'item', 'end_to_end'),
   'bias': (bias,),
 }
 

@@ -23,9 +23,10 @@ it is log 0); eq. 6's update, where mu does not weigh the classifier; and eq. 7
 with the classifier's loss added. `beta` weighs the domain that is *not*
 evaluated; eq. 3 read literally is `beta=1, target=beta`.
 
-An extension, `from_autorec`, adds `<f, W_d[c]>` to yhat_d. W_d and o_d begin as the
+Two extensions: `from_autorec` adds `<f, W_d[c]>` to yhat_d. W_d and o_d begin as the
 decoder of the domain's AutoRec and O_d as 0, so that training begins at the
-predictions of the two AutoRecs.
+predictions of the two AutoRecs. `end_to_end` trains their encoders on with the second
+network, in the same J.
 """
 
 import functools
@@ -39,6 +40,8 @@ from xdomain import base, nets, stages
 from xdomain.data.types import PerDomain
 from xdomain.models import autorec
 from xdomain.ops import losses, reversal, sampling, sparse
+
+ENCODERS = 'encoders'  # among the parameters, where they are trained end to end
 
 
 class Hyper(NamedTuple):
@@ -60,7 +63,7 @@ class Given(NamedTuple):
 
   embedding: base.Array  # f [rows, H]
   level: base.Array  # [] offset * mean
-  encoder: base.Tree = ()  # parameters of the AutoRec, where it embeds at each step
+  encoder: base.Tree = ()  # of the AutoRec, where it embeds at each step
 
 
 class DARec(nn.Module):
@@ -140,6 +143,7 @@ def model(
   initial: str = 'small',
   dropped: float = 0.0,
   from_autorec: bool = False,
+  end_to_end: bool = False,
 ) -> base.Model:
   """U-DARec or I-DARec.
 
@@ -157,6 +161,7 @@ def model(
       stage 2 embeds a row. At 0 an embedding has seen every rating that it is trained
       to predict.
     from_autorec: whether stage 2 begins at the predictions of the AutoRecs.
+    end_to_end: whether stage 2 trains the encoders of the AutoRecs as well.
   """
   base.check_axis(axis)
   if len(heads) != 2:
@@ -176,7 +181,7 @@ def model(
   in_turn = (
     _autorec(sizes, 'source', **settings),
     _autorec(sizes, 'target', **settings),
-    _second_stage(axis, network, embed, max(1, batch // 2), dropped),
+    _second_stage(axis, network, embed, max(1, batch // 2), dropped, end_to_end),
   )
 
   predict_source = functools.partial(_score, axis, network, 'source')
@@ -203,8 +208,8 @@ def _autorec(sizes, domain, **settings):
   return stage._replace(init=init, step=step)
 
 
-def _second_stage(axis, network, embed, half, dropped) -> base.Stage:
-  """The network on the frozen embeddings of both domains."""
+def _second_stage(axis, network, embed, half, dropped, end_to_end) -> base.Stage:
+  """The network on the embeddings of both domains, which are frozen by default."""
 
   def rows_of(data):
     return PerDomain(data.source.along(axis), data.target.along(axis))
@@ -220,7 +225,7 @@ def _second_stage(axis, network, embed, half, dropped) -> base.Stage:
       Given(
         autorec.encode_all(state.params, rows),
         state.frozen if network.embed else hyper.offset * rows.mean(),
-        state.params if dropped else (),
+        {'encoder': state.params['encoder']} if dropped and not end_to_end else (),
       )
       for state, rows in zip(previous, rows_of(data))
     )
@@ -230,6 +235,9 @@ def _second_stage(axis, network, embed, half, dropped) -> base.Stage:
         params[domain]['output'] = _beside_zeros(
           state.params['decoder'], network.head_widths[-1]
         )
+    if end_to_end:
+      encoders = ({'encoder': state.params['encoder']} for state in previous)
+      params[ENCODERS] = PerDomain(*encoders)
     return params, PerDomain(*given)
 
   def epoch(key, data):
@@ -259,19 +267,20 @@ def _second_stage(axis, network, embed, half, dropped) -> base.Stage:
       count += jnp.sum(real)
     return total / count
 
-  def embeddings(given, rows, visit, key):
+  def embeddings(params, given, rows, visit, key):
     """`[B, H]` of each domain's half of a batch, from the ratings that are kept."""
-    if not dropped:
+    if not dropped and not end_to_end:
       return [g.embedding[ids] for g, ids in zip(given, visit)]
-    keys = jax.random.split(key)
+    encoders = params[ENCODERS] if end_to_end else [g.encoder for g in given]
+    keys = jax.random.split(key) if dropped else (None, None)
     return [
-      autorec.encode(g.encoder, of_domain, ids, key=k, dropped=dropped)
-      for k, g, of_domain, ids in zip(keys, given, rows, visit)
+      autorec.encode(encoder, of_domain, ids, key=k, dropped=dropped)
+      for k, encoder, of_domain, ids in zip(keys, encoders, rows, visit)
     ]
 
   def loss(params, given, visit, data, key, hyper):
     rows = rows_of(data)
-    embedded = embeddings(given, rows, visit, key)
+    embedded = embeddings(params, given, rows, visit, key)
     patterns = patterns_of(params, embedded)
     mse = PerDomain(
       *(
@@ -297,9 +306,11 @@ def _second_stage(axis, network, embed, half, dropped) -> base.Stage:
     }
 
   def inspect(state, data):
-    del data
-    params, given = state.params, state.frozen
-    patterns = patterns_of(params, (g.embedding for g in given))
+    params, rows = state.params, rows_of(data)
+    every = (
+      _embeddings(state, domain, getattr(rows, domain)) for domain in rows._fields
+    )
+    patterns = patterns_of(params, every)
     source, target = (nets.apply(network, params, x, method='logit') for x in patterns)
     fires = [jnp.any(x > 0, axis=0) for x in patterns]
     return {
@@ -341,11 +352,17 @@ def _cycles(key, rows, half, n):
   return batches.reshape(-1, half)[:n]
 
 
+def _embeddings(state, domain, rows):
+  """`[R, H]` the embeddings of all rows of a domain."""
+  if ENCODERS in state.params:
+    return autorec.encode_all(getattr(state.params[ENCODERS], domain), rows)
+  return getattr(state.frozen, domain).embedding
+
+
 def _score(axis, network, domain, state, data):
   """The score of one domain, from that domain's own rows."""
-  del data
-  f, level, _ = getattr(state.frozen, domain)
-  params = state.params
+  f = _embeddings(state, domain, getattr(data, domain).along(axis))
+  level, params = getattr(state.frozen, domain).level, state.params
   x = nets.apply(network, params, f, method='pattern')
   units = nets.apply(network, params, x, f, domain, method='units')
 
