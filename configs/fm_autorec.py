@@ -7,16 +7,21 @@ from configs import common
 
 SEARCH = dict(
   hyper=dict(
-    autorec=(0.0, 0.2, 0.4, 0.6, 0.8),
-    bias=(0.0, 0.2),
+    autorec=('linear', 0.0, 1.0),
+    bias=('linear', 0.0, 1.0),
     lr=('log', 3e-5, 3e-3),
     alpha=('log', 1e-5, 1e-2),
+    penalty=('log', 0.1, 100.0),
   ),
-  # One method alone, with the same settings as the blend.
+  # Each method alone, and blends, with the settings of the config.
   first=(
     dict(autorec=0.0, bias=0.0),
-    dict(autorec=0.8, bias=0.0),
-    dict(autorec=0.2, bias=0.2),
+    dict(autorec=1.0, bias=0.0),
+    dict(autorec=0.0, bias=1.0),
+    dict(autorec=0.8, bias=0.2),
+    dict(autorec=0.3, bias=0.3),
+    dict(autorec=0.2, bias=0.7),
+    dict(autorec=0.4, bias=0.0, lr=1e-4),
   ),
 )
 

@@ -16,7 +16,7 @@ def untrained():
   small = helpers.gaps()
   model = fm_autorec.model(small.sizes, factors=2, samples=2, embed=3)
   first, second = model.stages
-  hyper = fm_autorec.Hyper(autorec=0.5, bias=0.2)
+  hyper = fm_autorec.Hyper(autorec=0.5, bias=0.4)
   state = first.init(jax.random.key(0), small.data, hyper, ())
   return small, model, second.init(jax.random.key(1), small.data, hyper, (state,))
 
@@ -42,7 +42,7 @@ def test_a_rating_is_the_weighted_sum_of_the_ratings_of_the_parts(untrained):
   )
   found = ratings(model.predict, state, small)
   chex.assert_trees_all_close(found, expected, atol=1e-5)
-  alone = state._replace(weights=(jnp.float32(0), jnp.float32(0)))
+  alone = state._replace(shares=(jnp.float32(0), jnp.float32(0)))
   expected = ratings(machine.predict, state.chain, small)
   chex.assert_trees_all_close(ratings(model.predict, alone, small), expected, atol=1e-5)
 

@@ -169,10 +169,14 @@ def test_a_seed_is_not_swept_twice():
   'method, members, message',
   [
     ('kernel_als', [dict(blend=1.0), dict(blend=1.5)], 'blend is 1.5; it must be at'),
-    ('fm_autorec', [dict(autorec=0.8, bias=0.2), dict(autorec=0.9, bias=0.2)], '1.1;'),
+    (
+      'fm_autorec',
+      [dict(autorec=1.0), dict(autorec=1.1)],
+      'autorec is 1.1; it must be at',
+    ),
   ],
 )
-def test_weights_of_a_blend_add_up_to_at_most_1(method, members, message):
+def test_shares_of_a_blend_are_at_most_1(method, members, message):
   of_method = arguments.load(f'configs/{method}.py')
   for number in (1, 2):
     of_method.sweep.members = members[:number]

@@ -6,9 +6,9 @@ Three methods that err differently predict a rating:
   a  I-AutoRec (Sedhain et al. 2015) of the target
   b  mean + b_u + b_i (Koren 2010, eq. 1)
 
-  yhat = (1 - autorec - bias) m + autorec a + bias b
+  yhat = autorec a + (1 - autorec) (bias b + (1 - bias) m)
 
-The weights are hyper-parameters, so that validation chooses them; at their ends one
+Both shares are hyper-parameters, so that validation chooses them; at their ends one
 method is left. The first stage trains the AutoRec, and the second samples: its epochs
 are selected by the blend. The logged loss is that of a method alone.
 """
@@ -26,8 +26,8 @@ SWEEPS = 20  # alternations of the biases, which then no longer change
 
 
 class Hyper(NamedTuple):
-  autorec: float = 0.4  # weight of I-AutoRec
-  bias: float = 0.0  # weight of the biases
+  autorec: float = 0.4  # share of I-AutoRec
+  bias: float = 0.0  # share of the biases in the rest
   lr: float = 1e-3  # of I-AutoRec
   alpha: float = 2e-4  # penalty of I-AutoRec, per observed rating
   centre: float = 1.0  # 1 subtracts a user's mean source rating, 0 as published
@@ -37,20 +37,18 @@ class Hyper(NamedTuple):
 
 def fault(hyper: Hyper) -> str:
   """The fault of hyper-parameters, in a sentence; empty where there is none."""
-  total = hyper.autorec + hyper.bias
-  if total <= 1 + 1e-6:
-    return ''
-  return (
-    f'autorec and bias are {hyper.autorec:g} and {hyper.bias:g}, which add up to'
-    f' {total:g}; they must add up to at most 1: the machine has the rest'
-  )
+  for name in ('autorec', 'bias'):
+    share = getattr(hyper, name)
+    if share > 1:
+      return f'{name} is {share:g}; it must be at most 1: it is a share'
+  return ''
 
 
 class Blend(NamedTuple):
   chain: fm_cdcf_mcmc.Chain
   autorec: base.Tree  # the state of the first stage
   bias: bias.Biases
-  weights: tuple[base.Array, base.Array]  # [] of I-AutoRec, [] of the biases
+  shares: tuple[base.Array, base.Array]  # [] of I-AutoRec, [] of the biases
 
 
 @functools.cache
@@ -93,8 +91,8 @@ def model(
       biases,
       length=SWEEPS,
     )
-    weights = jnp.float32(hyper.autorec), jnp.float32(hyper.bias)
-    return Blend(gibbs.init(key, data, hyper, ()), first, biases, weights)
+    shares = jnp.float32(hyper.autorec), jnp.float32(hyper.bias)
+    return Blend(gibbs.init(key, data, hyper, ()), first, biases, shares)
 
   def step(state, visit, data, key, hyper):
     chain, metrics = gibbs.step(state.chain, visit, data, key, hyper)
@@ -104,12 +102,12 @@ def model(
     machine = gibbs.predict(state.chain, data)
     encoded = encoder.predict(state.autorec, data)
     biased = alternate.predict(state.bias, data)
-    of_autorec, of_biases = state.weights
+    of_autorec, of_biases = state.shares
 
     def score(users, items):
-      rates = (1 - of_autorec - of_biases) * machine(users, items)
-      rates += of_autorec * encoded(users, items)
-      return rates + of_biases * biased(users, items)
+      rest = machine(users, items)
+      rest += of_biases * (biased(users, items) - rest)
+      return rest + of_autorec * (encoded(users, items) - rest)
 
     return score
 
