@@ -42,23 +42,23 @@ def main(argv: list[str]) -> None:
 def _train(config, display):
   import jax
 
-  from xdomain.runs import beside, hosts, sweeps
+  from xdomain.runs import beside, hosts, sharing, sweeps
 
   spec, others = beside.specs_of(config)
   kind, count = jax.devices()[0].device_kind, jax.device_count()
   display.say(f'on {kind}' + f' x {count}' * (count > 1))
   workdir = pathlib.Path(WORKDIR.value)
-  runs = beside.run_all(spec, others, workdir, display, SECONDS.value)
-  swept = sweeps.swept(spec) or len(spec.sweep.seed) > 1
-  if hosts.first():
-    if swept:
-      records = [record for each in runs for record in each.records]
-      sweeps.report(spec, records, workdir, display)
-    else:
-      _print_comparison(runs, display)
-  if FINAL.value and not swept:
-    hosts.meet('records')
-    _train_on_everything(runs[-1], display)
+  with sharing.opened(workdir):
+    runs = beside.run_all(spec, others, workdir, display, SECONDS.value)
+    swept = sweeps.swept(spec) or len(spec.sweep.seed) > 1
+    if hosts.first():
+      if swept:
+        records = [record for each in runs for record in each.records]
+        sweeps.report(spec, records, workdir, display)
+      else:
+        _print_comparison(runs, display)
+    if FINAL.value and not swept:
+      _train_on_everything(runs[-1], display)
 
 
 def _print_comparison(runs, display):
@@ -76,19 +76,22 @@ def _print_comparison(runs, display):
 def _train_on_everything(finished, display):
   """Trains the method on all interactions, and saves an artefact."""
   from xdomain import api
-  from xdomain.runs import hosts, protocols, store
+  from xdomain.runs import hosts, protocols, sharing, store
+
+  @sharing.once
+  def chosen():
+    trained = api.load(finished.folder / store.ARTIFACT)
+    return trained.spec, trained.dataset, trained.epochs, trained.seen
 
   spec = finished.spec
   folder = store.folder_of(spec, WORKDIR.value, 'final')
   if not (folder / 'about.json').exists():
-    trained = api.load(finished.folder / store.ARTIFACT)
+    given, dataset, epochs, seen = chosen()
     value = protocols.of(spec).value
     with display.training(f'{spec.name} on all', value) as watch:
-      final = api.fit_everything(
-        trained.spec, trained.dataset, trained.epochs, watch=watch
-      )
+      final = api.fit_everything(given, dataset, epochs, watch=watch)
     if hosts.first():
-      dataclasses.replace(final, seen=trained.seen).save(folder)
+      dataclasses.replace(final, seen=seen).save(folder)
   display.say(f'{spec.name}, trained on all interactions, is in {folder}')
 
 

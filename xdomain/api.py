@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 
 from xdomain import shards
-from xdomain.data import cache, device, splits, types
+from xdomain.data import cache, splits, types
 from xdomain.data.audit import audit
 from xdomain.data.given import given, given_ratings, load_given
 from xdomain.data.given import write as write_split
@@ -210,10 +210,8 @@ def fit_everything(
     rated: the ratings that positives were chosen from.
     watch: called with each epoch's report.
   """
-  data = prepare.put(spec.view, dataset, dataset.pair)
-  method = methods.of(
-    spec, device.sizes(prepare.VIEWS[spec.view](dataset, dataset.pair))
-  )
+  sizes, data = prepare.everything(spec.view, dataset)
+  method = methods.of(spec, sizes)
   run.check_view(spec, method)
   chosen = run.ChosenEpochs(watch)
   with jax.enable_x64(False), run.fitting(spec):

@@ -8,7 +8,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO, Any
 
 Path = str | os.PathLike[str]
 
@@ -59,6 +59,22 @@ def replaced(folder: Path) -> Iterator[pathlib.Path]:
   except BaseException:
     shutil.rmtree(beside, ignore_errors=True)
     raise
+
+
+def lock(file: IO) -> bool:
+  """Whether this process now holds the lock of an open file; True without locks.
+
+  The lock is released when the file is closed.
+  """
+  try:
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except ImportError:
+    pass  # Not on this platform.
+  except BlockingIOError:
+    return False
+  return True
 
 
 def write_json(path: Path, value: object) -> None:

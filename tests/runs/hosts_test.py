@@ -21,7 +21,6 @@ PAGE = ROOT / 'docs/howto/clusters.md'
 
 def test_a_process_on_its_own_meets_nobody(tmp_path):
   assert hosts.first()
-  hosts.meet('here')
   assert hosts.any_of(False, True) == (False, True)
   with hosts.own_folder(tmp_path) as folder:
     assert folder == tmp_path

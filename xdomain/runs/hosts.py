@@ -1,7 +1,7 @@
 """Processes of one run on several hosts, by `jax.distributed`.
 
-Every process prepares the same data and runs the same programs on the devices of all.
-The first one alone prints and writes; checkpoints are written by all. The folder of
+Every process runs the same programs on the devices of all. The first one alone reads
+the data (`sharing`), prints and writes; checkpoints are written by all. The folder of
 runs is on a file system that all hosts share.
 """
 
@@ -90,14 +90,6 @@ def own_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     return
   with tempfile.TemporaryDirectory() as other:
     yield pathlib.Path(other)
-
-
-def meet(place: str) -> None:
-  """Waits until every process is at a place, such as after a file is written."""
-  if jax.process_count() > 1:
-    from jax.experimental import multihost_utils
-
-    multihost_utils.sync_global_devices(place)
 
 
 def any_of(*wishes: bool) -> tuple[bool, ...]:

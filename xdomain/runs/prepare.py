@@ -9,7 +9,7 @@ import numpy as np
 
 from xdomain import base, wording
 from xdomain.data import audit, cache, device, named, sources, splits, types, views
-from xdomain.runs import memory, protocols
+from xdomain.runs import memory, protocols, sharing
 from xdomain.runs import spec as specs
 
 Say = Callable[[str], object]
@@ -37,8 +37,11 @@ class Prepared(NamedTuple):
   shown: base.Arrays | None  # to predictions, where that is more than `data`
 
 
+@sharing.once
 def prepare(spec: specs.Spec, say: Say = print) -> Prepared:
   """Reads, filters and splits a spec's data, and puts it on the device.
+
+  Of several processes the first alone does, and all map its arrays.
 
   Args:
     spec: of one run.
@@ -173,6 +176,7 @@ def _with_reviews(spec, dataset, split, say):
   return split._replace(train=split.train._replace(side=side), shown=shown)
 
 
+@sharing.once
 def _seen_as(view, dataset, split):
   """The view, and the sizes and arrays of what it shows of a split."""
   specs.check_name('view', view, VIEWS)
@@ -202,10 +206,11 @@ def put(view: str, dataset: types.Dataset, pair: types.Pair) -> base.Arrays:
   return put(seen, border=pair.target.n_items if view == 'merged' else 0)
 
 
-def everything(prepared: Prepared) -> base.Arrays:
-  """All interactions of the pair, held out or not, in the view."""
-  pair = prepared.dataset.pair._replace(side=prepared.split.train.side)
-  return put(prepared.view, prepared.dataset, pair)
+@sharing.once
+def everything(view: str, dataset: types.Dataset) -> tuple[base.Sizes, base.Arrays]:
+  """All interactions of a pair in a view of it, held out or not, and their sizes."""
+  sizes = device.sizes(VIEWS[view](dataset, dataset.pair))
+  return sizes, put(view, dataset, dataset.pair)
 
 
 def seen_by(spec: specs.Spec, prepared: Prepared) -> Prepared:

@@ -15,6 +15,7 @@ from xdomain.data import buckets, device, given, splits, splits_by_time, types, 
 from xdomain.evaluation import lists, rankings, ratings
 from xdomain.ops import sampling
 from xdomain.reporting import records
+from xdomain.runs import sharing
 from xdomain.runs import spec as specs
 from xdomain.training import loop, placement
 
@@ -124,9 +125,15 @@ def _seen(prepared, state) -> base.Arrays:
   return placement.beside(state, data)
 
 
-def _known(state, ratings) -> base.Rows:
-  """`[U, T]` interactions, where the state is."""
-  return placement.beside(state, device.by_user_on_host(ratings))
+def _known(state, ratings, *but) -> base.Rows:
+  """`[U, T]` interactions, where the state is; but for users and items `[Q]`."""
+  return placement.beside(state, _by_user(ratings, *but))
+
+
+@sharing.once
+def _by_user(ratings, *but):
+  ratings = views.without(ratings, *but) if but else ratings
+  return device.by_user_on_host(ratings)
 
 
 def _answers(prepared, model, state, measure, seen):
@@ -160,14 +167,22 @@ def _rate(prepared, model, state):
   answers = _answers(prepared, model, state, measure, seen)
   data = seen if prepared.shown is None else placement.beside(state, prepared.data)
   target = ratings.predictions(data, test.target, *answers)
-  measures = {'test': ratings.rating_measures(target)}
+  source = None
   if model.predict_source is not None:
     source = ratings.predict_ratings(
       model, state, data, test.source, scale, domain='source'
     )
+  return _rated(prepared, target, source)
+
+
+@sharing.once
+def _rated(prepared, target, source):
+  """The answer that predictions of both domains make."""
+  measures = {'test': ratings.rating_measures(target)}
+  if source is not None:
     measures['test_source'] = ratings.rating_measures(source)
   error = np.abs(target.rating - target.truth)
-  item = np.asarray(test.target.item)[:, 0]
+  item = np.asarray(prepared.test.target.item)[:, 0]
   history = histories(prepared.split, target.user, item)
   measures['test']['by'] = {
     name: {
@@ -217,10 +232,15 @@ def _rank(prepared, model, state):
   places = _answers(prepared, model, state, unranked, seen)
   test = prepared.test.target
   held = np.asarray(test.user), np.asarray(test.item)[:, 0]
-  new = _known(state, views.without(prepared.dataset.pair.target, *held))
+  new = _known(state, prepared.dataset.pair.target, *held)
   ranks = rankings.ranks(model, state, seen, test, known, places, new)
-  history = histories(prepared.split, ranks.user, ranks.item)
-  return ranked(prepared.dataset, prepared.split, ranks, history)
+  return _ranked(prepared.dataset, prepared.split, ranks)
+
+
+@sharing.once
+def _ranked(dataset, split, ranks):
+  history = histories(split, ranks.user, ranks.item)
+  return ranked(dataset, split, ranks, history)
 
 
 def ranked(

@@ -20,6 +20,7 @@ from xdomain.runs import (
   memory,
   methods,
   protocols,
+  sharing,
   stop,
   store,
   trained,
@@ -111,18 +112,17 @@ def _run(spec, prepared, shared, folder, watch, seconds, test, say):
       store.save_test(folder, answers, apart=len(several) > 1)
     if test and not specs.is_sweep(spec):
       state = shards.gathered(progress.best_of())  # Every process has its part in it.
-      if hosts.first():
-        model = _trained(spec, several[0], folder, state, members[0][0])
-        model.save(folder / store.ARTIFACT)
+      _save(spec, several[0], folder, state, members[0][0])
     store.write_records(folder, records)
   return store.records(folder, several)
 
 
-def _trained(spec, prepared, folder, state, measures) -> trained.Trained:
-  """The `Trained` method of a finished run, which recommends."""
+@sharing.once
+def _save(spec, prepared, folder, state, measures):
+  """Saves the `Trained` method of a finished run, which recommends."""
   split, dataset = prepared.split, prepared.dataset
   *before, last = store.chosen_epochs(folder, spec)
-  return trained.Trained(
+  trained.Trained(
     spec,
     dataset,
     split.train if split.shown is None else split.shown,
@@ -130,7 +130,7 @@ def _trained(spec, prepared, folder, state, measures) -> trained.Trained:
     (*before, measures['epoch'] or last),
     trained.seen_interactions(dataset, sources.rated(**spec.data)),
     measures,
-  )
+  ).save(folder / store.ARTIFACT)
 
 
 def _seed_of(method, several):
@@ -310,10 +310,12 @@ def give(
     return Given(keys[0], one.data, protocols.validation(one), one.shown)
   each = _seed_of(method, several)
   given = [several[at] for at in each]
-  return Given(
-    jnp.stack(keys)[each],
-    *device.stack([(of.data, protocols.validation(of), of.shown) for of in given]),
-  )
+  return Given(jnp.stack(keys)[each], *_stacked(given))
+
+
+@sharing.once
+def _stacked(given):
+  return device.stack([(of.data, protocols.validation(of), of.shown) for of in given])
 
 
 def restore(

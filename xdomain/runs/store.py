@@ -168,13 +168,9 @@ def lock(folder: pathlib.Path, say: preparing.Say) -> Iterator[None]:
   """
   folder.mkdir(parents=True, exist_ok=True)
   with (folder / 'lock').open('w') as file:
-    try:
+    if not files.lock(file):
       import fcntl
 
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:
-      pass  # Not on this platform.
-    except BlockingIOError:
       say(f'another process is running in {folder}; waiting for it')
       fcntl.flock(file, fcntl.LOCK_EX)
     yield

@@ -13,7 +13,7 @@ import jax
 from xdomain import files
 from xdomain.reporting import plots, render, tables, terminal
 from xdomain.reporting import records as records_lib
-from xdomain.runs import memory, methods, prepare, protocols, run, store
+from xdomain.runs import memory, methods, prepare, protocols, run, sharing, store
 from xdomain.runs import spec as specs
 
 Part = tuple[specs.Spec, list[prepare.Prepared]]  # A run, and the data of its seeds.
@@ -124,6 +124,7 @@ def _chunks(config, several, folder):
   ]
 
 
+@sharing.once  # Hosts may differ in free memory.
 def _width(config, prepared, folder):
   """The number of members that fit on the device, or fitted when the sweep began."""
   if config.width:

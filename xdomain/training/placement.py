@@ -90,19 +90,31 @@ def _on_mesh(given, mesh, before):
 def _divided(rows, mesh, before):
   """A matrix on a mesh: each device of a member has an equal share of its entries."""
 
-  def on(array, *axes):
-    sharding = NamedSharding(mesh, PartitionSpec(*before, *axes))
+  def whole(array):
+    sharding = NamedSharding(mesh, before)
     return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
 
   def entries(array):
     axis, among = len(before), mesh.shape[shards.DATA] * mesh.shape[shards.ROWS]
     n = array.shape[axis]
-    padded = np.pad(array, [(0, 0)] * axis + [(0, -n % among)])
-    return shards.Shards(on(padded, (shards.DATA, shards.ROWS)), n)
+    size = n + -n % among
 
+    def share(index):  # Alone, so that the others are not read.
+      begin, end, _ = index[axis].indices(size)
+      some = array[index]
+      lacks = end - begin - some.shape[axis]
+      return np.pad(some, [(0, 0)] * axis + [(0, lacks)]) if lacks else some
+
+    spec = PartitionSpec(*before, (shards.DATA, shards.ROWS))
+    shape = *array.shape[:axis], size
+    placed = jax.make_array_from_callback(shape, NamedSharding(mesh, spec), share)
+    return shards.Shards(placed, n)
+
+  names = 'row', 'column', 'value'
   rows = jax.device_get(rows)
-  parts = {name: entries(getattr(rows, name)) for name in ('row', 'column', 'value')}
-  return dataclasses.replace(jax.tree.map(on, rows), **parts)
+  parts = {name: entries(getattr(rows, name)) for name in names}
+  rest = dataclasses.replace(rows, **dict.fromkeys(names))
+  return dataclasses.replace(jax.tree.map(whole, rest), **parts)
 
 
 def mesh(shape: tuple[int, int, int], devices: list) -> Mesh:
