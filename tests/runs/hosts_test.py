@@ -49,8 +49,33 @@ def test_the_manifest_for_kubernetes_names_its_parts_alike():
   assert mounted == {volume['name'] for volume in pod['volumes']}
 
 
-def start(cache, workdir, count, *flags):
-  """`count` processes of one run, or a process on its own."""
+FILES = '--config.data.source=films.csv', '--config.data.target=books.csv'
+TABLES = f'--config={ROOT}/configs/pmf.py:quick,tables', *FILES
+
+
+def write_files(folder):
+  """Ratings of the same users in two files."""
+  rng = np.random.default_rng(0)
+  folder.mkdir()
+  for name in ('films.csv', 'books.csv'):
+    cells = rng.permutation(400 * 60)[:8000]
+    lines = (
+      f'u{cell // 60},i{cell % 60},{1 + (cell % 60 + stars) % 5}'
+      for cell, stars in zip(cells, rng.integers(2, size=cells.size))
+    )
+    (folder / name).write_text('\n'.join(['user,item,rating', *lines]))
+
+
+def start(cache, workdir, count, *flags, folders=(ROOT,)):
+  """`count` processes of one run, or a process on its own.
+
+  Args:
+    cache: of compiled programs.
+    workdir: of all processes.
+    count: of processes.
+    *flags: of the command.
+    folders: that the first process, the second ... work in; the last for all others.
+  """
   with socket.socket() as probe:
     probe.bind(('localhost', 0))
     port = probe.getsockname()[1]
@@ -59,14 +84,15 @@ def start(cache, workdir, count, *flags):
     'JAX_COMPILATION_CACHE_DIR': str(cache),
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
     'XDOMAIN_DATA': str(workdir / 'data'),
+    'PYTHONPATH': str(ROOT),
   }
-  words = '-m', 'experiments.main', '--config=configs/pmf.py:quick,synthetic'
-  common = [sys.executable, *words, f'--workdir={workdir}', *flags]
+  words = '-m', 'experiments.main', f'--workdir={workdir}'
+  common = [sys.executable, *words, *flags]
   among = [f'--coordinator=localhost:{port}', f'--processes={count}']
   return [
     subprocess.Popen(
       [*common, *(among if count > 1 else []), *([f'--process={at}'] * (count > 1))],
-      cwd=ROOT,
+      cwd=folders[min(at, len(folders) - 1)],
       env=environment,
       text=True,
       stdout=subprocess.PIPE,
@@ -103,17 +129,22 @@ def outcome(workdir):
 @pytest.mark.parametrize('count', [2, 4])
 def test_several_processes_train_as_one(tmp_path, pytestconfig, count):
   cache = pytestconfig.cache.mkdir('jax')
-  flags = '--config.epochs=4', '--config.patience=4'
-  alone, several = tmp_path / 'alone', tmp_path / 'several'
-  (one,) = ended(start(cache, alone, 1, *flags))
+  flags = *TABLES, '--config.epochs=4', '--config.patience=4'
+  alone, several, data = (tmp_path / name for name in ('alone', 'several', 'data'))
+  write_files(data)
+  (one,) = ended(start(cache, alone, 1, *flags, folders=(data,)))
   assert one[0] == 0, one
-  first, *others = ended(start(cache, several, count, *flags))
+  (several / 'shared-by-a-killed-run').mkdir(parents=True)
+  # The others find no data files.
+  processes = start(cache, several, count, *flags, folders=(data, tmp_path))
+  first, *others = ended(processes)
   assert first[0] == 0, first
   assert 'mesh: ' in first[1]
   for status, out, err in others:
     printed = [line for line in out.splitlines() if not line.startswith('[Gloo]')]
     assert (status, printed) == (0, []), err
   assert len(list(several.glob('pmf-seed*'))) == 1
+  assert not list(several.glob('shared-*'))
   epoch, rmse, ratings = outcome(several)
   expected = outcome(alone)
   assert epoch == expected[0]
@@ -122,9 +153,45 @@ def test_several_processes_train_as_one(tmp_path, pytestconfig, count):
 
 
 @pytest.mark.matrix
+def test_an_error_in_the_data_ends_all_processes(tmp_path, pytestconfig):
+  cache = pytestconfig.cache.mkdir('jax')
+  first, second = ended(start(cache, tmp_path, 2, *TABLES, folders=(tmp_path,)))
+  for status, _, err in (first, second):
+    assert status == 1, err
+    assert err.startswith('error: films.csv: there is no such file'), err
+  assert not list(tmp_path.glob('shared-*'))
+
+
+@pytest.mark.matrix
+def test_a_process_that_is_killed_while_it_prepares_ends_the_others(
+  tmp_path, pytestconfig
+):
+  cache = pytestconfig.cache.mkdir('jax')
+  write_files(tmp_path / 'data')
+  folders = tmp_path / 'data', tmp_path
+  processes = start(cache, tmp_path, 2, *TABLES, folders=folders)
+  try:
+    deadline = time.monotonic() + 200
+    while not list(tmp_path.glob('shared-*/lock')):
+      assert all(process.poll() is None for process in processes), ended(processes)
+      assert time.monotonic() < deadline
+      time.sleep(0.01)
+    processes[0].kill()
+    ((status, _, err),) = ended(processes[1:], 60)
+    assert status != 0
+    # Ours, or that of jax, which ends a process whose coordinator has died.
+    assert 'the same command resumes' in err or 'another task died' in err
+  finally:
+    end(processes)
+  assert not list(tmp_path.glob('pmf-seed*/records.jsonl'))
+  assert list(tmp_path.glob('shared-*'))  # The next run removes it.
+
+
+@pytest.mark.matrix
 def test_a_run_outlives_a_process_that_is_killed(tmp_path, pytestconfig):
   cache = pytestconfig.cache.mkdir('jax')
   flags = '--config.epochs=4000', '--config.patience=4000', '--checkpoint_seconds=0'
+  flags = '--config=configs/pmf.py:quick,synthetic', *flags
   processes = start(cache, tmp_path, 2, *flags)
   try:
     deadline = time.monotonic() + 200

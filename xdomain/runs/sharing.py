@@ -13,6 +13,7 @@ import pathlib
 import pickle
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -102,6 +103,8 @@ def once(function: F) -> F:
     if isinstance(value, BaseException):
       with contextlib.suppress(jax.errors.JaxRuntimeError):
         _client().wait_at_barrier(f'{key}/heard', 1000 * _HEARD)
+      if error is not None:  # The coordinator, without which jax ends the others.
+        time.sleep(_SECONDS)
       raise error or value
     return value
 
