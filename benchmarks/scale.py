@@ -319,7 +319,7 @@ def profile(
   with tempfile.TemporaryDirectory() as folder:
     files = [pathlib.Path(folder) / f'{name}.csv' for name in ('source', 'target')]
     for k, (file, n) in enumerate(zip(files, items)):
-      _write(file, *interactions(k, users, n, 15 * users))
+      write(file, *interactions(k, users, n, 15 * users))
     config = _config(method, 'tables')
     config.data.update(source=str(files[0]), target=str(files[1]))
     config.update(epochs=EPOCHS, patience=EPOCHS, every=1)
@@ -346,7 +346,8 @@ def _cache_in(folder):
       os.environ['XDOMAIN_DATA'] = before
 
 
-def _write(file, user, item, value):
+def write(file: pathlib.Path, user: np.ndarray, item: np.ndarray, value: np.ndarray):
+  """Writes interactions as a CSV file."""
   import polars
 
   columns = {

@@ -43,6 +43,7 @@ class Protocol(NamedTuple):
   rates: bool  # whether it predicts ratings, on the scale of the data
 
 
+@sharing.once
 def unlearnt(name: str, split: types.Split, measures: dict) -> str:
   """A line if validation is no better than one rating for all, or nothing.
 
