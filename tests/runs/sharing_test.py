@@ -9,6 +9,7 @@ import pytest
 from xdomain import base, files
 from xdomain.data import device, synthetic, types
 from xdomain.runs import hosts, sharing
+from xdomain.runs import spec as specs
 
 
 class Coordinator:
@@ -72,7 +73,7 @@ def test_text_stays_with_the_first_process(both):
   dataset = synthetic.pair(0)
   first, second = both(lambda: dataset)
   assert first.ids is not dataset.ids and first.ids.users is dataset.ids.users
-  assert second.ids == types.Ids(None, None, None)
+  assert second.ids == (None, None, None)
   assert second.trail == dataset.trail
 
 
@@ -99,6 +100,21 @@ def test_a_value_within_a_value_is_no_message_of_its_own(both):
   inner = sharing.once(lambda: jnp.arange(3))
   found = both(lambda: inner() + 1)
   chex.assert_trees_all_equal(*found, np.arange(1, 4))
+
+
+def test_equal_arrays_are_one_file(both, tmp_path):
+  same = np.arange(5), jnp.arange(5, dtype=int), np.arange(5, dtype=np.int16)
+  both(lambda: (same, np.arange(5)))
+  both(lambda: {'again': np.arange(5)})
+  assert len(list((tmp_path / 'shared').iterdir())) == len({x.dtype for x in same})
+
+
+def test_processes_without_a_common_folder_are_refused(monkeypatch, both, tmp_path):
+  both(lambda: np.arange(5))
+  monkeypatch.setattr(sharing._State, 'workdir', tmp_path / 'of another host')
+  monkeypatch.setattr(sharing._State, 'made', 0)
+  with pytest.raises(specs.SpecError, match='give all processes one workdir'):
+    sharing.once(forbidden)()
 
 
 def test_alone_a_process_calls_for_itself(tmp_path):

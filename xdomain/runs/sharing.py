@@ -21,7 +21,9 @@ import jax
 import numpy as np
 
 from xdomain import files
+from xdomain.data import cache
 from xdomain.runs import hosts
+from xdomain.runs import spec as specs
 
 F = TypeVar('F', bound=Callable)
 _PREFIX = 'shared-'  # of the folder of arrays; it is removed when a run ends
@@ -148,7 +150,7 @@ class _Pickler(pickle.Pickler):
 
   def __init__(self, file, texts):
     super().__init__(file)
-    self._texts, self._names = texts, {}
+    self._texts = texts
 
   def persistent_id(self, obj):
     if not isinstance(obj, np.ndarray | jax.Array):
@@ -156,12 +158,12 @@ class _Pickler(pickle.Pickler):
     if isinstance(obj.dtype, np.dtypes.StringDType):
       self._texts.append(obj)
       return len(self._texts) - 1
-    if id(obj) not in self._names:
-      assert _State.folder is not None
-      name = f'{_State.folder.name}/{_State.made}-{len(self._names)}.npy'
-      np.save(_State.folder.parent / name, np.asarray(obj))
-      self._names[id(obj)] = name
-    return self._names[id(obj)]
+    assert _State.folder is not None
+    # The same interactions are part of many values, such as of each member's test.
+    path = _State.folder / f'{cache.sha256(np.asarray(obj))}.npy'
+    if not path.exists():
+      np.save(path, np.asarray(obj))
+    return f'{_State.folder.name}/{path.name}'
 
 
 class _Unpickler(pickle.Unpickler):
@@ -175,4 +177,10 @@ class _Unpickler(pickle.Unpickler):
     if isinstance(pid, int):
       return self._texts[pid] if self._texts else None
     assert _State.workdir is not None
-    return np.asarray(np.load(_State.workdir / pid, mmap_mode='r'))
+    try:
+      return np.asarray(np.load(_State.workdir / pid, mmap_mode='r'))
+    except FileNotFoundError:
+      raise specs.SpecError(
+        f'{_State.workdir / pid}, which the first process wrote, is not there; give all'
+        ' processes one workdir, on a file system that their hosts share'
+      ) from None
