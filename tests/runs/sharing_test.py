@@ -1,5 +1,7 @@
 """The first process makes values, and the others map their arrays."""
 
+import pickle
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -107,6 +109,19 @@ def test_equal_arrays_are_one_file(both, tmp_path):
   both(lambda: (same, np.arange(5)))
   both(lambda: {'again': np.arange(5)})
   assert len(list((tmp_path / 'shared').iterdir())) == len({x.dtype for x in same})
+
+
+class Intruder:
+  def __reduce__(self):
+    return print, ('code of a stranger',)
+
+
+def test_a_message_makes_values_and_runs_no_code(both, capsys):
+  value = {'hr@10': np.float64(0.5), 'users': np.int64(3), 'mean': np.float32(1)}
+  assert both(lambda: value) == (value, value)
+  with pytest.raises(pickle.UnpicklingError, match=r'builtins\.print'):
+    both(Intruder)
+  assert not capsys.readouterr().out
 
 
 def test_processes_without_a_common_folder_are_refused(monkeypatch, both, tmp_path):

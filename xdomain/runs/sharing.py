@@ -30,6 +30,7 @@ _PREFIX = 'shared-'  # of the folder of arrays; it is removed when a run ends
 _SECONDS = 1  # of a wait, after which Python handles signals
 _HEARD = 10  # seconds in which the other processes hear of an error
 _DAY = 24 * 3600
+_SCALAR, *_ = np.float64(0).__reduce__()  # numpy's function that makes a number
 
 
 class _State:
@@ -54,14 +55,17 @@ def opened(workdir: pathlib.Path) -> Iterator[None]:
     if hosts.first():
       workdir.mkdir(parents=True, exist_ok=True)
       _remove_left_behind(workdir)
-      # Of a mapped file, NFS may remove the name later.
-      made = tempfile.TemporaryDirectory('', _PREFIX, workdir, True)
+      made = tempfile.TemporaryDirectory(
+        prefix=_PREFIX,
+        dir=workdir,
+        ignore_cleanup_errors=True,  # NFS keeps a mapped file until it is closed.
+      )
       _State.folder = pathlib.Path(stack.enter_context(made))
       files.lock(stack.enter_context((_State.folder / 'lock').open('w')))
     _State.workdir = workdir
     try:
       yield
-      _client().wait_at_barrier('xdomain/end', 1000 * _DAY)
+      _client().wait_at_barrier(f'xdomain/{_State.made}/end', 1000 * _DAY)
     finally:
       _State.workdir = None
 
@@ -69,7 +73,7 @@ def opened(workdir: pathlib.Path) -> Iterator[None]:
 def _remove_left_behind(workdir):
   """Removes the arrays of runs that were killed: nothing holds their locks."""
   for folder in workdir.glob(f'{_PREFIX}*'):
-    with (folder / 'lock').open('w') as lock:
+    with contextlib.suppress(FileNotFoundError), (folder / 'lock').open('w') as lock:
       if files.lock(lock):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -139,9 +143,9 @@ def _of_error(error) -> bytes:
   """The error, as other processes raise it."""
   try:
     sent = pickle.dumps(error)
-    pickle.loads(sent)
+    _Unpickler(sent).load()
     return sent
-  except Exception:  # Errors of libraries may have arguments of their own.
+  except Exception:  # It is of another library.
     return pickle.dumps(RuntimeError(str(error)))
 
 
@@ -167,11 +171,24 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-  """Takes what `_Pickler` pickled, with its arrays mapped."""
+  """Takes what `_Pickler` pickled, with its arrays mapped.
 
-  def __init__(self, sent, texts):
+  It makes nothing else, as the coordinator does not know who writes to it.
+  """
+
+  def __init__(self, sent, texts=()):
     super().__init__(io.BytesIO(sent))
     self._texts = texts
+
+  def find_class(self, module, name):
+    found = super().find_class(module, name)
+    a_class = isinstance(found, type)
+    ours = a_class and module.startswith('xdomain.')
+    error = a_class and module == 'builtins' and issubclass(found, BaseException)
+    number = found in (np.dtype, _SCALAR)
+    if not (ours or error or number):
+      raise pickle.UnpicklingError(f'{module}.{name} is no part of a shared value')
+    return found
 
   def persistent_load(self, pid):
     if isinstance(pid, int):
