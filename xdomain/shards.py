@@ -221,10 +221,40 @@ def gathered(tree: Tree) -> Tree:
 
   def of(node):
     if _is_shards(node):
-      return fetch(node.array)[: node.n_rows]
+      return _on_host(node.array)[: node.n_rows]
     return fetch(node)
 
   return jax.tree.map(of, tree, is_leaf=_is_shards)
+
+
+def _on_host(table):
+  """A table on the host; of several hosts, devices get one shard of it at a time."""
+  if table.is_fully_addressable:
+    return jax.device_get(table)
+  mesh = table.sharding.mesh
+  whole = np.empty(table.shape, table.dtype)
+  size = table.shape[0] // mesh.shape[ROWS]
+  for at in range(mesh.shape[ROWS]):
+    whole[at * size : (at + 1) * size] = jax.device_get(_shard(table, at, mesh))
+  return whole
+
+
+@functools.partial(jax.jit, static_argnames='mesh')
+def _shard(table, at, mesh):
+  """One shard of a table, on all devices."""
+
+  def of(part, at):
+    mine = jax.lax.axis_index(ROWS) == at
+    return jax.lax.psum(jnp.where(mine, part, 0), ROWS)
+
+  mapped = jax.shard_map(
+    of,
+    mesh=mesh,
+    in_specs=(BY_ROWS, PartitionSpec()),
+    out_specs=PartitionSpec(),
+    check_vma=False,
+  )
+  return mapped(table, at)
 
 
 def spread(tree: Tree, lengths: frozenset[int], mesh: jax.sharding.Mesh) -> Tree:

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 
+import chex
 import numpy as np
 import pytest
+from safetensors import numpy as safetensors
 
 from xdomain.runs import hosts
 
@@ -118,11 +120,12 @@ def end(processes):
 
 
 def outcome(workdir):
-  """The epoch, the measure and the predictions of the one run in a folder."""
+  """Epoch, measure, predictions and state of the one run in a folder."""
   (folder,) = (path.parent for path in workdir.glob('pmf-seed*/records.jsonl'))
   record = json.loads((folder / 'records.jsonl').read_text())
   with np.load(folder / 'test.npz') as test:
-    return record['epoch'], record['test']['rmse'], test['rating']
+    state = safetensors.load_file(folder / 'model/model.safetensors')
+    return record['epoch'], record['test']['rmse'], test['rating'], state
 
 
 @pytest.mark.matrix
@@ -145,11 +148,12 @@ def test_several_processes_train_as_one(tmp_path, pytestconfig, count):
     assert (status, printed) == (0, []), err
   assert len(list(several.glob('pmf-seed*'))) == 1
   assert not list(several.glob('shared-*'))
-  epoch, rmse, ratings = outcome(several)
+  epoch, rmse, ratings, state = outcome(several)
   expected = outcome(alone)
   assert epoch == expected[0]
   assert rmse == pytest.approx(expected[1], rel=1e-5)
   np.testing.assert_allclose(ratings, expected[2], atol=1e-4)
+  chex.assert_trees_all_close(state, expected[3], atol=1e-4)
 
 
 @pytest.mark.matrix

@@ -320,6 +320,18 @@ def test_ranks_and_lists_come_from_shards(name):
 
 
 @on_a_mesh
+def test_a_shard_is_on_all_devices_as_it_is_on_its_own():
+  table = np.arange(24, dtype=np.float32).reshape(8, 3)
+  for axes in ((1, 2, 4), (2, 1, 4), (1, 1, 8)):
+    mesh = placement.mesh(axes, jax.devices())
+    spread = shards.spread(table, frozenset({8}), mesh).array
+    for at, rows in enumerate(np.split(table, axes[-1])):
+      found = shards._shard(spread, at, mesh)
+      assert found.is_fully_replicated
+      np.testing.assert_array_equal(found, rows)
+
+
+@on_a_mesh
 def test_a_state_that_one_device_cannot_hold_scores_from_shards(monkeypatch):
   model, _, pair = method('bpr')
   state, data = fit('bpr', shards.ONE).best_of(), pair.data
