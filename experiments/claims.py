@@ -23,7 +23,9 @@ loser's value. A claim holds if all of its intervals are positive, is reversed i
 one is negative, and otherwise is within chance; a claim of equality holds if all
 intervals include 0. The claims of DARec are about Amazon pairs that no package
 index ships; here they are decided on the MovieLens pair and on two pairs that were
-read as own files.
+read as own files. Splits are random, and by time in the tables whose name ends in
+`_time`: these have one split, so that their intervals hold the randomness of training
+alone.
 
 ```
 python -m experiments.claims

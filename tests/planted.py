@@ -207,7 +207,7 @@ MISTAKES = (
   ),
   Mistake(
     'a lock that is not taken',
-    'runs/store.py',
+    'files.py',
     'fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)',
     'fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)',
     'runs/run_test.py -k second_process',
