@@ -260,12 +260,12 @@ def test_a_command_is_one_that_there_is(page, line):
 def package_commands(page) -> list[tuple[str, list[str]]]:
   """Program and arguments of each of a page's commands of this package."""
   found = []
-  for where, line in commands():
+  for line in (line for where, line in commands() if where == page):
     words = shlex.split(line, comments=True)
-    if where == page and words[:2] == ['python', '-m']:
+    if words[:2] == ['python', '-m']:
       room, _, program = words[2].partition('.')
       found += [(program, words[3:])] * (room == 'experiments')
-    elif where == page and words[0] == 'xdomain':
+    elif words[0] == 'xdomain':
       found.append((words[1], words[2:]))
   return found
 

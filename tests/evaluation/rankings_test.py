@@ -3,7 +3,6 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
 
 from tests import helpers
 from xdomain import base
@@ -345,6 +344,8 @@ def test_expected_gains_are_those_of_the_hypergeometric_distribution():
   place = (size * rng.random(60) ** 4).astype(int)
   k = np.arange(20)
   drawn = np.minimum(99, size - 1)[:, None]
+  from scipy import stats  # A second, so only where it is used.
+
   above = stats.hypergeom.pmf(
     k, np.maximum(size - 1, 1)[:, None], place[:, None], drawn
   )
