@@ -22,7 +22,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import scale
-from experiments import arguments, program
+from experiments import arguments, processes, program
 
 MILLIONS = flags.DEFINE_float('millions', 2.5, 'Interactions of each domain.')
 COUNT = flags.DEFINE_integer('count', 2, 'Processes.')
@@ -44,7 +44,7 @@ COLUMNS = (
 def main(argv):
   del argv
   if FOLDER.value:
-    with program.running():
+    with program.running(*processes.of_flags()):
       _place(pathlib.Path(FOLDER.value))
     return
   from xdomain.reporting import render

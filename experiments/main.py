@@ -14,7 +14,7 @@ import pathlib
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments import arguments, program
+from experiments import arguments, processes, program
 
 CONFIG = config_flags.DEFINE_config_file('config', help_string='The config.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'The folder of run folders.')
@@ -29,7 +29,7 @@ FINAL = flags.DEFINE_boolean(
 def main(argv: list[str]) -> None:
   del argv
   # Imported here, so that --help and a wrong flag end at once.
-  with program.running():
+  with program.running(*processes.of_flags()):
     from xdomain import programs
     from xdomain.reporting import terminal
 

@@ -11,18 +11,15 @@ from experiments import output
 CACHE = flags.DEFINE_boolean(
   'compile_cache', True, "Keep compiled programs in the user's cache folder."
 )
-COORDINATOR = flags.DEFINE_string(
-  'coordinator',
-  None,
-  "Address and port of process 0; 'cluster' asks SLURM, Kubernetes or a TPU.",
-)
-PROCESSES = flags.DEFINE_integer('processes', None, 'Processes of the run.')
-PROCESS = flags.DEFINE_integer('process', None, 'The number of this process, from 0.')
 
 
 @contextlib.contextmanager
-def running():
-  """The context of every command: an error that a user can mend ends it in one line."""
+def running(*among: str | int | None):
+  """The context of every command: an error that a user can mend ends it in one line.
+
+  Args:
+    *among: the fields of `hosts.Among`, of a command that several processes can run.
+  """
   # Imported here, so that --help and a wrong flag end at once.
   from xdomain.runs import stop
 
@@ -33,10 +30,7 @@ def running():
     from xdomain.runs import hosts, session
 
     parsed = flags.FLAGS.is_parsed()
-    among = hosts.ALONE
-    if parsed:
-      among = hosts.Among(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    with session.opened(not parsed or CACHE.value, among):
+    with session.opened(not parsed or CACHE.value, hosts.Among(*among)):
       yield
   except (stop.Stopped, KeyboardInterrupt):
     print(stop.SAYS, file=sys.stderr)
