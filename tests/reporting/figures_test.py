@@ -5,7 +5,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from xdomain.reporting import figures, plots
+from xdomain.reporting import drawing, figures, plots
 
 Point = figures.Point
 
@@ -112,6 +112,17 @@ def test_labels_of_ticks_do_not_overlap(xs):
     else:
       assert right.x0 > left.x1
   assert len(shown) > 5
+
+
+@drawing.styled
+def test_labels_under_ranked_methods_do_not_overlap():
+  points = {'a': Point('', 0.028, 0.0275, 0.0286), 'b': Point('', 0.038, 0.036, 0.04)}
+  figure = figures.ranked({'full NDCG@10': points, 'sampled': points})
+  figure.draw_without_rendering()
+  for axes in figure.axes:
+    extents = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert all(b.x0 > a.x1 + 2 for a, b in itertools.pairwise(extents))
+    assert len(extents) > 2
 
 
 def test_measures_of_several_scales_have_panels_with_one_legend():

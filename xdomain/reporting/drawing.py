@@ -99,6 +99,7 @@ def beside(
   every[0].set_ylim(len(names) - 0.5, -0.5)
   for axes, label in zip(every, x_labels):
     axes.set_xlabel(label)
+    axes.locator_params(axis='x', nbins=4)  # Labels of more digits would touch.
     axes.grid(axis='both')
     axes.tick_params(axis='y', length=0)
   return figure, every
