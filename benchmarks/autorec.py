@@ -21,9 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 
+from benchmarks import numbers
+
 CASES = flags.DEFINE_list('cases', ['pair1', 'movielens'], 'Which data.')
 AXES = flags.DEFINE_list('axes', ['user', 'item'], 'U- or I-AutoRec.')
-BATCHES = flags.DEFINE_list('batches', ['128', '1024'], 'Rows a step.')
+BATCHES = numbers.define('batches', [128, 1024], 'Rows a step.')
 EMBED = flags.DEFINE_integer('embed', 500, 'Hidden units.')
 REPEATS = flags.DEFINE_integer('repeats', 5, 'Epochs timed of each form.')
 
@@ -174,7 +176,7 @@ def main(argv):
     pair = splits.by_ratio(dataset.pair, 0).train
     data, sizes = device.put(pair), device.sizes(pair)
     for axis in AXES.value:
-      for batch in map(int, BATCHES.value):
+      for batch in BATCHES.value:
         row = compare(case, data, sizes, axis, batch, EMBED.value, REPEATS.value)
         print(row, flush=True)
 

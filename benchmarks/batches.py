@@ -13,8 +13,10 @@ import pathlib
 
 from absl import app, flags, logging
 
-BATCHES = flags.DEFINE_list('batches', ['256', '1024', '4096', '16384'], 'Sizes.')
-RATES = flags.DEFINE_list('rates', ['0.02', '0.01', '0.005', '0.002'], 'Of each batch.')
+from benchmarks import numbers
+
+BATCHES = numbers.define('batches', [256, 1024, 4096, 16384], 'Sizes.')
+RATES = numbers.define('rates', [0.02, 0.01, 0.005, 0.002], 'Of each batch.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs/batches', 'Where run folders go.')
 MEASURES = 'sampled ndcg@10', 'full ndcg@10'
 COLUMNS = (
@@ -38,7 +40,7 @@ def row(batch: int) -> list[str]:
   config = bpr.get_config()
   config.name = f'bpr_{batch}'
   config.model.batch = batch
-  config.sweep.hyper.lr = tuple(map(float, RATES.value))
+  config.sweep.hyper.lr = tuple(RATES.value)
   spec = specs.from_config(config)
   prepared = prepare.prepare(spec, lambda line: None)
   folder = store.folder_of(spec, pathlib.Path(WORKDIR.value))
@@ -59,7 +61,7 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)
   print(render.markdown_row(COLUMNS))
   print(render.markdown_row(['---'] * len(COLUMNS)))
-  for batch in map(int, BATCHES.value):
+  for batch in BATCHES.value:
     print(render.markdown_row(row(batch)), flush=True)
 
 

@@ -42,6 +42,8 @@ from typing import Any
 import numpy as np
 from absl import app, flags, logging
 
+from benchmarks import numbers
+
 METHODS = {  # A config, its argument and settings of its model.
   'item_pop': ('item_pop', ''),
   'bpr': ('bpr', 'alone'),
@@ -367,7 +369,8 @@ def cell(part: str, method: str, size: float, limit: float) -> dict | None:
   A case that prints what it has so far ends with that.
   """
   command = [sys.executable, '-m', 'benchmarks.scale', f'--cell={part},{method},{size}']
-  command += [f'--items={",".join(flags.FLAGS.items)}', f'--form={flags.FLAGS.form}']
+  items = ','.join(map(str, flags.FLAGS.items))
+  command += [f'--items={items}', f'--form={flags.FLAGS.form}']
   command += [f'--folder={flags.FLAGS.folder}', f'--once={flags.FLAGS.once}']
   try:
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
@@ -396,7 +399,7 @@ def _once(part, method, size, limit) -> dict | None:
 def _items(part, method) -> tuple[int, int]:
   """Source and target items: those of the command, else of the case."""
   if flags.FLAGS.items:
-    source, target = map(int, flags.FLAGS.items)
+    source, target = flags.FLAGS.items
     return source, target
   return ITEMS if part == 'profile' else CATALOGUES.get(method, ITEMS)
 
@@ -557,13 +560,12 @@ def main(argv):
   if 'files' in flags.FLAGS.parts:
     print(f'From {flags.FLAGS.form} files to a split:\n')
     pathlib.Path(flags.FLAGS.folder).mkdir(parents=True, exist_ok=True)
-    for line in files_table(map(float, flags.FLAGS.rows), limit):
+    for line in files_table(flags.FLAGS.rows, limit):
       print(line, flush=True)
     print()
   if 'linear' in flags.FLAGS.parts:
     print('Growth with the interactions, CPU s:\n')
-    sizes = [float(size) for size in flags.FLAGS.millions]
-    for line in growth(methods, sizes, limit, flags.FLAGS.out):
+    for line in growth(methods, flags.FLAGS.millions, limit, flags.FLAGS.out):
       print(line, flush=True)
 
 
@@ -571,10 +573,13 @@ if __name__ == '__main__':
   # Not at import: flags of all benchmarks share one space of names.
   flags.DEFINE_list('parts', ['profile', 'linear'], 'Which parts.')
   flags.DEFINE_list('methods', list(GROWTH), 'Which methods.')
-  flags.DEFINE_list('millions', ['0.2', '1', '5'], 'Interactions a domain.')
-  flags.DEFINE_list('items', [], 'Source and target items; those of the case if empty.')
+  numbers.define('millions', [0.2, 1.0, 5.0], 'Interactions a domain.')
+  numbers.define('items', [], 'Source and target items; those of the case if empty.')
+  flags.register_validator(
+    'items', lambda items: len(items) in (0, 2), 'expected two numbers'
+  )
   flags.DEFINE_bool('once', False, 'Whether a profile is of the first run.')
-  flags.DEFINE_list('rows', ['5'], 'Million rows of both files together.')
+  numbers.define('rows', [5.0], 'Million rows of both files together.')
   flags.DEFINE_enum('form', 'csv', ['csv', 'parquet'], 'The form of the files.')
   flags.DEFINE_string('folder', '/tmp/xdomain-scale', 'Where files and cases are kept.')
   flags.DEFINE_integer('users', 100_000, 'Users of the profile.', lower_bound=100)

@@ -30,11 +30,13 @@ import urllib.request
 import numpy as np
 from absl import app, flags
 
+from benchmarks import numbers
+
 PARTS = flags.DEFINE_list(
   'parts', ['start', 'movielens', 'million', 'top_k', 'batch'], 'The parts to run.'
 )
 SECONDS = flags.DEFINE_float('seconds', 10, 'Seconds of load, for each line.')
-CALLERS = flags.DEFINE_list('callers', ['1', '8', '64'], 'Numbers of callers.')
+CALLERS = numbers.define('callers', [1, 8, 64], 'Numbers of callers.')
 USERS = flags.DEFINE_integer('users', 1_000_000, 'Users of `batch`.')
 ITEMS = flags.DEFINE_integer('items', 1_000_000, 'Items of `million`.')
 OUT = flags.DEFINE_string('out', None, 'A Markdown file with a section for each part.')
@@ -114,7 +116,7 @@ def megabytes(pid='self', kind='VmRSS') -> float:
 
 def under_load(process, port, bodies, name):
   """A line for each number of callers."""
-  for callers in map(int, CALLERS.value):
+  for callers in CALLERS.value:
     asyncio.run(_load(port, bodies, callers, 1))
     before = cpu_seconds(process)
     seconds, took = asyncio.run(_load(port, bodies, callers, SECONDS.value))

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags, logging
 
-from benchmarks import autorec
+from benchmarks import autorec, numbers
 
 CASES = {  # A config, its argument, and settings in place of its own.
   'bias': ('bias', '', {}),
@@ -44,7 +44,7 @@ CASES = {  # A config, its argument, and settings in place of its own.
 SWEPT = flags.DEFINE_string(
   'models', ';'.join(CASES), 'Which models, between semicolons.'
 )
-MEMBERS = flags.DEFINE_list('members', ['1', '4', '16'], 'Runs of a sweep, K.')
+MEMBERS = numbers.define('members', [1, 4, 16], 'Runs of a sweep, K.')
 FORMS = 'vmap', 'seeds'
 STEPS = flags.DEFINE_integer('steps', 40, 'At most so many stand for an epoch.')
 
@@ -170,7 +170,7 @@ def main(argv):
     model, hyper, data = case(name)
     stage, state = last_stage(model, data, hyper, STEPS.value)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    for count in map(int, MEMBERS.value):
+    for count in MEMBERS.value:
       cells = compare(stage, state, data, hyper, count, autorec.REPEATS.value)
       print(line([name, f'{size / 1e6:.2f}', *cells]), flush=True)
     jax.clear_caches()
