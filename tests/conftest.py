@@ -93,7 +93,7 @@ def compilation_cache(request):
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 
-MAPPED = 6_000  # pieces of memory, of the 65,530 that Linux lets a process map
+MAPPED = 4_000  # pieces of memory, of the 65,530 that Linux lets a process map
 
 
 @pytest.fixture(scope='module', autouse=True)

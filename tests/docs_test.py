@@ -213,7 +213,7 @@ def flag_names(module) -> set[str]:
     call.args[0].value
     for call in calls
     if isinstance(call.func, ast.Attribute)
-    and call.func.attr.startswith('DEFINE_')
+    and call.func.attr.lower().startswith('define')
     and call.args
   }
 
