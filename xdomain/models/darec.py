@@ -61,7 +61,7 @@ class Hyper(NamedTuple):
 class Given(NamedTuple):
   """The frozen part of a domain's AutoRec that stage 2 reads."""
 
-  embedding: base.Array  # f [rows, H]
+  embedding: base.Array | tuple[()]  # f [rows, H]; () if it is trained end to end
   level: base.Array  # [] offset * mean
   encoder: base.Tree = ()  # of the AutoRec, where it embeds at each step
 
@@ -223,7 +223,7 @@ def _second_stage(axis, network, embed, half, dropped, end_to_end) -> base.Stage
   def init(key, data, hyper, previous):
     given = (
       Given(
-        autorec.encode_all(state.params, rows),
+        () if end_to_end else autorec.encode_all(state.params, rows),
         state.frozen if network.embed else hyper.offset * rows.mean(),
         {'encoder': state.params['encoder']} if dropped and not end_to_end else (),
       )
