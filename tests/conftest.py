@@ -6,6 +6,7 @@ pytest's cache directory. An XLA_FLAGS that is set stays: XLA_FLAGS= (empty) com
 the commands do.
 """
 
+import gc
 import os
 import pathlib
 
@@ -105,3 +106,9 @@ def release_programs():
   maps = pathlib.Path('/proc/self/maps')
   if not maps.exists() or maps.read_bytes().count(b'\n') > MAPPED:
     jax.clear_caches()
+
+
+def pytest_collection_finish():
+  """Leaves what is imported out of garbage collection."""
+  gc.freeze()
+  gc.set_threshold(50_000, 20, 50)

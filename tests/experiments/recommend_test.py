@@ -37,7 +37,7 @@ def recommended(folder, users, top, say=lambda line: None):
 def trained(tmp_path_factory, request):
   folder = tmp_path_factory.mktemp('run')
   config = arguments.load(
-    str(request.config.rootpath / 'configs/darec.py:item,quick,synthetic')
+    str(request.config.rootpath / 'configs/autorec.py:item,quick,synthetic')
   )
   return folder, train(config, folder).dataset
 

@@ -67,6 +67,7 @@ PAPERS = pathlib.Path(__file__).parents[2] / 'docs' / 'methods' / 'papers.md'
 YEAR = r'\b(?:19[5-9]|20[0-3])\d\b'
 
 
+@functools.cache
 def papers() -> set[tuple[str, str]]:
   """First author and year of each paper that the documents list."""
   pattern = rf'^- (Latent user linking|cmfrec|[\w-]+)\b.*?({YEAR})'
