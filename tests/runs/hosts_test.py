@@ -110,6 +110,15 @@ def ended(processes, seconds=300):
   return [(p.returncode, *answer) for p, answer in zip(processes, answers)]
 
 
+def wait(processes, happened):
+  """Returns when something has happened, while all processes run."""
+  deadline = time.monotonic() + 200
+  while not happened():
+    assert all(process.poll() is None for process in processes), ended(processes)
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+
+
 def end(processes):
   """Kills the processes that are left, and closes their pipes."""
   for process in processes:
@@ -175,11 +184,7 @@ def test_a_process_that_is_killed_while_it_prepares_ends_the_others(
   folders = tmp_path / 'data', tmp_path
   processes = start(cache, tmp_path, 2, *TABLES, folders=folders)
   try:
-    deadline = time.monotonic() + 200
-    while not list(tmp_path.glob('shared-*/lock')):
-      assert all(process.poll() is None for process in processes), ended(processes)
-      assert time.monotonic() < deadline
-      time.sleep(0.01)
+    wait(processes, lambda: list(tmp_path.glob('shared-*/lock')))
     processes[0].kill()
     ((status, _, err),) = ended(processes[1:], 60)
     assert status != 0
@@ -198,25 +203,21 @@ def test_a_run_outlives_a_process_that_is_killed(tmp_path, pytestconfig):
   flags = '--config=configs/pmf.py:quick,synthetic', *flags
   processes = start(cache, tmp_path, 2, *flags)
   try:
-    deadline = time.monotonic() + 200
-    while not list(tmp_path.glob('pmf-seed*/checkpoint/[0-9]*')):
-      assert all(process.poll() is None for process in processes), ended(processes)
-      assert time.monotonic() < deadline
-      time.sleep(0.2)
+    wait(processes, lambda: list(tmp_path.glob('pmf-seed*/checkpoint/[0-9]*')))
     processes[1].send_signal(signal.SIGKILL)
     ((status, _, err),) = ended(processes[:1], 60)
     assert status != 0
     assert 'the same command resumes' in err
   finally:
     end(processes)
-  saved = {path.name for path in tmp_path.glob('pmf-seed*/checkpoint/*')}
+
+  def checkpoints():
+    return {path.name for path in tmp_path.glob('pmf-seed*/checkpoint/*')}
+
+  saved = checkpoints()
   processes = start(cache, tmp_path, 2, *flags)
   try:
-    deadline = time.monotonic() + 200
-    while saved & {path.name for path in tmp_path.glob('pmf-seed*/checkpoint/*')}:
-      assert all(process.poll() is None for process in processes), ended(processes)
-      assert time.monotonic() < deadline
-      time.sleep(0.2)
+    wait(processes, lambda: not saved & checkpoints())
     processes[1].terminate()  # A signal to one stops both.
     for status, _, err in ended(processes, 60):
       assert status == 130, err
