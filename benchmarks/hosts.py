@@ -21,11 +21,13 @@ import threading
 import numpy as np
 from absl import app, flags
 
-from benchmarks import scale
+from benchmarks import scale, usage
 from experiments import arguments, processes, program
 
-MILLIONS = flags.DEFINE_float('millions', 2.5, 'Interactions of each domain.')
-COUNT = flags.DEFINE_integer('count', 2, 'Processes.')
+MILLIONS = flags.DEFINE_float(
+  'millions', 2.5, 'Interactions of each domain.', lower_bound=0.01
+)
+COUNT = flags.DEFINE_integer('count', 2, 'Processes.', lower_bound=1)
 FOLDER = flags.DEFINE_string('folder', '', 'Of the files; set in each process.')
 APART = flags.DEFINE_boolean('apart', False, 'Each process reads for itself.')
 NAMES = 'source', 'target'
@@ -138,8 +140,7 @@ class Peak:
 
 def _anonymous() -> float:
   """MiB that this process holds and no file does."""
-  status = pathlib.Path('/proc/self/status').read_text()
-  return int(re.findall(r'RssAnon:\s+(\d+)', status)[0]) / 2**10
+  return usage.mebibytes(kind='RssAnon')
 
 
 def _read() -> float:

@@ -30,7 +30,7 @@ import urllib.request
 import numpy as np
 from absl import app, flags
 
-from benchmarks import numbers
+from benchmarks import numbers, usage
 
 PARTS = flags.DEFINE_list(
   'parts', ['start', 'movielens', 'million', 'top_k', 'batch'], 'The parts to run.'
@@ -106,12 +106,6 @@ def cpu_seconds(process) -> float:
   text = pathlib.Path(f'/proc/{process.pid}/stat').read_text()
   user, system = text.rpartition(')')[2].split()[11:13]
   return (int(user) + int(system)) / TICKS
-
-
-def megabytes(pid='self', kind='VmRSS') -> float:
-  """Resident memory of a process; RssAnon is what it does not share with files."""
-  text = pathlib.Path(f'/proc/{pid}/status').read_text()
-  return int(re.search(rf'{kind}:\s+(\d+)', text)[1]) / 1024
 
 
 def under_load(process, port, bodies, name):
@@ -344,7 +338,7 @@ def batch(folder):
   begin, cpu, count, memory = time.perf_counter(), time.process_time(), 0, []
   for block in mine.recommend_all(10):
     count += sum(map(len, block.values()))
-    memory.append(megabytes(kind='RssAnon'))
+    memory.append(usage.mebibytes(kind='RssAnon'))
   seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
   tenth = len(memory) // 10
   line = [
@@ -488,7 +482,7 @@ async def _garbage(port, end, refused):
 
 async def _memory(pid, end, found):
   while time.monotonic() < end:
-    found.append(megabytes(pid))
+    found.append(usage.mebibytes(pid))
     await asyncio.sleep(5)
 
 
