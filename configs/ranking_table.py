@@ -8,9 +8,8 @@ python -m experiments.table --config=configs/ranking_table.py:tables \
 
 On MovieLens, the rows of SharedVAE's Tables 4 and 7 are the runs of these tables, and
 the other rows have the same budget: eight trials on the split of seed 0. By time all
-rows keep these settings. On other data
-each row is searched once, with 64 trials or 8 minutes of two cores, on data without the
-test items of all seeds.
+rows keep these settings. On other data each row is searched once, with 64 trials or 8
+minutes of two cores, on data without the test items of all seeds.
 """
 
 from configs import (
