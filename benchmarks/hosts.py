@@ -27,7 +27,7 @@ from experiments import arguments, processes, program
 MILLIONS = flags.DEFINE_float(
   'millions', 2.5, 'Interactions of each domain.', lower_bound=0.01
 )
-COUNT = flags.DEFINE_integer('count', 2, 'Processes.', lower_bound=1)
+COUNT = flags.DEFINE_integer('count', 2, 'Processes, 2 or more.', lower_bound=2)
 FOLDER = flags.DEFINE_string('folder', '', 'Of the files; set in each process.')
 APART = flags.DEFINE_boolean('apart', False, 'Each process reads for itself.')
 NAMES = 'source', 'target'
