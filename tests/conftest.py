@@ -55,9 +55,17 @@ OPTIMISED = (
   '/tests/precision_test.py',
 )
 
-# Here each case compiles programs of its own. The suite runs the last, which is the
-# least trivial; the matrix runs the others.
-ONE_CASE = ('/tests/models/', '/tests/ops/', '/tests/least_squares_test.py')
+# Here each case compiles programs or trains word vectors of its own. The suite runs the
+# last, which is the least trivial; the matrix runs the others.
+ONE_CASE = (
+  '/tests/data/readers/texts_test.py',
+  '/tests/least_squares_test.py',
+  '/tests/models/',
+  '/tests/ops/',
+)
+
+# Models built of others that the suite holds to the contract; these the matrix does.
+COMPOSED = ('fm_autorec', 'kernel_als', 'shared_vae_aux', 'shared_vae_cold')
 
 
 def pytest_configure(config):
@@ -77,6 +85,8 @@ def pytest_collection_modifyitems(items):
     if '/tests/benchmarks/' in path:  # No part of the library.
       item.add_marker('matrix')
     if path.endswith('/models/contract_test.py'):  # Each case is another model.
+      if any(f'[{name}' in item.name for name in COMPOSED):
+        item.add_marker('matrix')
       continue
     if any(part in path for part in ONE_CASE):
       cases.setdefault(item.nodeid.partition('[')[0], []).append(item)

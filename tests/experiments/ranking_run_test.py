@@ -15,8 +15,8 @@ from xdomain.runs import prepare, run, store
 from xdomain.runs import spec as specs
 
 
-def config(variant='shared', **fields):
-  config = arguments.load(f'configs/shared_vae.py:{variant},quick,synthetic')
+def config(variant='shared', method='shared_vae', **fields):
+  config = arguments.load(f'configs/{method}.py:{variant},quick,synthetic')
   config = specs.from_config(config)
   return specs.replaced(config, **dict(epochs=3) | fields)
 
@@ -26,42 +26,43 @@ def go(config, folder):
   return run.run(config, prepared, folder, watch=lambda report: None)
 
 
+VIEWS = {view: config(view, 'bpr') for view in ('merged', 'alone')}
+
+
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory):
-  """Finished runs of the same split: SharedVAE, and Merged."""
+  """Finished runs of the same split: of both domains, and of the target alone."""
   made = {}
-  for variant in ('shared', 'merged'):
-    made[variant] = tmp_path_factory.mktemp(variant)
-    go(config(variant), made[variant])
+  for view, spec in VIEWS.items():
+    made[view] = tmp_path_factory.mktemp(view)
+    go(spec, made[view])
   return made
 
 
 def test_a_record_holds_measures_of_every_kind_with_intervals(folders):
-  (record,) = files.read(folders['shared'] / 'records.jsonl')
+  (record,) = files.read(folders['merged'] / 'records.jsonl')
   for kind in ('sampled', 'full', 'expected'):
     assert set(record['test'][kind]) == set(rankings.names())
     low, high = record['test'][f'{kind}_interval']['ndcg@10']
     assert low < record['test'][kind]['ndcg@10'] < high
   assert 0 < record['valid_ndcg@10'] < 1
-  lines = files.read(folders['shared'] / 'metrics.jsonl')
+  lines = files.read(folders['merged'] / 'metrics.jsonl')
   best = max(line['valid_ndcg@10'] for line in lines)
   assert record['valid_ndcg@10'] == pytest.approx(best)
 
 
 def test_the_measures_follow_from_the_places_that_are_kept(folders):
-  (record,) = files.read(folders['shared'] / 'records.jsonl')
-  with np.load(folders['shared'] / 'test.npz') as test:
+  (record,) = files.read(folders['merged'] / 'records.jsonl')
+  with np.load(folders['merged'] / 'test.npz') as test:
     (sampled,) = test['sampled']
     means = rankings.gains(sampled).mean(axis=0)
   assert list(record['test']['sampled'].values()) == pytest.approx(means.tolist())
 
 
 def test_methods_with_other_views_answer_the_same_queries(folders):
-  first, second = (
-    files.read(folders[name] / 'records.jsonl')[0] for name in ('shared', 'merged')
-  )
+  first, second = (files.read(folders[name] / 'records.jsonl')[0] for name in VIEWS)
   assert first['hashes'] == second['hashes']
-  rows = store.differences(config(), folders['shared'], folders['merged'])
+  rows = store.differences(VIEWS['merged'], folders['merged'], folders['alone'])
   for (name, value, low, high), kind in zip(rows, ('sampled', 'full')):
     gap = first['test'][kind]['ndcg@10'] - second['test'][kind]['ndcg@10']
     assert name == f'{kind} NDCG@10'
@@ -75,18 +76,18 @@ def test_a_summary_averages_seeds(folders):
     for folder in folders.values()
     for record in files.read(folder / 'records.jsonl')
   ]
-  ((shared, merged),) = tables.over_seeds(records)
-  assert shared['method'] == 'shared_vae'
+  ((merged, alone),) = tables.over_seeds(records)
+  assert merged['method'] == 'bpr'
   expected = records[0]['test']['full']['ndcg@10']
-  assert shared['full NDCG@10'].split()[0] == f'{expected:.4f}'
+  assert merged['full NDCG@10'].split()[0] == f'{expected:.4f}'
   ((gap,),) = tables.differences(records)
-  assert {gap['method'], gap['minus']} == {shared['method'], merged['method']}
+  assert {gap['method'], gap['minus']} == {merged['method'], alone['method']}
 
 
 def test_a_user_is_recommended_what_they_do_not_know(folders):
-  prepared = prepare.prepare(config(), say=lambda line: None)
+  prepared = prepare.prepare(VIEWS['merged'], say=lambda line: None)
   name = str(prepared.dataset.ids.users[3])
-  rows = api.load(store.find_trained(folders['shared'])).recommend([name], 5)
+  rows = api.load(store.find_trained(folders['merged'])).recommend([name], 5)
   target = prepared.dataset.pair.target
   known = prepared.dataset.ids.target[target.item[target.user == 3]]
   assert len(rows) == 5
