@@ -7,22 +7,13 @@ from configs import common
 
 SEARCH = dict(
   hyper=dict(
-    autorec=('linear', 0.0, 1.0),
-    bias=('linear', 0.0, 1.0),
     lr=('log', 3e-5, 3e-3),
     alpha=('log', 1e-5, 1e-2),
+    centre=(0.0, 1.0),
+    spread=('log', 0.01, 1.0),
     penalty=('log', 0.1, 100.0),
   ),
-  # Each method alone, and blends, with the settings of the config.
-  first=(
-    dict(autorec=0.0, bias=0.0),
-    dict(autorec=1.0, bias=0.0),
-    dict(autorec=0.0, bias=1.0),
-    dict(autorec=0.8, bias=0.2),
-    dict(autorec=0.3, bias=0.3),
-    dict(autorec=0.2, bias=0.7),
-    dict(autorec=0.4, bias=0.0, lr=1e-4),
-  ),
+  first=(dict(lr=1e-4),),
 )
 
 
@@ -33,8 +24,6 @@ def get_config(arg: str | None = None):
     model=dict(factors=16, samples=100, embed=500, batch=128),
     # Those of the parts: configs/fm_cdcf.py, configs/autorec.py, configs/bias.py.
     hyper=dict(
-      autorec=0.4,
-      bias=0.0,
       lr=1e-3,
       alpha=2e-4,
       centre=1.0,

@@ -285,6 +285,9 @@ class Stage(NamedTuple):
   `domain`; one without keeps its last. `predict`, the stages after it and
   checkpoints see only what `keep` leaves of a state.
 
+  A stage with `choices` does not train: each of its epochs makes one choice, and
+  validation keeps the best of them all. Without validation it keeps the last.
+
   The metrics of a step are scalars. 'loss' is one of them; if it is not finite,
   the member has diverged. 'ratings', the number that the step trained on, is added
   up over an epoch; the others are averaged.
@@ -298,6 +301,7 @@ class Stage(NamedTuple):
   name: str = 'fit'
   inspect: Callable[..., dict] | None = None  # (state, data) -> scalars to log
   keep: Callable[[Tree], Tree] = lambda state: state  # what a best epoch needs
+  choices: int = 0  # its epochs, if it only chooses; each is validated
 
 
 def check_axis(axis: str) -> None:

@@ -106,6 +106,23 @@ def test_validation_may_be_every_few_epochs_and_always_after_the_last():
   assert end.best_epoch == 5
 
 
+def test_a_stage_that_chooses_validates_each_of_its_choices():
+  model = ladder([5.0, 3.0, 4.0, 6.0, 1.0, 2.0])
+  (stage,) = model.stages
+  model = model._replace(stages=(stage._replace(choices=6),))
+  seen = []
+  end = fit(
+    model,
+    epochs=3,
+    every=2,
+    patience=2,
+    watch=lambda report, at: report and seen.append(report.value),
+  )
+  assert (end.best_epoch, end.epoch) == (5, 6)
+  assert seen == [5.0, 3.0, 4.0, 6.0, 1.0, 2.0]
+  assert fit(model, epochs=(4,), valid=None).best['epoch'] == 4
+
+
 def test_a_single_run_is_a_sweep_of_one():
   model = ladder([5.0, 3.0, 4.0, 6.0, 7.0])
   reports = []

@@ -6,11 +6,10 @@ Three methods that err differently predict a rating:
   a  I-AutoRec (Sedhain et al. 2015) of the target
   b  mean + b_u + b_i (Koren 2010, eq. 1)
 
-  yhat = autorec a + (1 - autorec) (bias b + (1 - bias) m)
+  yhat = w_a a + w_b b + (1 - w_a - w_b) m
 
-Both shares are hyper-parameters, so that validation chooses them; at their ends one
-method is left. The first stage trains the AutoRec, and the second samples: its epochs
-are selected by the blend. The logged loss is that of a method alone.
+The first stage trains the AutoRec, and the second samples. The third validates every
+blend whose weights are fifths, the three methods alone included, and keeps the best.
 """
 
 import functools
@@ -18,16 +17,21 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xdomain import base
 from xdomain.models import autorec, bias, fm_cdcf_mcmc
 
 SWEEPS = 20  # alternations of the biases, which then no longer change
+PARTS = 5
+# [C, 2] weights of I-AutoRec and of the biases; the machine alone is the last.
+WEIGHTS = np.array(
+  [(a, b) for a in range(PARTS + 1) for b in range(PARTS + 1 - a)][::-1], np.float32
+)
+WEIGHTS /= PARTS
 
 
 class Hyper(NamedTuple):
-  autorec: float = 0.4  # share of I-AutoRec
-  bias: float = 0.0  # share of the biases in the rest
   lr: float = 1e-3  # of I-AutoRec
   alpha: float = 2e-4  # penalty of I-AutoRec, per observed rating
   centre: float = 1.0  # 1 subtracts a user's mean source rating, 0 as published
@@ -35,20 +39,12 @@ class Hyper(NamedTuple):
   penalty: float = 4.0  # of the biases
 
 
-def fault(hyper: Hyper) -> str:
-  """The fault of hyper-parameters, in a sentence; empty where there is none."""
-  for name in ('autorec', 'bias'):
-    share = getattr(hyper, name)
-    if share > 1:
-      return f'{name} is {share:g}; it must be at most 1: it is a share'
-  return ''
-
-
 class Blend(NamedTuple):
-  chain: fm_cdcf_mcmc.Chain
+  machine: tuple[base.Array, base.Array]  # vectors of users and of items
   autorec: base.Tree  # the state of the first stage
   bias: bias.Biases
-  shares: tuple[base.Array, base.Array]  # [] of I-AutoRec, [] of the biases
+  weights: base.Array  # [2] of I-AutoRec and of the biases
+  tried: base.Array  # [] blends so far
 
 
 @functools.cache
@@ -83,7 +79,6 @@ def model(
     return encoder.step(state, visit, data, key, of_autorec(hyper))
 
   def init(key, data, hyper, previous):
-    (first,) = previous
     of_biases = bias.Hyper(hyper.penalty)
     biases = alternate.init(key, data, of_biases, ())
     biases, _ = jax.lax.scan(
@@ -91,28 +86,34 @@ def model(
       biases,
       length=SWEEPS,
     )
-    shares = jnp.float32(hyper.autorec), jnp.float32(hyper.bias)
-    return Blend(gibbs.init(key, data, hyper, ()), first, biases, shares)
+    encoded, chain = previous
+    machine = fm_cdcf_mcmc.tables(chain, data)
+    return Blend(machine, encoded, biases, jnp.zeros(2), jnp.int32(0))
 
-  def step(state, visit, data, key, hyper):
-    chain, metrics = gibbs.step(state.chain, visit, data, key, hyper)
-    return state._replace(chain=chain), metrics
+  def choose(blend, visit, data, key, hyper):
+    del visit, data, key, hyper
+    weights = jnp.asarray(WEIGHTS)[blend.tried]
+    metrics = {'loss': jnp.float32(0), 'autorec': weights[0], 'bias': weights[1]}
+    return blend._replace(weights=weights, tried=blend.tried + 1), metrics
 
-  def predict(state, data):
-    machine = gibbs.predict(state.chain, data)
-    encoded = encoder.predict(state.autorec, data)
-    biased = alternate.predict(state.bias, data)
-    of_autorec, of_biases = state.shares
+  def predict(blend, data):
+    machine = fm_cdcf_mcmc.scores(*blend.machine)
+    encoded = encoder.predict(blend.autorec, data)
+    biased = alternate.predict(blend.bias, data)
+    of_autorec, of_biases = blend.weights
 
     def score(users, items):
-      rest = machine(users, items)
-      rest += of_biases * (biased(users, items) - rest)
-      return rest + of_autorec * (encoded(users, items) - rest)
+      m = machine(users, items)
+      of_others = of_autorec * (encoded(users, items) - m)
+      return m + of_others + of_biases * (biased(users, items) - m)
 
     return score
 
-  in_turn = (
+  stages = (
     encoder._replace(init=init_autorec, step=step_autorec),
-    gibbs._replace(init=init, step=step, predict=predict),
+    gibbs,
+    base.Stage(
+      init, base.one_visit, choose, predict, name='blend', choices=len(WEIGHTS)
+    ),
   )
-  return base.Model(in_turn, predict)
+  return base.Model(stages, predict)

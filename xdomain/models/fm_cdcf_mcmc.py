@@ -109,7 +109,14 @@ def model(sizes: base.Sizes, *, factors: int = 8, samples: int = 50) -> base.Mod
 
 
 def _predict(chain, data):
-  """The mean prediction of all samples: one product of long vectors."""
+  return scores(*tables(chain, data))
+
+
+def tables(chain: Chain, data: base.Arrays) -> tuple[base.Array, base.Array]:
+  """Vectors of users `[U, L]` and target items `[T, L]`, of L = samples (H + 2).
+
+  The product of two is the mean prediction of all samples.
+  """
   rows = data.source.by_user
 
   def sides(params):
@@ -127,6 +134,11 @@ def _predict(chain, data):
     jnp.swapaxes(table, 0, 1).reshape(table.shape[1], -1)
     for table in (users * weight[:, None, None], items)
   )
+  return users, items
+
+
+def scores(users: base.Array, items: base.Array) -> base.Score:
+  """The products of the vectors of `tables`."""
   return base.oriented(
     'user', lambda user, item: jnp.sum(users[user] * items[item], axis=-1)
   )

@@ -89,7 +89,7 @@ def fit(
       lead with `[W]` too (`data.device.stack`).
     data: the training data.
     hyper: the model's `Hyper`; leaves `[]`, or `[W]` for a sweep.
-    epochs: the limit of every stage, or one for each.
+    epochs: the limit of every stage that trains, or one for each stage.
     valid: queries as `.source` and `.target`; without, last epochs are kept.
     shown: the data that validated predictions read; the training data by default.
     measure: `(score, data, queries) -> ([], answers)`, of which the first is the
@@ -97,8 +97,9 @@ def fit(
       `data.target`: a stage that is validated on the source is measured on the
       mirrored pair.
     patience: epochs without a better value after which a member stops; at least
-      `every`.
-    every: epochs between validations; the last epoch is always validated.
+      `every`. A stage that only chooses makes all of its choices.
+    every: epochs between validations; the last epoch is always validated, and so
+      is every choice.
     axes: of the mesh; by default every member has one device.
     progress: where to resume; its arrays are donated.
     watch: called after every epoch, and with None when a stage begins. The
@@ -127,13 +128,15 @@ def fit(
     stage, limit = model.stages[progress.stage], limits[progress.stage]
     queries = validated(stage, valid)
     while progress.epoch < limit:
-      running = ~(_ran_out(progress, patience) | progress.failed)
+      stopped = not stage.choices and _ran_out(progress, patience)
+      running = ~(stopped | progress.failed)
       if not np.any(running):
         break
       started = time.perf_counter()
       progress, metrics = _train(plan, stage, progress, running, key, data, hyper)
       value = None
-      if queries and (progress.epoch % every == 0 or progress.epoch == limit):
+      due = stage.choices or progress.epoch % every == 0 or progress.epoch == limit
+      if queries and due:
         value = _measured(plan, stage, progress, measure, shown, queries)
         progress = _select(stage, progress, running, value)
       best = progress.best_value, progress.best_epoch
@@ -216,7 +219,9 @@ def _check(key, valid, measure, patience, every):
 
 
 def _per_stage(epochs, stages):
-  epochs = (epochs,) * len(stages) if isinstance(epochs, int) else tuple(epochs)
+  if isinstance(epochs, int):
+    return tuple(stage.choices or epochs for stage in stages)
+  epochs = tuple(epochs)
   if len(epochs) != len(stages):
     names = ', '.join(stage.name for stage in stages)
     raise ValueError(
