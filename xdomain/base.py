@@ -288,9 +288,9 @@ class Stage(NamedTuple):
   A stage with `choices` does not train: each of its epochs makes one choice, and
   validation keeps the best of them all. Without validation it keeps the last.
 
-  The metrics of a step are scalars. 'loss' is one of them; if it is not finite,
-  the member has diverged. 'ratings', the number that the step trained on, is added
-  up over an epoch; the others are averaged.
+  The metrics of a step are scalars. 'loss' is one of them, unless the stage only
+  chooses; if it is not finite, the member has diverged. 'ratings', the number that
+  the step trained on, is added up over an epoch; the others are averaged.
   """
 
   init: Callable[..., Tree]  # (key, data, hyper, previous states) -> state

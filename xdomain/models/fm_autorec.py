@@ -93,7 +93,7 @@ def model(
   def choose(blend, visit, data, key, hyper):
     del visit, data, key, hyper
     weights = jnp.asarray(WEIGHTS)[blend.tried]
-    metrics = {'loss': jnp.float32(0), 'autorec': weights[0], 'bias': weights[1]}
+    metrics = {'autorec': weights[0], 'bias': weights[1]}
     return blend._replace(weights=weights, tried=blend.tried + 1), metrics
 
   def predict(blend, data):

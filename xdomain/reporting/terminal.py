@@ -215,6 +215,7 @@ class _Training:
     )
     self._task: Any = None
     self._stage = None
+    self._choice = {}  # the metrics of the best choice so far
     self._unsaid = ''  # the line of the last epoch, where it was not printed
 
   def __enter__(self):
@@ -234,6 +235,10 @@ class _Training:
     text = _text(report, self._value)
     if report.stage != self._stage:
       self._begin(report)
+    if 'loss' not in report.metrics:  # A stage that only chooses.
+      if report.epoch == np.reshape(report.best_epoch, -1)[_best(report)]:
+        self._choice = report.metrics
+      text += _chosen(self._choice, _best(report))
     done = report.epoch
     if self._parts > 1:
       done = self._part + report.epoch / report.epochs
@@ -271,13 +276,25 @@ def _aside(report):
   )
 
 
+def _best(report) -> int:
+  """The number of the best member."""
+  return int(np.nanargmin(report.best_value))
+
+
+def _chosen(choice, member):
+  parts = (f'{name} {np.reshape(each, -1)[member]:g}' for name, each in choice.items())
+  return f': {", ".join(parts)}' * bool(choice)
+
+
 def _text(report, shown_as):
   """Loss, validation value, best value so far and speed of the best member."""
-  if not np.any(np.isfinite(report.metrics['loss'])):
-    return 'diverged'
-  parts = [f'loss {np.nanmin(report.metrics["loss"]):.4f}']
+  parts = []
+  if 'loss' in report.metrics:
+    if not np.any(np.isfinite(report.metrics['loss'])):
+      return 'diverged'
+    parts.append(f'loss {np.nanmin(report.metrics["loss"]):.4f}')
   if report.value is not None:
-    best = int(np.nanargmin(report.best_value))
+    best = _best(report)
     value = np.reshape(report.value, -1)[best]
     at = np.reshape(report.best_epoch, -1)[best]
     parts.append(f'valid {shown_as(value):.4f}')

@@ -331,7 +331,7 @@ def epoch(
 
   n = jax.tree.leaves(visits)[0].shape[0]
   state, metrics = jax.lax.scan(step, state, (jnp.arange(n), visits))
-  wrong = ~jnp.isfinite(metrics['loss'])
+  wrong = ~jnp.isfinite(metrics.get('loss', jnp.zeros(n)))
   broken = jnp.where(jnp.any(wrong), jnp.argmax(wrong), -1)
   means = {
     name: (jnp.sum if name == 'ratings' else jnp.mean)(values, dtype=jnp.float32)
