@@ -275,13 +275,10 @@ def by_time(arg: Argument) -> str:
   """Returns what the note of a table says of a split by time, of another nothing."""
   if not arg.time:
     return ''
-  text = (
+  return (
     ' Training, validation and test follow each other in time, in both domains. There'
     ' is one such split, so intervals over seeds are those of training alone.'
   )
-  if arg.data == 'movielens':
-    text += ' Settings are those of the random split.'
-  return text
 
 
 def table(

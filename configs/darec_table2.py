@@ -46,6 +46,8 @@ def get_config(arg: str | None = None):
   )
   if arg.time:
     note = 'The latest tenth of the ratings is tested.' + common.by_time(arg)
+    if arg.data == 'movielens':
+      note += ' Settings are those of the random split.'
   return common.table(
     'darec_table2',
     arg,

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -429,6 +430,35 @@ def test_a_search_of_a_ranking_sees_no_item_that_a_seed_tests_on():
   ]
   tested = set.union(*map(cells, tested))
   assert tested and tested.isdisjoint(seen | cells(valid))
+
+
+def test_a_search_of_a_table_by_time_sees_nothing_since_the_test(tmp_path):
+  rng, data = (
+    np.random.default_rng(0),
+    {'kind': 'tables_implicit', 'rating': '', 'time': 'time'},
+  )
+  for name in ('source', 'target'):
+    user, item = np.divmod(rng.permutation(40 * 30)[:600], 30)
+    # The last users come after the cut, and so are not tested themselves.
+    time = rng.integers(0, 1000, 600) + np.where(user < 38, 0, 1000)
+    lines = ('user,item,time', *map(f'{{}},{name}{{}},{{}}'.format, user, item, time))
+    data[name] = str(tmp_path / f'{name}.csv')
+    pathlib.Path(data[name]).write_text('\n'.join(lines))
+  (spec,) = tables.cells(rankings()).values()
+  spec = dataclasses.replace(spec, protocol='time_split', data=data, split={})
+  dataset, split = prepare.split_of(spec, print)
+  rest = prepare.prepare_apart(spec, range(3), print).split
+
+  def times(part):
+    target = dataset.pair.target
+    at = zip(target.user.tolist(), target.item.tolist(), strict=True)
+    time = dict(zip(at, target.time.tolist(), strict=True))
+    return [time[each] for each in zip(part.user.tolist(), part.item.tolist())]
+
+  cut = min(times(split.test.target))
+  assert cut < max(dataset.pair.target.time) - 500
+  assert max(times(rest.train.target) + times(rest.valid.target)) < cut
+  assert max(rest.train.source.time) < cut
 
 
 @pytest.mark.parametrize(
