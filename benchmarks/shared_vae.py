@@ -7,9 +7,9 @@ The plain form is what one writes first: multi-hot rows from the host, matrix
 products, probabilities, the loss with its penalty by autodiff, a Python loop of
 jitted steps. Both start from the same parameters, see the same batches and
 noise and make the same updates (Adam); the largest gap between their parameters
-after an epoch is printed. Forms take turns; the fastest epoch counts.
-Compilation is timed apart. Memory is what
-XLA plans for the epoch. `amazon` has the counts of SharedVAE's Amazon pair, and
+after an epoch is printed. Forms take turns, for some seconds where epochs are
+short; the fastest epoch counts. Compilation is timed apart. Memory is what XLA
+plans for the epoch. `amazon` has the counts of SharedVAE's Amazon pair, and
 a few steps stand for its epoch; `amazon10` has a tenth of each.
 """
 
@@ -24,6 +24,8 @@ from absl import app, flags, logging
 from benchmarks import autorec, baselines
 
 DATA = flags.DEFINE_list('data', ['movielens', 'amazon10', 'amazon'], 'Which data.')
+
+SECONDS = 10  # for which short epochs are repeated at least
 
 SMALL = dict(hidden=(256,), latent=128, batch=32)
 LARGE = dict(hidden=(512, 256), latent=128, batch=128)
@@ -124,7 +126,7 @@ def plain_epoch(state, visits, matrices, key, hyper, tx):
   return jax.block_until_ready(params)
 
 
-def compare(name, data, sizes, settings, steps, repeats) -> str:
+def compare(name, data, sizes, settings, steps, repeats, at_least=SECONDS) -> str:
   """A row of the table: both forms on the same epoch, in turn."""
   import optax
 
@@ -152,7 +154,8 @@ def compare(name, data, sizes, settings, steps, repeats) -> str:
     return jax.block_until_ready(program(fresh, key, data, hyper))
 
   seconds = []
-  for _ in range(repeats + 1):
+  end = time.perf_counter() + at_least
+  while len(seconds) <= repeats or time.perf_counter() < end:
     fresh = jax.block_until_ready(jax.tree.map(jnp.copy, state))
     seconds.append((_timed(plain), _timed(ours)))
   first, *timed = seconds
