@@ -96,6 +96,24 @@ def test_the_first_trials_are_the_values_of_the_config_and_its_list(tmp_path):
   assert 1.5 in {trial['hyper']['alpha'] for trial in trials}
 
 
+def test_the_first_trials_run_to_the_end_though_they_are_behind(tmp_path):
+  space = longer(config(hyper=dict(lr=('log', 1e-3, 1.0)), trials=tune.BATCH))
+  trials = go(specs.replaced(space, hyper=dict(lr=1.0)), tmp_path)['trials']
+  whole = [trial['hyper']['lr'] for trial in trials if trial['epochs'] == 8]
+  # Two were the best at a quarter.
+  assert len(whole) == 3 and 1.0 in whole
+
+
+@pytest.mark.parametrize(
+  'epochs, best, shown', [(60, 58, 'epochs'), (60, 57, ''), (1, 1, '')]
+)
+def test_a_best_epoch_near_the_last_is_an_edge(epochs, best, shown):
+  trial = dict(model={}, hyper={'lr': 0.1}, epoch=best)
+  found = dict(trials=[trial], epochs=epochs, edges=[], seconds=60.0, ended='trials')
+  assert tune.over_seeds([found])['at the edge of its space'] == shown
+  assert ('edge' in tune.summary(found)) == bool(shown)
+
+
 def test_a_method_without_anything_to_tune_says_so(tmp_path):
   empty = dataclasses.replace(config(), search=specs.Search({}, {}))
   with pytest.raises(specs.SpecError, match='autorec_item is empty'):
@@ -150,7 +168,7 @@ def test_a_search_ends_by_its_minutes(tmp_path):
   space = dict(lr=('log', 1e-3, 1e-1))
   found = go(longer(config(hyper=space, minutes=1e-6)), tmp_path)
   assert found['ended'] == 'minutes' and len(found['trials']) == tune.BATCH
-  assert [trial['epochs'] for trial in found['trials']] == [8, 8] + [2] * 6
+  assert [trial['epochs'] for trial in found['trials']] == [8] * 3 + [2] * 5
 
 
 def test_seeds_share_the_minutes_and_are_searched_apart(tmp_path):

@@ -4,7 +4,8 @@ Trials are drawn by Optuna's samplers, in batches whose trials share the setting
 fix shapes, so that they train together. First come the config's own values, and points
 that it lists.
 All trials of a batch run for a quarter of the epochs, and the best quarter of them for
-all epochs (successive halving, Jamieson and Talwalkar 2016). A search ends after a
+all epochs (successive halving, Jamieson and Talwalkar 2016); so do the points that come
+first, since a method that learns slowly is behind at a quarter. A search ends after a
 number of trials or of minutes, whichever comes first. Its study is an SQLite file, from
 which an interrupted search resumes.
 """
@@ -145,11 +146,15 @@ def _spent(study) -> float:
 def _run_batch(study, config, prepared, folder, display):
   """Draws a batch, or finds the one that was interrupted, and halves it."""
   trials, losses, ends = _draw(study, config), {}, {}
+  given = 0 if points(config) <= config.search.trials else len(_first(study))
   for epochs in rungs(config.epochs):
     losses = _losses(trials, epochs, config, prepared, folder, display)
     finite = [trial for trial in trials if losses[trial.number] < math.inf]
     finite.sort(key=lambda trial: losses[trial.number])
-    best = finite if epochs == config.epochs else finite[: -(-len(finite) // SHARE)]
+    best = finite
+    if epochs < config.epochs:
+      count = -(-len(finite) // SHARE)
+      best = finite[:count] + [t for t in finite[count:] if t.number < given]
     for trial in set(trials) - set(best):
       ends[trial.number] = ('PRUNED' if trial in finite else 'FAIL', None)
     trials = sorted(best, key=lambda trial: trial.number)
@@ -203,7 +208,7 @@ def _drawn(study, config):
     sampler = optuna.samplers.TPESampler(seed=len(told), constant_liar=True)
     copy = optuna.create_study(sampler=sampler)
     copy.add_trials(told)
-    first, every = study.user_attrs.get('first', [])[len(told) :], []
+    first, every = _first(study)[len(told) :], []
     while len(every) < size:
       if len(every) < len(first):
         copy.enqueue_trial(first[len(every)])
@@ -219,11 +224,15 @@ def _drawn(study, config):
   ]
 
 
+def _first(study) -> list[dict[str, Any]]:
+  return study.user_attrs.get('first', [])
+
+
 def first_trials(config: specs.Spec) -> list[dict[str, Any]]:
   """The config's own values, then each of `search.first` in place of some of them.
 
-  Values that the space does not hold are drawn. As whole trials, these points keep a
-  search from a choice that validates worse than they do.
+  Values that the space does not hold are drawn. These points run for all epochs and so
+  keep a search from a choice that validates worse than they do.
   """
   trials = []
   for hyper in ({}, *config.search.first):
@@ -467,8 +476,15 @@ def summary(found: dict[str, Any]) -> str:
     f'{len(found["trials"])} trials in {minutes:.1f} minutes of {CORES} cores; the'
     f' search ended by its {found["ended"]}'
   )
-  edges = ', '.join(found['edges'])
+  edges = ', '.join(_edges(found))
   return text + f'; at the edge of the space: {edges}' * bool(edges)
+
+
+def _edges(found) -> list[str]:
+  """What is at an edge of the choice; 'epochs' where the best one is near the last."""
+  epochs = found['epochs']
+  near = epochs > 1 and found['trials'][0]['epoch'] > (1 - EDGE) * epochs
+  return [*found.get('edges', ()), *['epochs'] * near]
 
 
 def rows(found: dict[str, Any]) -> list[dict[str, str]]:
@@ -492,7 +508,7 @@ def over_seeds(searches: Sequence[dict[str, Any]]) -> dict[str, str]:
   counts = sorted({len(search['trials']) for search in searches})
   ended = collections.Counter(search.get('ended', '') for search in searches)
   edges = collections.Counter(
-    name.partition('.')[2] for search in searches for name in search.get('edges', ())
+    name.rpartition('.')[2] for search in searches for name in _edges(search)
   )
   minutes = sum(search['seconds'] for search in searches) / 60 / CORES
 
@@ -637,7 +653,7 @@ def _summary(found):
     'method': found['config']['name'],
     'trials': str(len(found['trials'])),
     'ended by': found.get('ended', ''),
-    'at the edge': ', '.join(found.get('edges', ())),
+    'at the edge': ', '.join(_edges(found)),
     'epochs': str(found['epochs']),
     'patience': str(found['patience']),
     'seconds': f'{found["seconds"]:.0f}',
