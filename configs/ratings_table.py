@@ -7,8 +7,8 @@ python -m experiments.table --config=configs/ratings_table.py:tables \
 Settings of DARec's Table 2 were chosen among eight points of a grid, with small initial
 weights. Here initial weights, rates, penalties, widths of AutoRec, dropped ratings and
 heads that begin as AutoRec's decoder are searched, for DARec and AutoRec alike. AutoRec
-has as many epochs as inside FM-AutoRec, because its best one of 60 was often the last,
-which that of DARec was not. DARec trained end to end is an extension.
+has as many epochs as inside FM-AutoRec: of 60 the best was often near the last, which
+it never was for DARec. DARec trained end to end is an extension.
 """
 
 from configs import autorec, bias, common, darec, fm_autorec, fm_cdcf
