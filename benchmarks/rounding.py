@@ -42,19 +42,19 @@ COLUMNS = 'method', 'measure', *PRECISIONS
 
 
 def bits_of(precision) -> int:
-  """The mantissa bits that a product of this precision keeps of its factors."""
+  """The mantissa bits that a GPU keeps of a product's factors; by default TF32's."""
   from jax import lax
 
   named = {
-    lax.Precision.HIGH: PRECISIONS['tensorfloat32'],
+    lax.Precision.HIGHEST: PRECISIONS['float32'],
     lax.DotAlgorithmPreset.BF16_BF16_F32: PRECISIONS['BF16_BF16_F32'],
   }
   one = precision[0] if isinstance(precision, tuple) else precision
-  return named.get(one, PRECISIONS['float32'])
+  return named.get(one, PRECISIONS['tensorfloat32'])
 
 
 def round_factors() -> None:
-  """From now on, compiled products of a CPU round their factors as they are told."""
+  """From now on, products of a CPU round their float32 factors as a GPU's do."""
   import jax
   from jax import lax
   from jax.interpreters import mlir
@@ -64,7 +64,7 @@ def round_factors() -> None:
 
   def rule(ctx, *factors, precision, **rest):
     kept = bits_of(precision)
-    if kept < PRECISIONS['float32']:
+    if kept < PRECISIONS['float32'] and ctx.avals_in[0].dtype == np.float32:
       lower = mlir.lower_fun(
         lambda x: lax.reduce_precision(x, 8, kept), multiple_results=False
       )

@@ -52,6 +52,6 @@ def test_bits_of_a_precision():
     np.float64(jnp.asarray([1 + 2**-7, 1 + 2**-9, -3.14], jnp.bfloat16)),
   )
   high = lax.Precision.HIGH
-  assert rounding.bits_of((high, high)) == 10
+  assert rounding.bits_of((high, high)) == rounding.bits_of(None) == 10
   assert rounding.bits_of(lax.DotAlgorithmPreset.BF16_BF16_F32) == 7
-  assert rounding.bits_of(None) == rounding.bits_of((lax.Precision.HIGHEST,) * 2) == 23
+  assert rounding.bits_of((lax.Precision.HIGHEST,) * 2) == 23

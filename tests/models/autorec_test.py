@@ -18,6 +18,13 @@ from xdomain.training import loop
 AXES = pytest.mark.parametrize('axis', ['user', 'item'])
 
 
+@pytest.fixture(autouse=True)
+def full_products():
+  """Products in the precision of a run, those of the dense form as well."""
+  with jax.default_matmul_precision('highest'):
+    yield
+
+
 def golden_params(axis):
   """The parameters that the golden numbers were computed with."""
   columns = {'user': 6, 'item': 5}[axis]

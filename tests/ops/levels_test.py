@@ -11,6 +11,13 @@ from xdomain.ops import levels, sparse
 N_ROWS, N_COLUMNS, LEVELS, WIDTH = 4, 7, 3, 2
 
 
+@pytest.fixture(autouse=True)
+def full_products():
+  """Products in the precision of a run, those of the dense form as well."""
+  with jax.default_matmul_precision('highest'):
+    yield
+
+
 def batch(seed=0, slots=11, padding=4):
   """Entries of a batch, some without a weight, and their levels."""
   rng = np.random.default_rng(seed)
