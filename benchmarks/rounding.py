@@ -1,4 +1,4 @@
-r"""What matrix products of fewer bits cost in quality.
+r"""The quality that is lost when matrix products round their factors.
 
 python -m benchmarks.rounding
 python -m benchmarks.rounding --methods=autorec_item --seeds=1 --workdir=/tmp/rounding

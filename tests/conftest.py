@@ -107,6 +107,15 @@ def compilation_cache(request):
 MAPPED = 4_000  # pieces of memory, of the 65,530 that Linux lets a process map
 
 
+@pytest.fixture
+def full_products():
+  """Matrix products in the precision of a run."""
+  import jax
+
+  with jax.default_matmul_precision('highest'):
+    yield
+
+
 @pytest.fixture(scope='module', autouse=True)
 def release_programs():
   """Frees compiled programs between modules: a process can hold only so many."""

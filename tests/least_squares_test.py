@@ -26,12 +26,10 @@ def domain(matrix):
 
 
 @pytest.fixture(params=[0.0, 2.0], autouse=True)
-def both_routes(request, monkeypatch):
+def both_routes(request, monkeypatch, full_products):
   """Entries and matrix products, in the precision of a run; no trace is kept."""
   monkeypatch.setattr(sparse, 'DENSE', request.param)
   jax.clear_caches()
-  with jax.default_matmul_precision('highest'):
-    yield
 
 
 def test_products_count_the_people_of_two_items(monkeypatch):

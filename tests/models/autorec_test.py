@@ -15,14 +15,9 @@ from xdomain.models import autorec
 from xdomain.ops import sparse
 from xdomain.training import loop
 
+# Those of the dense forms as well.
+pytestmark = pytest.mark.usefixtures('full_products')
 AXES = pytest.mark.parametrize('axis', ['user', 'item'])
-
-
-@pytest.fixture(autouse=True)
-def full_products():
-  """Products in the precision of a run, those of the dense form as well."""
-  with jax.default_matmul_precision('highest'):
-    yield
 
 
 def golden_params(axis):

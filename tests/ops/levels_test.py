@@ -8,14 +8,9 @@ import pytest
 from tests import helpers
 from xdomain.ops import levels, sparse
 
+# Those of the dense forms as well.
+pytestmark = pytest.mark.usefixtures('full_products')
 N_ROWS, N_COLUMNS, LEVELS, WIDTH = 4, 7, 3, 2
-
-
-@pytest.fixture(autouse=True)
-def full_products():
-  """Products in the precision of a run, those of the dense form as well."""
-  with jax.default_matmul_precision('highest'):
-    yield
 
 
 def batch(seed=0, slots=11, padding=4):

@@ -177,7 +177,7 @@ def epochs(gradient, p, batches, lr, alpha):
 
 
 @pytest.fixture(params=[512, 1 << 20, 'products', 16], autouse=True)
-def form(request, monkeypatch):
+def form(request, monkeypatch, full_products):
   """Chunks much smaller and larger than a batch, and products of all cells.
 
   All in the precision of a run.
@@ -186,8 +186,6 @@ def form(request, monkeypatch):
   monkeypatch.setattr(sparse, 'DENSE', 0.0 if products else 2.0)
   if not products:
     monkeypatch.setattr(sparse, 'CHUNK', {jax.default_backend(): request.param})
-  with jax.default_matmul_precision('highest'):
-    yield
 
 
 @pytest.mark.parametrize('capacity', [900, 1024, 2500])

@@ -433,10 +433,8 @@ def test_a_search_of_a_ranking_sees_no_item_that_a_seed_tests_on():
 
 
 def test_a_search_of_a_table_by_time_sees_nothing_since_the_test(tmp_path):
-  rng, data = (
-    np.random.default_rng(0),
-    {'kind': 'tables_implicit', 'rating': '', 'time': 'time'},
-  )
+  rng = np.random.default_rng(0)
+  data = {'kind': 'tables_implicit', 'rating': '', 'time': 'time'}
   for name in ('source', 'target'):
     user, item = np.divmod(rng.permutation(40 * 30)[:600], 30)
     # The last users come after the cut, and so are not tested themselves.

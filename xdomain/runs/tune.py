@@ -481,7 +481,7 @@ def summary(found: dict[str, Any]) -> str:
 
 
 def _edges(found) -> list[str]:
-  """What is at an edge of the choice; 'epochs' where the best one is near the last."""
+  """The names whose choice is at an edge; 'epochs' if the best one is near the last."""
   epochs = found['epochs']
   near = epochs > 1 and found['trials'][0]['epoch'] > (1 - EDGE) * epochs
   return [*found.get('edges', ()), *['epochs'] * near]
